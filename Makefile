@@ -1,0 +1,55 @@
+# Every command of the project. `make help` lists them.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+MEMBERS := $(wildcard libs/* services/*)
+
+.PHONY: help setup lock check format format-check lint types layers test test-unit test-integration \
+	test-faults up down status logs load-flights bench docs changes clean
+
+##@ Start here
+help: ## List the commands
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-zA-Z0-9_-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## Install everything the project needs (Python packages, Java and ZooKeeper)
+
+$(STAMP): requirements.lock $(addsuffix /pyproject.toml,$(MEMBERS))
+	@scripts/setup.sh
+	@touch $@
+
+lock: ## Resolve the dependencies again and rewrite requirements.lock
+	@$(BIN)/uv lock --upgrade --quiet
+	@$(BIN)/uv export --quiet --all-packages --all-groups --no-emit-workspace --no-emit-index-url --no-header --output-file requirements.lock
+
+##@ Check
+check: format-check lint layers types test-unit ## Everything that needs no server
+
+format: $(STAMP) ## Format the code
+	@$(BIN)/ruff format --quiet .
+	@$(BIN)/ruff check --quiet --fix .
+
+format-check: $(STAMP) ## Fail on unformatted code
+	@$(BIN)/ruff format --check --quiet .
+
+lint: $(STAMP) ## Lint the code
+	@$(BIN)/ruff check --quiet .
+
+layers: $(STAMP) ## Fail on an import that goes up or sideways
+	@$(BIN)/lint-imports --no-cache
+
+types: $(STAMP) ## Type-check everything, strictly
+	@$(BIN)/pyright --warnings
+
+test: check test-integration test-faults ## Everything that must pass
+
+test-unit: $(STAMP) ## Unit, property and conformance tests that need no server
+	@$(BIN)/pytest -q -m "not servers and not faults" -n 2
+
+test-integration: $(STAMP) ## Tests on real servers
+	@$(BIN)/pytest -q -m "servers and not faults"
+
+test-faults: $(STAMP) ## Kill and freeze real processes
+	@$(BIN)/pytest -q -m faults

@@ -61,7 +61,7 @@ async def send(client: httpx.AsyncClient, name: str, chunk: list[rows.Row]) -> N
         content=json.dumps(body),
         headers={"Idempotency-Key": f"load-{name}-{chunk[0]['id']}-{len(chunk)}"},
     )
-    if answer.status_code != httpx.codes.OK:
+    if answer.status_code != 200:
         raise LoadFailed(f"{name} from {chunk[0]['id']}: {answer.status_code} {answer.text[:500]}")
     for result in answer.json()["results"]:
         error: dict[str, Any] | None = result.get("error")

@@ -66,9 +66,9 @@ def _read(name: str) -> Iterator[dict[str, str]]:
         with plain.open(newline="") as file:
             yield from csv.DictReader(file)
         return
-    with zipfile.ZipFile(plain.with_suffix(".csv.zip")) as archive:
-        with archive.open(f"{name}.csv") as raw:
-            yield from csv.DictReader(io.TextIOWrapper(raw, "utf-8", newline=""))
+    archive_path = plain.with_suffix(".csv.zip")
+    with zipfile.ZipFile(archive_path) as archive, archive.open(f"{name}.csv") as raw:
+        yield from csv.DictReader(io.TextIOWrapper(raw, "utf-8", newline=""))
 
 
 def _text(value: str) -> str | None:

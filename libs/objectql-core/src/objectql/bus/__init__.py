@@ -1,0 +1,6 @@
+"""The bus between gateways and kernels.
+
+Reading order: `port` (what every bus does), `client` (typed requests, error replies to
+exceptions), `server` (handler table, expired requests, errors to replies), `memory` (in one
+process, with fault switches), `nats` (the real one, and the only importer of nats).
+"""

@@ -1,0 +1,89 @@
+"""The bus port. The in-memory and the NATS bus pass one conformance suite."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Protocol, TypeAlias
+
+import msgspec
+
+
+class Envelope(msgspec.Struct, frozen=True):
+    """One message as it travels: headers are transport facts, the body is the request."""
+
+    subject: str
+    body: bytes
+    headers: Mapping[str, str] = {}
+
+
+Handler: TypeAlias = Callable[[Envelope], Awaitable[Envelope]]
+"""Answers a request; the reply's subject is ignored. Must not raise."""
+
+Listener: TypeAlias = Callable[[Envelope], Awaitable[None]]
+
+Unsubscribe: TypeAlias = Callable[[], Awaitable[None]]
+
+
+class Bus(Protocol):
+    """Request/reply and publish/subscribe, at most once."""
+
+    async def request(
+        self, subject: str, body: bytes, headers: Mapping[str, str], *, timeout_s: float
+    ) -> Envelope:
+        """The first answer; replies that come in chunks are joined.
+
+        Raises:
+            Unavailable: nobody serves the subject, or the bus is not connected (at once).
+            DeadlineExceeded: no answer within `timeout_s`.
+
+        """
+        ...
+
+    async def publish(
+        self, subject: str, body: bytes, headers: Mapping[str, str] | None = None
+    ) -> None:
+        """Send to whoever listens now.
+
+        Raises:
+            Unavailable: the bus is not connected.
+
+        """
+        ...
+
+    async def subscribe(self, subject: str, listener: Listener) -> Unsubscribe:
+        """Call `listener` for each message in order; wildcards `*` and `>` as in NATS."""
+        ...
+
+    async def serve(
+        self, service: str, queue: str, handlers: Mapping[str, Handler], *, version: str
+    ) -> Unsubscribe:
+        """Answer requests on each subject, shared with the other members of `queue`.
+
+        Requests run concurrently; the server in front limits how many. Unsubscribing stops new
+        requests and waits for those that run.
+        """
+        ...
+
+    @property
+    def is_connected(self) -> bool: ...
+
+    async def close(self) -> None:
+        """Flush, then disconnect."""
+        ...
+
+
+class EventStream(Protocol):
+    """A durable stream for change events (JetStream, or a list in memory)."""
+
+    async def ensure(self) -> None:
+        """Create or update the stream."""
+        ...
+
+    async def publish(self, subject: str, body: bytes, message_id: str) -> None:
+        """Return when the stream has stored the message; one with a known id is dropped.
+
+        Raises:
+            Unavailable: it could not be stored now.
+
+        """
+        ...

@@ -1,0 +1,67 @@
+"""Who asks, for which tenant, until when: the facts that travel with every request."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from objectql.ids import TenantId
+
+DEFAULT_TENANT = TenantId("default")
+ADMIN_ROLE = "admin"
+SYSTEM_ROLE = "system"
+
+
+class ReadPolicy(StrEnum):
+    """Where a read may be answered. `BOUNDED` comes with a bound in `Context.max_lag_ms`."""
+
+    PRIMARY = "primary"
+    BOUNDED = "bounded"
+    ANY = "any"
+
+
+class Actor(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A verified caller. Made by a gateway from a token, or by the system for its own work.
+
+    `claims` holds further token claims that rules may name as `$current_user.<claim>`.
+    """
+
+    id: str
+    tenant: TenantId = DEFAULT_TENANT
+    roles: tuple[str, ...] = ()
+    claims: dict[str, Any] = {}
+    is_system: bool = False
+
+    @property
+    def is_admin(self) -> bool:
+        """May do everything inside the tenant."""
+        return self.is_system or ADMIN_ROLE in self.roles
+
+
+class Context(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The facts of one request.
+
+    `deadline_ms` is absolute Unix time in milliseconds: every hop derives its own timeout from
+    it. `trace` holds the W3C headers (`traceparent`, `tracestate`, `baggage`) unchanged.
+    """
+
+    actor: Actor
+    deadline_ms: int
+    request_id: str
+    idempotency_key: str | None = None
+    consistency_token: str | None = None
+    read_policy: ReadPolicy | None = None
+    max_lag_ms: int | None = None
+    trace: dict[str, str] = {}
+
+    @property
+    def tenant(self) -> TenantId:
+        """The tenant of the actor; there is no other way to name one."""
+        return self.actor.tenant
+
+
+def system_actor(tenant: TenantId = DEFAULT_TENANT) -> Actor:
+    """The system itself: seeds, migrations, scheduled work."""
+    return Actor(id="system", tenant=tenant, roles=(ADMIN_ROLE, SYSTEM_ROLE), is_system=True)

@@ -1,0 +1,357 @@
+"""The driver port. The memory, SQLite and Postgres drivers pass one conformance suite.
+
+Reads answer with finished JSON, so that nothing between the database and the client looks at a
+row. Writes go through `Session.apply`, which stores the rows, their outbox events and the
+idempotency record in one transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Literal, Protocol, TypeAlias
+
+import msgspec
+
+from objectql.events import ChangeEvent
+from objectql.ids import DataSource, ObjectName, TenantId
+from objectql.metadata.model import ObjectDef
+from objectql.query.bound import BoundQuery
+from objectql.values import Value
+
+Isolation: TypeAlias = Literal["read_committed", "repeatable_read", "serializable"]
+
+
+class Capabilities(msgspec.Struct, frozen=True):
+    """What a driver can do beyond the port."""
+
+    two_phase_commit: bool = False
+    replicas: bool = False
+    schema_changes: bool = True
+
+
+class Page(msgspec.Struct, frozen=True):
+    """One page of an answer.
+
+    `items` is a JSON array of `count` elements. `has_next` tells that more rows follow; then
+    `last_key` is the JSON array of the last item's sort key values (canonical, nulls allowed),
+    unless the query is grouped or distinct. `total` is set when the query asks to count.
+    """
+
+    items: bytes
+    count: int
+    has_next: bool = False
+    last_key: bytes | None = None
+    total: int | None = None
+
+
+class RecordImage(msgspec.Struct, frozen=True):
+    """One record as JSON with its version."""
+
+    json: bytes
+    version: int
+
+
+class Lowered(Protocol):
+    """A query in the driver's own form. Opaque, immutable, may be cached and shared."""
+
+    @property
+    def text(self) -> str:
+        """The native form for people: SQL text, or a description."""
+        ...
+
+
+class RowWrite(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One row to change.
+
+    `values` holds canonical values by field name: for `insert` every stored field that is not
+    null (`id`, audit fields and `version` included), for `update` the fields to set (`updated_at`
+    and `updated_by` included; the driver sets `version` to the old one plus one). `increments`
+    adds to numeric fields. Where none of the *caller's* fields in an update differ from the stored
+    row, nothing is written and no event arises. `expected_version` must match the stored one.
+    `event_id` and `at` go into the outbox event.
+    """
+
+    kind: Literal["insert", "update", "delete"]
+    object: ObjectDef
+    id: str
+    event_id: str
+    at: str
+    values: Mapping[str, Value] = {}
+    increments: Mapping[str, Value] = {}
+    expected_version: int | None = None
+
+
+class WriteScope(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What all writes of one request share; ends up in every outbox event."""
+
+    tenant: TenantId
+    actor: str
+    request_id: str = ""
+    traceparent: str = ""
+    batch: str = ""
+    batch_size: int = 1
+
+
+class Idempotency(msgspec.Struct, frozen=True):
+    """The identity of a request that must have one effect.
+
+    `body_hash` tells whether a repeated key is the same request. Records live for 24 hours.
+    """
+
+    tenant: TenantId
+    principal: str
+    key: str
+    body_hash: bytes
+
+
+class Remembered(msgspec.Struct, frozen=True):
+    """An earlier answer under the same key."""
+
+    body_hash: bytes
+    reply: bytes
+
+
+class WriteOutcome(msgspec.Struct, frozen=True):
+    """What became of one `RowWrite`.
+
+    `written`: `after` is the new image (insert, update) and `before` the old one (update, delete).
+    `unchanged`: an update that changes nothing; `before` and `after` are the stored image.
+    `missing`: no such row. `stale`: `expected_version` does not match; `before` is the stored
+    image. Images hold every readable stored field in declaration order.
+    """
+
+    status: Literal["written", "unchanged", "missing", "stale"]
+    version: int = 0
+    before: bytes | None = None
+    after: bytes | None = None
+
+
+class Session(Protocol):
+    """One open transaction. Ends with the `begin` block: commit, or rollback on an exception."""
+
+    async def fetch(self, query: Lowered, params: Sequence[Value]) -> Page:
+        """Run a read inside the transaction."""
+        ...
+
+    async def fetch_one(self, query: Lowered, params: Sequence[Value]) -> RecordImage | None:
+        """The first record of a read, with its version."""
+        ...
+
+    async def apply(
+        self,
+        writes: Sequence[RowWrite],
+        scope: WriteScope,
+        idempotency: Idempotency | None = None,
+    ) -> tuple[WriteOutcome, ...]:
+        """Write rows and their outbox events, in order; `stale` and `missing` rows write nothing.
+
+        With `idempotency` the record is stored with an empty reply; `remember` fills it.
+
+        Raises:
+            UniqueViolation, ValidationFailed (a reference that does not exist), WriteConflict,
+            DatabaseFailed; the transaction is then unusable.
+
+        """
+        ...
+
+    async def lock(self, object_: ObjectDef, tenant: TenantId, id_: str) -> RecordImage | None:
+        """The whole stored image of a record, locked against writers until the end."""
+        ...
+
+    async def remember(self, idempotency: Idempotency, reply: bytes) -> None:
+        """Store the answer of this request under its key."""
+        ...
+
+    async def recall(self, idempotency: Idempotency) -> Remembered | None:
+        """The answer stored under the key of `idempotency`, if any (waits for one in flight)."""
+        ...
+
+    async def next_sequence(self, tenant: TenantId, scope: str, count: int = 1) -> int:
+        """Reserve `count` numbers of a named sequence; the first of them, from 1."""
+        ...
+
+    def savepoint(self) -> AbstractAsyncContextManager[None]:
+        """A block whose failure undoes only the block."""
+        ...
+
+
+class SchemaStep(msgspec.Struct, frozen=True):
+    """One change of the physical schema; `destructive` steps may lose data."""
+
+    description: str
+    statement: str
+    destructive: bool = False
+
+
+class SchemaPlan(msgspec.Struct, frozen=True):
+    """What would make the tables match the objects. `refused` is not part of `steps`."""
+
+    steps: tuple[SchemaStep, ...] = ()
+    refused: tuple[SchemaStep, ...] = ()
+
+
+class StoredItem(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A metadata document as published: `layer` is the package's name, or `custom`."""
+
+    layer: str
+    type: str
+    name: str
+    content: bytes
+    version: int = 0
+    path: str = ""
+
+
+class MetadataStore(Protocol):
+    """Where published metadata lives; the truth for every kernel of the cluster."""
+
+    async def current_version(self) -> int:
+        """The version of the newest publication; 0 when there is none."""
+        ...
+
+    async def load(self) -> tuple[int, tuple[StoredItem, ...]]:
+        """All items with the version they make up, from one snapshot of the store."""
+        ...
+
+    async def publish(
+        self,
+        put: Sequence[StoredItem],
+        remove: Sequence[tuple[str, str, str]],
+        *,
+        expected_version: int,
+    ) -> int:
+        """Replace and remove (`layer`, `type`, `name`) items at once; the new version.
+
+        Raises:
+            WriteConflict: the store is no longer at `expected_version`.
+
+        """
+        ...
+
+
+class Outbox(Protocol):
+    """Events committed but perhaps not yet published."""
+
+    async def pending(self, limit: int) -> tuple[tuple[int, ChangeEvent], ...]:
+        """Unpublished events with their positions; in commit order per record."""
+        ...
+
+    async def mark_published(self, positions: Sequence[int]) -> None:
+        """These need not be delivered again."""
+        ...
+
+    async def counts(self) -> tuple[int, float]:
+        """How many are pending, and the age of the oldest in seconds (0.0 when none)."""
+        ...
+
+    async def purge(self, older_than_s: float) -> int:
+        """Delete published events older than that; how many."""
+        ...
+
+
+class Leases(Protocol):
+    """Named leases with expiry, kept by the database's clock."""
+
+    async def acquire(self, name: str, holder: str, ttl_s: float) -> bool:
+        """Take or renew the lease; False while another holds it."""
+        ...
+
+    async def release(self, name: str, holder: str) -> None:
+        """Give it up, if held."""
+        ...
+
+
+class Driver(Protocol):
+    """One data source."""
+
+    @property
+    def name(self) -> DataSource: ...
+    @property
+    def kind(self) -> str:
+        """`memory`, `sqlite` or `postgres`."""
+        ...
+
+    @property
+    def capabilities(self) -> Capabilities: ...
+    @property
+    def metadata(self) -> MetadataStore: ...
+    @property
+    def outbox(self) -> Outbox: ...
+    @property
+    def leases(self) -> Leases: ...
+
+    async def connect(self) -> None:
+        """Open the pool and create the system tables where they are missing."""
+        ...
+
+    async def close(self) -> None:
+        """Wait for what runs, then release everything. May be called twice."""
+        ...
+
+    async def check_health(self) -> None:
+        """Return when the source answers; raise `Unavailable` otherwise."""
+        ...
+
+    def statistics(self) -> Mapping[str, float]:
+        """Gauges of the pool and counters of the driver."""
+        ...
+
+    def lower(self, query: BoundQuery) -> Lowered:
+        """The driver's form of a query. Pure; the kernel caches it."""
+        ...
+
+    async def fetch(
+        self, query: Lowered, params: Sequence[Value], *, deadline_ms: int | None = None
+    ) -> Page:
+        """Run a read outside any transaction.
+
+        Raises:
+            DeadlineExceeded, PoolExhausted, Unavailable, DatabaseFailed
+
+        """
+        ...
+
+    async def fetch_one(
+        self, query: Lowered, params: Sequence[Value], *, deadline_ms: int | None = None
+    ) -> RecordImage | None:
+        """The first record of a read, with its version."""
+        ...
+
+    async def write(
+        self,
+        writes: Sequence[RowWrite],
+        scope: WriteScope,
+        *,
+        idempotency: Idempotency | None = None,
+        deadline_ms: int | None = None,
+    ) -> tuple[WriteOutcome, ...] | Remembered:
+        """`Session.apply` in a transaction of its own, in as few round trips as possible.
+
+        With `idempotency` and one write, the reply stored is its `after` image (`before` for a
+        delete); a repeated key returns what was remembered and writes nothing. A `missing` or
+        `stale` single write stores no idempotency record.
+        """
+        ...
+
+    def begin(
+        self, *, isolation: Isolation = "read_committed", deadline_ms: int | None = None
+    ) -> AbstractAsyncContextManager[Session]:
+        """A transaction: commits when the block ends, rolls back when it raises."""
+        ...
+
+    async def plan_schema(
+        self, objects: Sequence[ObjectDef], *, allow_destructive: bool = False
+    ) -> SchemaPlan:
+        """Compare the tables with `objects`; destructive steps are refused unless allowed."""
+        ...
+
+    async def apply_schema(self, plan: SchemaPlan) -> None:
+        """Carry out the plan's steps, all or nothing where the database can."""
+        ...
+
+    async def drop_object(self, object_: ObjectName, table: str) -> None:
+        """Drop the table of an object that metadata no longer declares."""
+        ...
+
+
+JsonObject: TypeAlias = dict[str, Any]

@@ -1,0 +1,201 @@
+"""A query after `bind`: every name is a field, every literal a parameter, the tenant is in it.
+
+Nothing after this stage may fail for the caller's reasons. Drivers lower these types and
+`interpret` evaluates them; both must agree, row by row and byte by byte of meaning.
+
+All tests are two-valued: a comparison with a missing value is false, and `Negate` is the plain
+complement. SQL lowering must therefore not let `NULL` through a negation.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from objectql.metadata.model import FieldDef, ObjectDef
+from objectql.metadata.types import Storage
+from objectql.query.ast import AggregateFunction, CountMode, Granularity
+
+
+class Param(msgspec.Struct, frozen=True):
+    """A value given at execution: the `index`th of the plan's parameters."""
+
+    index: int
+
+
+class ParamSource(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Where a parameter's value comes from and what canonical form it takes.
+
+    Exactly one of `slot` (a literal of the request, with `part` for the bounds of `between`) and
+    `context` (`tenant`, `user.id`, `user.<claim>`) is set. `shape` says what is done to the
+    literal: kept, one term of a search, split into members, or the same without its nulls.
+    `day_end` widens a bare day on a datetime field to its last millisecond. `at` is the place in
+    the request, for errors.
+    """
+
+    storage: Storage
+    slot: int | None = None
+    part: int | None = None
+    context: str | None = None
+    shape: Literal["scalar", "list", "cursor"] = "scalar"
+    day_end: bool = False
+    at: str = ""
+
+
+class Hop(msgspec.Struct, frozen=True):
+    """One lookup followed: from `field` to the record of `target` with that id, same tenant."""
+
+    field: FieldDef
+    target: ObjectDef
+
+
+class Column(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A stored field of the queried object, or of one reached through `hops`."""
+
+    field: FieldDef
+    hops: tuple[Hop, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The dotted path, as a caller writes it."""
+        return ".".join([*(hop.field.name for hop in self.hops), self.field.name])
+
+
+class Alias(msgspec.Struct, frozen=True):
+    """An output of the grouping: a group key or an aggregate, by its alias."""
+
+    name: str
+    storage: Storage
+
+
+Operand: TypeAlias = Column | Alias
+
+
+class TestOp(StrEnum):
+    """Primitive tests. Text tests are case-sensitive unless they start with `I` (ASCII fold)."""
+
+    __test__ = False  # not a test class
+
+    EQ = "eq"
+    LT = "lt"
+    LTE = "lte"
+    GT = "gt"
+    GTE = "gte"
+    IN = "in"
+    IS_NULL = "is_null"
+    CONTAINS = "contains"
+    """Text: substring. List: membership."""
+    ICONTAINS = "icontains"
+    STARTS_WITH = "starts_with"
+    ENDS_WITH = "ends_with"
+    LIKE = "like"
+    ILIKE = "ilike"
+
+
+class Const(msgspec.Struct, frozen=True):
+    value: bool
+
+
+class Test(msgspec.Struct, frozen=True, omit_defaults=True):
+    """`left op right`. `IS_NULL` has no right side; `IN` has a list parameter."""
+
+    __test__ = False
+
+    left: Operand
+    op: TestOp
+    right: Param | Column | None = None
+
+
+class AllOf(msgspec.Struct, frozen=True):
+    items: tuple[Predicate, ...]
+
+
+class AnyOf(msgspec.Struct, frozen=True):
+    items: tuple[Predicate, ...]
+
+
+class Negate(msgspec.Struct, frozen=True):
+    item: Predicate
+
+
+Predicate: TypeAlias = Const | Test | AllOf | AnyOf | Negate
+
+TRUE = Const(value=True)
+FALSE = Const(value=False)
+
+
+class Output(msgspec.Struct, frozen=True):
+    """One key of the answer."""
+
+    name: str
+    column: Column
+
+
+class Order(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One sort key; the last one of a row query is always `id`, so the order is total."""
+
+    by: Operand
+    descending: bool = False
+
+
+class BoundExpand(msgspec.Struct, frozen=True):
+    """A relation of the answer.
+
+    `one`: the record that `lookup` points to stands in its place, or null. `many`: the records
+    whose ids are in `lookup` (a multiple lookup), in that order. `inverse`: the records of the
+    query's object whose `lookup` points here.
+    """
+
+    name: str
+    kind: Literal["one", "many", "inverse"]
+    lookup: FieldDef
+    query: BoundQuery
+
+
+class GroupKey(msgspec.Struct, frozen=True, omit_defaults=True):
+    alias: str
+    column: Column
+    granularity: Granularity | None = None
+
+
+class Aggregate(msgspec.Struct, frozen=True, omit_defaults=True):
+    """`column` None counts rows; `filter` keeps the rows that take part."""
+
+    alias: str
+    function: AggregateFunction
+    storage: Storage
+    column: Column | None = None
+    filter: Predicate = TRUE
+
+
+class Grouping(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Rows are grouped by `keys` (none: exactly one group), then `having` selects groups."""
+
+    keys: tuple[GroupKey, ...] = ()
+    aggregates: tuple[Aggregate, ...] = ()
+    having: Predicate = TRUE
+
+
+class BoundQuery(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What to fetch. `tenant` is not part of `where` so that no rewrite can drop it.
+
+    `where` includes the caller's row rules and, for objects with soft delete, that the record is
+    not deleted. `after` holds one parameter per sort key: the position to go on from. `params`
+    belongs to the outermost query; expanded queries share it.
+    """
+
+    object: ObjectDef
+    tenant: Param
+    outputs: tuple[Output, ...]
+    where: Predicate = TRUE
+    order: tuple[Order, ...] = ()
+    limit: int | None = None
+    offset: Param | None = None
+    after: tuple[Param, ...] = ()
+    expand: tuple[BoundExpand, ...] = ()
+    grouping: Grouping | None = None
+    distinct: bool = False
+    count: CountMode = "none"
+    params: tuple[ParamSource, ...] = ()

@@ -1,0 +1,1 @@
+"""What travels on NATS: `subjects`, `headers`, `messages`, `codec`."""

@@ -1,0 +1,95 @@
+"""The request context as NATS headers, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from objectql.context import Actor, Context, ReadPolicy
+from objectql.errors import InvalidRequest
+
+REQUEST_ID = "Oql-Request-Id"
+TENANT = "Oql-Tenant"
+ACTOR = "Oql-Actor"
+DEADLINE = "Oql-Deadline"
+IDEMPOTENCY_KEY = "Oql-Idempotency-Key"
+CONSISTENCY_TOKEN = "Oql-Consistency-Token"  # noqa: S105 - a position, not a secret
+READ_POLICY = "Oql-Read-Policy"
+MESSAGE_ID = "Nats-Msg-Id"
+ERROR = "Nats-Service-Error"
+ERROR_CODE = "Nats-Service-Error-Code"
+TRACE = ("traceparent", "tracestate", "baggage")
+
+_actor_encoder = msgspec.json.Encoder()
+_actor_decoder = msgspec.json.Decoder(Actor)
+
+
+def read_policy_text(policy: ReadPolicy, max_lag_ms: int | None) -> str:
+    """`primary`, `any` or `bounded:<seconds>`."""
+    if policy is ReadPolicy.BOUNDED:
+        return f"bounded:{(max_lag_ms or 0) / 1000:g}"
+    return str(policy)
+
+
+def parse_read_policy(text: str) -> tuple[ReadPolicy, int | None]:
+    """The inverse of `read_policy_text`.
+
+    Raises:
+        InvalidRequest: not a policy.
+
+    """
+    name, _, bound = text.partition(":")
+    try:
+        policy = ReadPolicy(name.strip().lower())
+        lag = int(float(bound) * 1000) if policy is ReadPolicy.BOUNDED else None
+    except (ValueError, OverflowError) as exc:
+        reason = f'"{text}" is not a read policy: use primary, bounded:<seconds> or any'
+        raise InvalidRequest(reason=reason) from exc
+    return policy, lag
+
+
+def to_headers(context: Context) -> dict[str, str]:
+    """Headers that carry `context`; only a gateway may set the actor."""
+    headers = {
+        REQUEST_ID: context.request_id,
+        TENANT: context.tenant,
+        ACTOR: _actor_encoder.encode(context.actor).decode("ascii", "backslashreplace"),
+        DEADLINE: str(context.deadline_ms),
+        **context.trace,
+    }
+    if context.idempotency_key is not None:
+        headers[IDEMPOTENCY_KEY] = context.idempotency_key
+    if context.consistency_token is not None:
+        headers[CONSISTENCY_TOKEN] = context.consistency_token
+    if context.read_policy is not None:
+        headers[READ_POLICY] = read_policy_text(context.read_policy, context.max_lag_ms)
+    return headers
+
+
+def from_headers(headers: Mapping[str, str]) -> Context:
+    """The context of a received request.
+
+    Raises:
+        InvalidRequest: a required header is missing or malformed, or the tenant header does not
+            agree with the actor's tenant.
+
+    """
+    try:
+        actor = _actor_decoder.decode(headers[ACTOR])
+        context = Context(
+            actor=actor,
+            deadline_ms=int(headers[DEADLINE]),
+            request_id=headers[REQUEST_ID],
+            idempotency_key=headers.get(IDEMPOTENCY_KEY),
+            consistency_token=headers.get(CONSISTENCY_TOKEN),
+            trace={name: headers[name] for name in TRACE if name in headers},
+        )
+    except (KeyError, ValueError, msgspec.MsgspecError) as exc:
+        raise InvalidRequest(reason="the message's headers are incomplete") from exc
+    if headers.get(TENANT) != actor.tenant:
+        raise InvalidRequest(reason="the message's headers contradict each other")
+    if READ_POLICY in headers:
+        policy, lag = parse_read_policy(headers[READ_POLICY])
+        context = msgspec.structs.replace(context, read_policy=policy, max_lag_ms=lag)
+    return context

@@ -1,0 +1,42 @@
+"""Every NATS subject, as a function. The only place that joins tokens.
+
+The major version stands in the subject: a new major is served beside the old one for one release.
+"""
+
+from __future__ import annotations
+
+from objectql.events import ChangeKind
+from objectql.ids import ObjectName, TenantId
+
+KERNEL_QUEUE = "kernel"
+KERNEL_RPC_PREFIX = "oql.v1.rpc.kernel"
+COORDINATOR_RPC_PREFIX = "oql.v1.rpc.coordinator"
+DATA_STREAM = "OQL_DATA"
+DATA_SUBJECTS = "oql.v1.evt.data.>"
+KERNEL_EVENTS = "oql.v1.evt.kernel.>"
+HEARTBEATS = "oql.v1.hb.>"
+
+
+def kernel_rpc(verb: str) -> str:
+    """Where requests with `verb` are served by the queue group of kernels."""
+    return f"{KERNEL_RPC_PREFIX}.{verb}"
+
+
+def coordinator_rpc(verb: str) -> str:
+    """Where the coordinator serves `verb`."""
+    return f"{COORDINATOR_RPC_PREFIX}.{verb}"
+
+
+def data_event(tenant: TenantId, object_: ObjectName, kind: ChangeKind) -> str:
+    """Where change events of one object of one tenant are published."""
+    return f"oql.v1.evt.data.{tenant}.{object_}.{kind}"
+
+
+def kernel_event(topic: str) -> str:
+    """Lifecycle, metadata, plugin and driver events; `:` in event names becomes a dot."""
+    return f"oql.v1.evt.kernel.{topic.replace(':', '.')}"
+
+
+def heartbeat(service: str, instance: str) -> str:
+    """Where one process says that it is alive."""
+    return f"oql.v1.hb.{service}.{instance}"

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+
 from objectql_devstack import DataStack, DevStackError, PortTakenError
 from objectql_devstack.pgwire import PgConnection
 from objectql_devstack.probes import answers_nats, answers_redis, serves_zookeeper
@@ -29,7 +30,9 @@ def processes_of(folder: Path) -> list[psutil.Process]:
     found: list[psutil.Process] = []
     for process in psutil.process_iter(["cmdline", "status"]):
         words = process.info["cmdline"] or []
-        if process.info["status"] != psutil.STATUS_ZOMBIE and any(str(folder) in word for word in words):
+        if process.info["status"] != psutil.STATUS_ZOMBIE and any(
+            str(folder) in word for word in words
+        ):
             found.append(process)
     return found
 
@@ -41,7 +44,9 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def stack(base: Path) -> Iterator[DataStack]:
-    with DataStack.start(base, zookeeper_nodes=3, databases=("objectql", "east", "west")) as running:
+    with DataStack.start(
+        base, zookeeper_nodes=3, databases=("objectql", "east", "west")
+    ) as running:
         yield running
 
 
@@ -113,7 +118,9 @@ def test_an_ensemble_survives_the_loss_of_its_leader(stack: DataStack) -> None:
     leader = next(node for node in nodes if mode(node) == "leader")
     stack.kill(leader)
     left = nodes - {leader}
-    assert wait_until(lambda: {mode(node) for node in left} == {"leader", "follower"}, 15, poll_s=0.1)
+    assert wait_until(
+        lambda: {mode(node) for node in left} == {"leader", "follower"}, 15, poll_s=0.1
+    )
     stack.restart(leader)
     assert mode(leader) == "follower"
 
@@ -127,7 +134,9 @@ def test_a_frozen_server_hangs_and_a_thawed_one_answers(stack: DataStack) -> Non
         assert primary.query("select 1") == [("1",)]
 
 
-def test_starting_again_keeps_what_runs_and_restarts_what_died(stack: DataStack, base: Path) -> None:
+def test_starting_again_keeps_what_runs_and_restarts_what_died(
+    stack: DataStack, base: Path
+) -> None:
     def pids() -> dict[str, str]:
         return {path.stem: path.read_text() for path in stack.state.run.glob("*.pid")}
 
@@ -142,7 +151,10 @@ def test_starting_again_keeps_what_runs_and_restarts_what_died(stack: DataStack,
 
 
 def test_a_service_that_was_not_needed_is_named_in_the_error(tmp_path: Path) -> None:
-    with DataStack.start(tmp_path, need={"nats"}) as small, pytest.raises(DevStackError, match="no redis"):
+    with (
+        DataStack.start(tmp_path, need={"nats"}) as small,
+        pytest.raises(DevStackError, match="no redis"),
+    ):
         _ = small.redis_url
     with pytest.raises(DevStackError, match="unknown service mongo"):
         DataStack.start(tmp_path, need={"mongo"})
@@ -192,7 +204,9 @@ def test_servers_die_with_a_killed_parent(tmp_path: Path) -> None:
         assert parent.stdout
         assert parent.stdout.readline() == "ready\n"
         servers = [int(path.read_text()) for path in (tmp_path / "run").glob("*.pid")]
-        family = [member for pid in servers for member in psutil.Process(pid).children(recursive=True)]
+        family = [
+            member for pid in servers for member in psutil.Process(pid).children(recursive=True)
+        ]
         assert len(servers) == 4
         parent.send_signal(signal.SIGKILL)
 

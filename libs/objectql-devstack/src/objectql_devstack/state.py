@@ -93,7 +93,9 @@ class StateDirectory:
         with self._mutex:
             state = self._load()
             port = state.ports.get(purpose)
-            if port is not None and (in_use or wait_until(lambda: is_free(port), _RELEASED_WITHIN_S)):
+            if port is not None and (
+                in_use or wait_until(lambda: is_free(port), _RELEASED_WITHIN_S)
+            ):
                 return port
             if port is not None and keep:
                 raise PortTakenError(port, holder(port), purpose=purpose)

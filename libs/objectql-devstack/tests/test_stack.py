@@ -27,14 +27,14 @@ def port_of(endpoint: str) -> int:
 
 def processes_of(folder: Path) -> list[psutil.Process]:
     """Everything alive whose command line names a file of `folder`."""
-    found: list[psutil.Process] = []
-    for process in psutil.process_iter(["cmdline", "status"]):
-        words = process.info["cmdline"] or []
-        if process.info["status"] != psutil.STATUS_ZOMBIE and any(
-            str(folder) in word for word in words
-        ):
-            found.append(process)
-    return found
+
+    def names_it(process: psutil.Process) -> bool:
+        try:
+            return str(folder) in " ".join(process.cmdline())
+        except psutil.Error:
+            return False  # ended while we looked; a zombie has no command line
+
+    return [process for process in psutil.process_iter() if names_it(process)]
 
 
 @pytest.fixture(scope="module")

@@ -18,8 +18,8 @@ def _postgres(host: str, port: int) -> bool:
     return answers_postgres(port, host=host)
 
 
-# service -> (variable, default port, question)
-_SERVICES: dict[str, tuple[str, int, Callable[[str, int], bool]]] = {
+# service -> (variable of its address, default port, question that tells whether it answers)
+QUESTIONS: dict[str, tuple[str, int, Callable[[str, int], bool]]] = {
     "nats": ("OQL_NATS_URL", 4222, answers_nats),
     "postgres": ("OQL_PG_URL", 5432, _postgres),
     "postgres-replica": ("OQL_PG_REPLICA_URL", 5432, _postgres),
@@ -33,7 +33,7 @@ class ExternalServer:
 
     def __init__(self, service: str) -> None:
         self.name = f"{service}-1"
-        self._variable, self._default_port, self._question = _SERVICES[service]
+        self._variable, self._default_port, self._question = QUESTIONS[service]
 
     @property
     def endpoint(self) -> str:

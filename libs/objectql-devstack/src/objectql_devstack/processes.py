@@ -216,17 +216,17 @@ class ManagedProcess:
 
     def freeze(self) -> None:
         """Stop it and its children from running (SIGSTOP); connections stay open."""
-        process = self._running()
+        process = self.running()
         _signal(process, signal.SIGSTOP)  # first, so that it starts no more children
         for member in _family(process):
             _signal(member, signal.SIGSTOP)
 
     def thaw(self) -> None:
         """Let a frozen process and its children run again."""
-        for member in reversed(_family(self._running())):
+        for member in reversed(_family(self.running())):
             _signal(member, signal.SIGCONT)
 
-    def _running(self) -> psutil.Process:
+    def running(self) -> psutil.Process:
         process = self.process()
         if process is None:
             raise ServerFailedError(self.name, "does not run")

@@ -25,6 +25,7 @@ from objectql_devstack.spawning import RunUser
 
 _ZOOKEEPER_JAR = Path("/usr/share/java/zookeeper.jar")
 _LOGGING_JAR = Path("/usr/share/java/slf4j-simple.jar")
+_SHARED = Path("/var/tmp")  # noqa: S108 - `shared_folder` checks the owner
 _copying = threading.Lock()
 
 
@@ -112,7 +113,7 @@ def shared_folder() -> Path:
     Raises:
         DevStackError: Somebody else has made it first.
     """
-    folder = Path("/var/tmp") / f"objectql-{os.geteuid()}"  # noqa: S108 - the owner is checked below
+    folder = _SHARED / f"objectql-{os.geteuid()}"
     folder.mkdir(mode=0o755, exist_ok=True)
     status = folder.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():

@@ -56,9 +56,8 @@ class StackSize:
 class DataStack:
     """Running data services; made by `start`, ended by `stop` or the end of `with`."""
 
-    def __init__(self, state: StateDirectory, mode: StackMode, servers: Sequence[Server]) -> None:
+    def __init__(self, state: StateDirectory, servers: Sequence[Server]) -> None:
         self.state = state
-        self._mode: StackMode = mode
         self._servers = {server.name: server for server in servers}
 
     @classmethod
@@ -92,8 +91,9 @@ class DataStack:
         size = StackSize(frozenset(need), zookeeper_nodes, databases)
         mode = mode or stack_mode()
         state = StateDirectory(base_dir)
+        state.enter(mode)
         terms = Terms(tethered=tethered, durable=durable)
-        stack = cls(state, mode, _servers(state, mode, size, terms))
+        stack = cls(state, _servers(state, mode, size, terms))
         try:
             stack._start_all(report)
         except BaseException:
@@ -174,9 +174,9 @@ class DataStack:
             purge: Remove the data too.
         """
         replicas = [name for name in self._servers if name.startswith("postgres-replica")]
-        _together([self._servers[name].stop for name in replicas])
-        _together([server.stop for name, server in self._servers.items() if name not in replicas])
-        if self._mode == "containers":
+        together([self._servers[name].stop for name in replicas])
+        together([server.stop for name, server in self._servers.items() if name not in replicas])
+        if self.state.leave() == "containers":
             containers.remove_all(self.state)
         if purge:
             self.state.purge()
@@ -206,16 +206,18 @@ class DataStack:
         for name, server in self._servers.items():
             if not name.startswith("postgres"):
                 jobs.append(lambda server=server: start(server))
-        _together(jobs)
+        together(jobs)
 
 
 def stop_recorded(state: StateDirectory) -> list[str]:
-    """Stop every process that a state directory remembers, higher tiers first; their names."""
+    """Stop everything that a state directory remembers, higher tiers first; the names of processes."""
     found = ManagedProcess.recorded(state.run, state.logs)
     for tier in sorted({record.tier for record, _ in found}, reverse=True):
-        _together([process.stop for record, process in found if record.tier == tier])
+        together([process.stop for record, process in found if record.tier == tier])
     for left in state.run.glob("*.pid"):
         left.unlink()  # without a record beside it, it is nobody's
+    if state.leave() == "containers":
+        containers.remove_all(state)
     return [process.name for _, process in found]
 
 
@@ -246,7 +248,7 @@ def _servers(state: StateDirectory, mode: StackMode, size: StackSize, terms: Ter
     return servers
 
 
-def _together(jobs: Sequence[Callable[[], None]]) -> None:
+def together(jobs: Sequence[Callable[[], None]]) -> None:
     """Run all at once and to their end; the first error is raised, others are attached to it."""
     if not jobs:
         return

@@ -12,7 +12,7 @@ import secrets
 import shutil
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -29,6 +29,8 @@ _RELEASED_WITHIN_S = 1.0
 class _Remembered(msgspec.Struct):
     ports: dict[str, int] = {}
     secrets: dict[str, str] = {}
+    # Where the data services of a running stack come from; empty where none runs.
+    mode: str = ""
     # Folders outside of the state directory that belong to it.
     elsewhere: list[str] = []
 
@@ -92,25 +94,74 @@ class StateDirectory:
         """
         with self._mutex:
             state = self._load()
-            port = state.ports.get(purpose)
-            if port is not None and (
-                in_use or wait_until(lambda: is_free(port), _RELEASED_WITHIN_S)
-            ):
-                return port
-            if port is not None and keep:
-                raise PortTakenError(port, holder(port), purpose=purpose)
-            state.ports[purpose] = port = free_port()
+            if purpose in state.ports:
+                port = state.ports[purpose]
+                if in_use or wait_until(lambda: is_free(port), _RELEASED_WITHIN_S):
+                    return port
+                if keep:
+                    raise PortTakenError(port, holder(port), purpose=purpose)
+            state.ports[purpose] = free_port()
             self._save(state)
-            return port
+            return state.ports[purpose]
 
-    def secret(self, name: str) -> str:
-        """A random secret, made once and kept."""
+    def claim(self, purpose: str, port: int, *, in_use: bool, variable: str) -> None:
+        """Remember that `purpose` listens on `port`, which the developer asked for by `variable`.
+
+        Raises:
+            PortTakenError: Somebody else listens on it.
+        """
         with self._mutex:
             state = self._load()
-            if name not in state.secrets:
-                state.secrets[name] = secrets.token_urlsafe(48)
+            ours = in_use and state.ports.get(purpose) == port
+            if not ours and not wait_until(lambda: is_free(port), _RELEASED_WITHIN_S):
+                raise PortTakenError(port, holder(port), purpose=purpose, variable=variable)
+            if state.ports.get(purpose) != port:
+                state.ports[purpose] = port
+                self._save(state)
+
+    def known_port(self, purpose: str) -> int | None:
+        """The remembered port for `purpose`, whoever listens on it."""
+        with self._mutex:
+            return self._load().ports.get(purpose)
+
+    def secret(
+        self,
+        name: str,
+        make: Callable[[], str] = lambda: secrets.token_urlsafe(48),
+        is_good: Callable[[str], bool] = bool,
+    ) -> str:
+        """The remembered secret, made when there is none or the remembered one is not good any more."""
+        with self._mutex:
+            state = self._load()
+            if not is_good(state.secrets.get(name, "")):
+                state.secrets[name] = make()
                 self._save(state)
             return state.secrets[name]
+
+    def enter(self, mode: str) -> None:
+        """Remember where the data services come from, until `leave`.
+
+        Raises:
+            DevStackError: Those that run now come from somewhere else.
+        """
+        with self._mutex:
+            state = self._load()
+            if state.mode not in {"", mode}:
+                raise DevStackError(
+                    f"a stack of OQL_STACK={state.mode} runs in {self.path}: stop it first"
+                )
+            if state.mode != mode:
+                state.mode = mode
+                self._save(state)
+
+    def leave(self) -> str:
+        """Forget the mode, as nothing runs any more; the one that was."""
+        with self._mutex:
+            state = self._load()
+            mode, state.mode = state.mode, ""
+            if mode:
+                self._save(state)
+            return mode
 
     def adopt(self, folder: Path) -> None:
         """Remember a folder outside of this directory, to be removed by `purge`."""

@@ -53,3 +53,16 @@ test-integration: $(STAMP) ## Tests on real servers
 
 test-faults: $(STAMP) ## Kill and freeze real processes
 	@$(BIN)/pytest -q -m faults
+
+##@ Run
+up: $(STAMP) ## Start the data services and the cluster; again restarts what has died (KERNELS=4 scales)
+	@$(BIN)/objectql-devstack up
+
+down: $(STAMP) ## Stop everything; data and logs stay
+	@$(BIN)/objectql-devstack down
+
+status: $(STAMP) ## Tell what runs
+	@$(BIN)/objectql-devstack status
+
+logs: $(STAMP) ## Follow the logs (SERVICE=kernel-1 follows one)
+	@$(BIN)/objectql-devstack logs $(SERVICE) --follow

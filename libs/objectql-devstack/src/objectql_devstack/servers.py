@@ -1,0 +1,196 @@
+"""What every data service can do, and the two that need no preparation: NATS and Redis."""
+
+from __future__ import annotations
+
+import abc
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from objectql_devstack import programs
+from objectql_devstack.environment import inherited
+from objectql_devstack.errors import ServerFailedError
+from objectql_devstack.ports import is_free
+from objectql_devstack.probes import answers_nats, answers_redis
+from objectql_devstack.processes import ManagedProcess
+from objectql_devstack.spawning import Launch, RunUser
+from objectql_devstack.state import StateDirectory
+
+LOOPBACK = "127.0.0.1"
+_READY_WITHIN_S = 30.0
+_PORT_ATTEMPTS = 3
+
+
+class Server(Protocol):
+    """One data service, wherever it runs."""
+
+    @property
+    def name(self) -> str:
+        """`<service>-<n>`."""
+        ...
+
+    @property
+    def endpoint(self) -> str:
+        """Its address in the form that its clients take; known after `start`."""
+        ...
+
+    def start(self, *, keep_port: bool = False) -> None:
+        """Return when it is ready; a running one is left alone.
+
+        Args:
+            keep_port: Clients know the port: rather fail than take another.
+        """
+        ...
+
+    def is_ready(self) -> bool:
+        """Whether it answers now."""
+        ...
+
+    def stop(self) -> None:
+        """End it in good order, by force after a while."""
+        ...
+
+    def kill(self) -> None:
+        """End it at once, as a power failure would."""
+        ...
+
+    def freeze(self) -> None:
+        """Stop it from running; its connections stay open and hang."""
+        ...
+
+    def thaw(self) -> None:
+        """Let it run on."""
+        ...
+
+
+@dataclass(frozen=True)
+class Terms:
+    """How the servers of one stack run.
+
+    Attributes:
+        tethered: They die with the process that started them.
+        durable: Commits reach the disk; without it a crash of the *machine* may lose them.
+    """
+
+    tethered: bool
+    durable: bool
+
+
+class NativeServer(abc.ABC):
+    """A data service that is a process of this machine."""
+
+    tier = 0
+    stop_signal: signal.Signals = signal.SIGTERM
+
+    def __init__(self, state: StateDirectory, name: str, terms: Terms) -> None:
+        self.state = state
+        self.name = name
+        self.terms = terms
+        self.port = 0
+        self.managed: ManagedProcess = state.process(
+            name, tier=self.tier, tethered=terms.tethered, stop_signal=self.stop_signal
+        )
+
+    @property
+    @abc.abstractmethod
+    def endpoint(self) -> str: ...
+
+    @property
+    def data(self) -> Path:
+        """Where it stores; may be another place than `state.data`, see `programs.reachable_folder`."""
+        return self.state.data / self.name
+
+    @property
+    def user(self) -> RunUser | None:
+        """The account it runs as; None for ours."""
+        return None
+
+    @abc.abstractmethod
+    def command(self) -> tuple[str, ...]:
+        """The program and its arguments, for the port settled before."""
+
+    @abc.abstractmethod
+    def is_ready(self) -> bool: ...
+
+    def prepare(self) -> None:
+        """Make what must be there before the program runs; called only when it does not run."""
+        self.data.mkdir(parents=True, exist_ok=True)
+
+    def start(self, *, keep_port: bool = False) -> None:
+        """See `Server.start`; a server that would be started differently today is restarted.
+
+        Raises:
+            PortTakenError: `keep_port`, and somebody else has the port.
+            ServerFailedError: It did not get ready.
+        """
+        for attempt in range(1, _PORT_ATTEMPTS + 1):
+            alive = self.managed.is_alive()
+            self.settle_ports(alive=alive, keep=keep_port)
+            try:
+                self._start(alive=alive)
+            except ServerFailedError:
+                taken = not self.managed.is_alive() and not is_free(self.port)
+                if keep_port or not taken or attempt == _PORT_ATTEMPTS:
+                    self.managed.kill()
+                    raise
+            else:
+                return
+
+    def settle_ports(self, *, alive: bool, keep: bool) -> None:
+        """Decide on which ports it listens."""
+        self.port = self.state.port(self.name, in_use=alive, keep=keep)
+
+    def stop(self) -> None:
+        self.managed.stop()
+
+    def kill(self) -> None:
+        self.managed.kill()
+
+    def freeze(self) -> None:
+        self.managed.freeze()
+
+    def thaw(self) -> None:
+        self.managed.thaw()
+
+    def _start(self, *, alive: bool) -> None:
+        command = self.command()
+        if alive and not self.managed.matches(command, {}):
+            self.managed.stop()
+            alive = False
+        if not alive:
+            self.managed.kill()  # what a dead one may have left behind
+            self.prepare()
+            environment = inherited(hermetic=True) | {"LC_ALL": "C.UTF-8"}
+            self.managed.launch(Launch(command, environment, self.user), {})
+        self.managed.wait_ready(self.is_ready, _READY_WITHIN_S)
+
+
+class NatsServer(NativeServer):
+    """NATS with JetStream on."""
+
+    @property
+    def endpoint(self) -> str:
+        return f"nats://{LOOPBACK}:{self.port}"
+
+    def command(self) -> tuple[str, ...]:
+        listen = ("--addr", LOOPBACK, "--port", str(self.port), "--name", self.name)
+        return (programs.nats_server(), *listen, "--jetstream", "--store_dir", str(self.data))
+
+    def is_ready(self) -> bool:
+        return answers_nats(LOOPBACK, self.port)
+
+
+class RedisServer(NativeServer):
+    """Valkey, speaking Redis, as a cache: nothing is written to disk, a restarted one is empty."""
+
+    @property
+    def endpoint(self) -> str:
+        return f"redis://{LOOPBACK}:{self.port}/0"
+
+    def command(self) -> tuple[str, ...]:
+        listen = ("--bind", LOOPBACK, "--port", str(self.port), "--dir", str(self.data))
+        return (programs.redis_server(), *listen, "--save", "", "--appendonly", "no")
+
+    def is_ready(self) -> bool:
+        return answers_redis(LOOPBACK, self.port)

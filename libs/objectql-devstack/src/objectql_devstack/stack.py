@@ -1,0 +1,262 @@
+"""All data services together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from objectql_devstack import containers
+from objectql_devstack.containers import ContainerServer
+from objectql_devstack.environment import StackMode, stack_mode
+from objectql_devstack.errors import DevStackError
+from objectql_devstack.external import ExternalServer
+from objectql_devstack.postgres import PostgresPrimary, PostgresReplica
+from objectql_devstack.processes import ManagedProcess
+from objectql_devstack.servers import NatsServer, RedisServer, Server, Terms
+from objectql_devstack.state import StateDirectory
+from objectql_devstack.zookeeper import ZooKeeperNode
+
+SERVICES = frozenset({"nats", "postgres", "postgres-replica", "redis", "zookeeper"})
+
+
+def _nothing(_line: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class StackSize:
+    """What a stack consists of.
+
+    Attributes:
+        need: Names of services; `replica` stands for `postgres-replica`, which brings `postgres` along.
+        databases: Databases of the primary; the first is the one of `pg_url`.
+    """
+
+    need: frozenset[str] = SERVICES
+    zookeeper_nodes: int = 1
+    databases: tuple[str, ...] = ("objectql",)
+
+    def services(self) -> frozenset[str]:
+        """The names in `need`, in full.
+
+        Raises:
+            DevStackError: One is unknown.
+        """
+        names = {"postgres-replica" if name == "replica" else name for name in self.need}
+        if unknown := names - SERVICES:
+            raise DevStackError(
+                f"unknown service {', '.join(sorted(unknown))}: choose from {sorted(SERVICES)}"
+            )
+        return frozenset(names | ({"postgres"} if "postgres-replica" in names else set[str]()))
+
+
+class DataStack:
+    """Running data services; made by `start`, ended by `stop` or the end of `with`."""
+
+    def __init__(self, state: StateDirectory, servers: Sequence[Server]) -> None:
+        self.state = state
+        self._servers = {server.name: server for server in servers}
+
+    @classmethod
+    def start(
+        cls,
+        base_dir: Path,
+        need: frozenset[str] | set[str] = SERVICES,
+        *,
+        zookeeper_nodes: int = 1,
+        durable: bool = False,
+        databases: tuple[str, ...] = ("objectql",),
+        tethered: bool = True,
+        mode: StackMode | None = None,
+        report: Callable[[str], None] = _nothing,
+    ) -> DataStack:
+        """A stack in which every needed service is ready; what runs already in `base_dir` is kept.
+
+        Args:
+            base_dir: Its state directory; data lies there too, unless Postgres may not enter it.
+            need: Names of services; `replica` stands for `postgres-replica`.
+            zookeeper_nodes: More than one form an ensemble.
+            databases: Databases of the primary; the first is the one of `pg_url`.
+            durable: Commits survive a crash of the machine; tests do without, for speed.
+            tethered: The servers die with this process, even if it is killed.
+            mode: By default what `OQL_STACK` says.
+            report: Receives one line for every service that got ready.
+
+        Raises:
+            DevStackError: A program is missing, a server failed; those that started are stopped again.
+        """
+        size = StackSize(frozenset(need), zookeeper_nodes, databases)
+        mode = mode or stack_mode()
+        state = StateDirectory(base_dir)
+        state.enter(mode)
+        terms = Terms(tethered=tethered, durable=durable)
+        stack = cls(state, _servers(state, mode, size, terms))
+        try:
+            stack._start_all(report)
+        except BaseException:
+            if tethered:
+                stack.stop(purge=False)
+            raise
+        return stack
+
+    @property
+    def nats_url(self) -> str:
+        """`nats://host:port`."""
+        return self["nats"].endpoint
+
+    @property
+    def pg_url(self) -> str:
+        """`postgresql://postgres@host:port/<first database>`."""
+        return self["postgres"].endpoint
+
+    @property
+    def pg_replica_url(self) -> str:
+        """The same database on the hot standby."""
+        return self["postgres-replica"].endpoint
+
+    @property
+    def redis_url(self) -> str:
+        """`redis://host:port/0`."""
+        return self["redis"].endpoint
+
+    @property
+    def zookeeper(self) -> str:
+        """`host:port`, several separated by commas."""
+        nodes = [server for name, server in self._servers.items() if name.startswith("zookeeper-")]
+        return ",".join(node.endpoint for node in nodes) if nodes else self["zookeeper"].endpoint
+
+    def pg_database_url(self, database: str) -> str:
+        """The address of another database of the primary."""
+        return f"{self.pg_url.rpartition('/')[0]}/{database}"
+
+    def __getitem__(self, name: str) -> Server:
+        """The server `<service>-<n>`; `<service>` alone is its first.
+
+        Raises:
+            DevStackError: The stack was started without it.
+        """
+        name = "postgres-replica" if name == "replica" else name
+        server = self._servers.get(name) or self._servers.get(f"{name}-1")
+        if server is None:
+            raise DevStackError(f"this stack has no {name}: add it to `need`")
+        return server
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The servers of this stack."""
+        return tuple(self._servers)
+
+    def kill(self, name: str) -> None:
+        """End a server with SIGKILL, as a power failure of its machine would."""
+        self[name].kill()
+
+    def freeze(self, name: str) -> None:
+        """Stop a server from running; its connections stay open and hang."""
+        self[name].freeze()
+
+    def thaw(self, name: str) -> None:
+        """Let a frozen server run on."""
+        self[name].thaw()
+
+    def restart(self, name: str) -> None:
+        """Stop a server if it runs, start it on the same port with the same data."""
+        server = self[name]
+        server.stop()
+        server.start(keep_port=True)
+
+    def stop(self, *, purge: bool = True) -> None:
+        """Stop everything, the last started first; may be called twice.
+
+        Args:
+            purge: Remove the data too.
+        """
+        replicas = [name for name in self._servers if name.startswith("postgres-replica")]
+        together([self._servers[name].stop for name in replicas])
+        together([server.stop for name, server in self._servers.items() if name not in replicas])
+        if self.state.leave() == "containers":
+            containers.remove_all(self.state)
+        if purge:
+            self.state.purge()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def _start_all(self, report: Callable[[str], None]) -> None:
+        def start(server: Server) -> None:
+            server.start()
+            report(f"{server.name} is ready at {server.endpoint}")
+
+        def start_postgres() -> None:
+            for name in ("postgres-1", "postgres-replica-1"):
+                if name in self._servers:
+                    start(self._servers[name])
+
+        jobs: list[Callable[[], None]] = [start_postgres]
+        for name, server in self._servers.items():
+            if not name.startswith("postgres"):
+                jobs.append(lambda server=server: start(server))
+        together(jobs)
+
+
+def stop_recorded(state: StateDirectory) -> list[str]:
+    """Stop everything that a state directory remembers, higher tiers first; the names of processes."""
+    found = ManagedProcess.recorded(state.run, state.logs)
+    for tier in sorted({record.tier for record, _ in found}, reverse=True):
+        together([process.stop for record, process in found if record.tier == tier])
+    for left in state.run.glob("*.pid"):
+        left.unlink()  # without a record beside it, it is nobody's
+    if state.leave() == "containers":
+        containers.remove_all(state)
+    return [process.name for _, process in found]
+
+
+def _servers(state: StateDirectory, mode: StackMode, size: StackSize, terms: Terms) -> list[Server]:
+    services = sorted(size.services())
+    if mode == "external":
+        return [ExternalServer(service) for service in services]
+    if mode == "containers":
+        if size.zookeeper_nodes > 1:
+            raise DevStackError("OQL_STACK=containers starts one ZooKeeper node only")
+        return [
+            ContainerServer(state, service, size.databases if service == "postgres" else ())
+            for service in services
+        ]
+    servers: list[Server] = []
+    if "nats" in services:
+        servers.append(NatsServer(state, "nats-1", terms))
+    if "redis" in services:
+        servers.append(RedisServer(state, "redis-1", terms))
+    if "zookeeper" in services:
+        nodes = size.zookeeper_nodes
+        servers += [ZooKeeperNode(state, index, nodes, terms) for index in range(1, nodes + 1)]
+    if "postgres" in services:
+        primary = PostgresPrimary(state, terms, size.databases)
+        servers.append(primary)
+        if "postgres-replica" in services:
+            servers.append(PostgresReplica(state, terms, primary))
+    return servers
+
+
+def together(jobs: Sequence[Callable[[], None]]) -> None:
+    """Run all at once and to their end; the first error is raised, others are attached to it."""
+    if not jobs:
+        return
+    with ThreadPoolExecutor(max_workers=len(jobs)) as pool:
+        errors = [
+            error for done in [pool.submit(job) for job in jobs] if (error := done.exception())
+        ]
+    if errors:
+        for other in errors[1:]:
+            errors[0].add_note(f"also: {other}")
+        raise errors[0]

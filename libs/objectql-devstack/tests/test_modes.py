@@ -1,0 +1,165 @@
+"""External services and containers: what is asked for, and what is said when it is not there."""
+
+from __future__ import annotations
+
+import socket
+import stat
+import sys
+from pathlib import Path
+
+import pytest
+
+from objectql_devstack import DataStack, DevStackError, containers, environment, programs
+from objectql_devstack.containers import ContainerServer
+from objectql_devstack.ports import free_port
+from objectql_devstack.spawning import RunUser
+from objectql_devstack.state import StateDirectory
+
+
+def reachable(_host: str, _port: int) -> bool:
+    return True
+
+
+def barred(_folder: Path, _user: RunUser | None) -> bool:
+    return False
+
+
+def test_an_unknown_mode_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OQL_STACK", "cloud")
+    with pytest.raises(DevStackError, match="use local, containers or external"):
+        environment.stack_mode()
+
+
+@pytest.mark.parametrize("text", ["0", "70000", "x", "-1"])
+def test_a_bad_port_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("OQL_REST_PORT", text)
+    with pytest.raises(DevStackError, match="OQL_REST_PORT"):
+        environment.port_setting("OQL_REST_PORT", 8080)
+
+
+def test_a_hermetic_environment_has_none_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OQL_KERNEL_X", "1")
+    assert "OQL_KERNEL_X" not in environment.inherited(hermetic=True)
+    assert environment.inherited(hermetic=False)["OQL_KERNEL_X"] == "1"
+
+
+def test_external_mode_names_the_missing_variable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OQL_NATS_URL", raising=False)
+    with pytest.raises(DevStackError, match="needs OQL_NATS_URL"):
+        DataStack.start(tmp_path, need={"nats"}, mode="external")
+
+
+def test_external_mode_says_what_does_not_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("objectql_devstack.external._REACHABLE_WITHIN_S", 0.2)
+    port = free_port()
+    monkeypatch.setenv("OQL_NATS_URL", f"nats://user:secret@127.0.0.1:{port}")
+    with pytest.raises(DevStackError, match=f"does not answer at 127.0.0.1:{port}") as caught:
+        DataStack.start(tmp_path, need={"nats"}, mode="external")
+    assert "secret" not in str(caught.value)
+
+
+def test_external_mode_gives_the_addresses_as_they_stand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"nats://127.0.0.1:{server.getsockname()[1]}"
+        monkeypatch.setenv("OQL_NATS_URL", url)
+        monkeypatch.setattr(
+            "objectql_devstack.external.QUESTIONS",
+            {"nats": ("OQL_NATS_URL", 4222, reachable)},
+        )
+        with DataStack.start(tmp_path, need={"nats"}, mode="external") as stack:
+            assert stack.nats_url == url
+            with pytest.raises(DevStackError, match="is external"):
+                stack.kill("nats")
+
+
+def test_containers_publish_on_loopback_and_are_labelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OQL_IMAGE_NATS", "registry.example/nats:test")
+    state = StateDirectory(tmp_path)
+    nats = ContainerServer(state, "nats")
+    nats.port = 14222
+    command = nats.run_command()
+    assert command[:2] == ("run", "--detach")
+    assert command[command.index("--publish") + 1] == "127.0.0.1:14222:4222"
+    assert command[command.index("--label") + 1] == f"objectql.stack={state.path}"
+    image = command.index("registry.example/nats:test")
+    assert command[image + 1 :] == ("--jetstream", "--store_dir", "/tmp/jetstream")
+
+
+def test_a_container_replica_shares_the_network_that_publishes_its_port(tmp_path: Path) -> None:
+    state = StateDirectory(tmp_path)
+    primary, replica = (ContainerServer(state, name) for name in ("postgres", "postgres-replica"))
+    primary.port = 15432
+    published = [word for word in primary.run_command() if word.startswith("127.0.0.1:")]
+    replica_port = state.known_port("postgres-replica-1")
+    assert published == ["127.0.0.1:15432:5432", f"127.0.0.1:{replica_port}:5433"]
+    joined = replica.run_command()
+    own_name = primary.run_command()[primary.run_command().index("--name") + 1]
+    assert joined[joined.index("--network") + 1] == f"container:{own_name}"
+    assert "--publish" not in joined
+
+
+def test_a_missing_docker_program_or_engine_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(DevStackError, match="needs the docker program"):
+        containers.docker("ps")
+    fake = tmp_path / "docker"
+    fake.write_text(f"#!{sys.executable}\nimport sys\nsys.exit('Is the docker daemon running?')\n")
+    fake.chmod(0o755)
+    with pytest.raises(DevStackError, match="no Docker engine answers"):
+        DataStack.start(tmp_path / "state", need={"nats"}, mode="containers")
+
+
+def test_another_mode_waits_until_the_first_has_stopped(tmp_path: Path) -> None:
+    state = StateDirectory(tmp_path)
+    state.enter("containers")
+    with pytest.raises(DevStackError, match="OQL_STACK=containers runs"):
+        state.enter("local")
+    assert state.leave() == "containers"
+    state.enter("local")
+
+
+def test_a_private_folder_is_not_used_for_another_account(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    monkeypatch.setattr(programs, "shared_folder", lambda: shared)
+    private = tmp_path / "private"
+    private.mkdir(mode=0o700)
+    other = RunUser("other", 4_000_000, 4_000_000)
+    assert programs.reachable_folder(private / "pg", None) == private / "pg"
+    moved = programs.reachable_folder(private / "pg", other)
+    assert moved.parent.parent == shared
+    assert programs.reachable_folder(private / "pg", other) == moved
+
+
+def test_a_shared_folder_of_somebody_else_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("objectql_devstack.programs.os.geteuid", lambda: 4_000_000)
+    monkeypatch.setattr("objectql_devstack.programs._SHARED", tmp_path)
+    with pytest.raises(DevStackError, match="belongs to somebody else"):
+        programs.shared_folder()
+
+
+def test_postgres_is_copied_to_where_its_account_can_read_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    monkeypatch.setattr(programs, "shared_folder", lambda: shared)
+    monkeypatch.setattr(programs, "may_enter", barred)
+    copied = programs.postgres_programs(RunUser("other", 4_000_000, 4_000_000))
+    assert shared in copied.parents
+    assert (copied / "postgres").stat().st_mode & stat.S_IXOTH
+    assert programs.postgres_programs(RunUser("other", 4_000_000, 4_000_000)) == copied

@@ -10,7 +10,7 @@ In reading order:
 - `servers`, `postgres`, `zookeeper`: one class per data service
 - `containers`, `external`: the same services from Docker, or from somewhere else
 - `stack`: `DataStack`, all data services together
-- `services`, `tokens`, `cluster`: the cluster's processes and what they are given
+- `services`, `tokens`, `status`, `cluster`: the cluster's processes and what they are given
 - `cli`: `objectql-devstack up | down | status | logs`
 """
 

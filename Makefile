@@ -64,5 +64,5 @@ down: $(STAMP) ## Stop everything; data and logs stay
 status: $(STAMP) ## Tell what runs
 	@$(BIN)/objectql-devstack status
 
-logs: $(STAMP) ## Follow the logs (SERVICE=kernel-1 follows one)
-	@$(BIN)/objectql-devstack logs $(SERVICE) --follow
+logs: $(STAMP) ## Print the end of the logs (SERVICE=kernel-1 FOLLOW=1)
+	@$(BIN)/objectql-devstack logs $(SERVICE) $(if $(FOLLOW),--follow)

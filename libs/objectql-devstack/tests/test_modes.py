@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import stat
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from objectql_devstack import DataStack, DevStackError, containers, environment, programs
+from objectql_devstack import DataStack, DevStackError, containers, environment, folders, programs
 from objectql_devstack.containers import ContainerServer
 from objectql_devstack.ports import free_port
 from objectql_devstack.spawning import RunUser
@@ -133,23 +134,23 @@ def test_a_private_folder_is_not_used_for_another_account(
 ) -> None:
     shared = tmp_path / "shared"
     shared.mkdir()
-    monkeypatch.setattr(programs, "shared_folder", lambda: shared)
+    monkeypatch.setattr(folders, "shared_folder", lambda: shared)
     private = tmp_path / "private"
     private.mkdir(mode=0o700)
     other = RunUser("other", 4_000_000, 4_000_000)
-    assert programs.reachable_folder(private / "pg", None) == private / "pg"
-    moved = programs.reachable_folder(private / "pg", other)
+    assert folders.reachable_folder(private / "pg", None) == private / "pg"
+    moved = folders.reachable_folder(private / "pg", other)
     assert moved.parent.parent == shared
-    assert programs.reachable_folder(private / "pg", other) == moved
+    assert folders.reachable_folder(private / "pg", other) == moved
 
 
 def test_a_shared_folder_of_somebody_else_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("objectql_devstack.programs.os.geteuid", lambda: 4_000_000)
-    monkeypatch.setattr("objectql_devstack.programs._SHARED", tmp_path)
+    monkeypatch.setattr("objectql_devstack.folders.os.geteuid", lambda: 4_000_000)
+    monkeypatch.setattr("objectql_devstack.folders._SHARED", tmp_path)
     with pytest.raises(DevStackError, match="belongs to somebody else"):
-        programs.shared_folder()
+        folders.shared_folder()
 
 
 def test_postgres_is_copied_to_where_its_account_can_read_it(
@@ -163,3 +164,15 @@ def test_postgres_is_copied_to_where_its_account_can_read_it(
     assert shared in copied.parents
     assert (copied / "postgres").stat().st_mode & stat.S_IXOTH
     assert programs.postgres_programs(RunUser("other", 4_000_000, 4_000_000)) == copied
+
+
+def test_the_folder_of_a_dead_process_is_swept_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folders, "shared_folder", lambda: tmp_path)
+    for name in ("ours", "theirs", "kept"):
+        (tmp_path / name).mkdir()
+    folders.claim(tmp_path / "ours")
+    (tmp_path / "theirs" / "owner.json").write_text(f'{{"pid": {os.getpid()}, "created": 1.5}}')
+    folders.sweep()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["kept", "ours"]

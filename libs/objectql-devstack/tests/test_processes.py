@@ -120,6 +120,25 @@ def test_children_go_with_a_killed_leader(tmp_path: Path, tethered: bool) -> Non
     assert identify(child.pid, child.create_time()) is None
 
 
+def test_the_session_of_a_recycled_pid_is_left_alone(tmp_path: Path) -> None:
+    child_code = "import threading; threading.Event().wait()"
+    leader_code = (
+        "import subprocess, sys\n"
+        f"child = subprocess.Popen([sys.executable, '-c', {child_code!r}])\n"
+        "print(child.pid, flush=True)"
+    )
+    command = [sys.executable, "-c", leader_code]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as leader:
+        record = record_of(psutil.Process(leader.pid), age_s=60)
+        assert leader.stdout
+        child = psutil.Process(int(leader.stdout.readline()))
+        leader.wait()
+    (tmp_path / "thing-1.json").write_bytes(record)
+    managed(tmp_path).kill()
+    assert child.is_running()
+    child.kill()
+
+
 def test_a_process_that_ends_early_tells_why(tmp_path: Path) -> None:
     thing = managed(tmp_path)
     thing.launch(Launch((sys.executable, "-c", "import sys; sys.exit('no licence')"), {}), {})

@@ -125,6 +125,15 @@ def test_an_ensemble_survives_the_loss_of_its_leader(stack: DataStack) -> None:
     assert mode(leader) == "follower"
 
 
+def test_a_replica_starts_without_its_primary_and_follows_it_later(stack: DataStack) -> None:
+    stack.kill("postgres")
+    stack.restart("replica")
+    with PgConnection(port_of(stack.pg_replica_url)) as replica:
+        assert replica.query("select pg_is_in_recovery()") == [("t",)]
+    stack.restart("postgres")
+    assert wait_until(stack["replica"].is_ready, 10)
+
+
 def test_a_frozen_server_hangs_and_a_thawed_one_answers(stack: DataStack) -> None:
     with PgConnection(port_of(stack.pg_url)) as primary:
         stack.freeze("postgres")

@@ -6,11 +6,11 @@ In reading order:
 - `tether`, `spawning`, `processes`: starting programs, dying with the parent, knowing a process again
 - `state`: the state directory (`run/`, `log/`, `data/`, `state.json`) and its lock
 - `probes`, `pgwire`: questions that tell whether a server is ready
-- `programs`: where the server programs are, and who may run them
+- `folders`, `programs`: where the server programs are, and who may reach them
 - `servers`, `postgres`, `zookeeper`: one class per data service
 - `containers`, `external`: the same services from Docker, or from somewhere else
 - `stack`: `DataStack`, all data services together
-- `services`, `tokens`, `cluster`: the cluster's processes and what they are given
+- `services`, `tokens`, `status`, `cluster`: the cluster's processes and what they are given
 - `cli`: `objectql-devstack up | down | status | logs`
 """
 

@@ -14,17 +14,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
-import psutil
-
 from objectql_devstack.environment import inherited, port_setting
 from objectql_devstack.errors import DevStackError, ServerFailedError
-from objectql_devstack.external import QUESTIONS
 from objectql_devstack.probes import answers_http
 from objectql_devstack.processes import ManagedProcess
 from objectql_devstack.services import HOST, SERVICES, Service, Wiring
 from objectql_devstack.spawning import Launch
 from objectql_devstack.stack import DataStack, stop_recorded, together
 from objectql_devstack.state import StateDirectory
+from objectql_devstack.status import Status, status_of
 from objectql_devstack.tokens import admin_token, is_lasting
 
 _READY_WITHIN_S = 60.0
@@ -43,16 +41,6 @@ class Member:
     def is_ready(self) -> bool:
         """Whether it says of itself that it is ready."""
         return answers_http(HOST, self.admin_port, "/ready")
-
-
-@dataclass(frozen=True)
-class Status:
-    """What `status` tells of one process; `condition` is ready, starting, frozen or dead."""
-
-    name: str
-    condition: str
-    pid: int
-    port: int | None
 
 
 def _nothing(_line: str) -> None: ...
@@ -222,10 +210,7 @@ class Cluster:
 
     def status(self) -> list[Status]:
         """Every process that was started and not stopped, also those of earlier commands."""
-        return [
-            self._status(process, record.pid)
-            for record, process in ManagedProcess.recorded(self.state.run, self.state.logs)
-        ]
+        return status_of(self.state)
 
     def __enter__(self) -> Self:
         return self if self._members or self._stack else self.start()
@@ -335,18 +320,3 @@ class Cluster:
         return self.state.process(
             self.data[name].name, tier=0, tethered=self._ephemeral, stop_signal=signal.SIGTERM
         )
-
-    def _status(self, process: ManagedProcess, pid: int) -> Status:
-        port = self.state.known_port(process.name)
-        admin_port = self.state.known_port(f"{process.name}/admin")
-        running = process.process()
-        if running is None:
-            return Status(process.name, "dead", pid, port)
-        if running.status() == psutil.STATUS_STOPPED:
-            return Status(process.name, "frozen", pid, port)
-        if admin_port is not None:
-            is_ready = answers_http(HOST, admin_port, "/ready")
-        else:
-            question = QUESTIONS.get(process.name.rpartition("-")[0])
-            is_ready = question is None or port is None or question[2](HOST, port)
-        return Status(process.name, "ready" if is_ready else "starting", pid, port)

@@ -2,7 +2,7 @@
 
 Published on the loopback interface only, labelled with the state directory, removed by `down`. The replica
 shares the primary's network: there it reaches the primary on loopback, from where the public image lets a
-replica in.
+replica in. (After a restart of the primary's container the replica's must be restarted too.)
 """
 
 from __future__ import annotations
@@ -207,7 +207,7 @@ class ContainerServer:
 
     def stop(self) -> None:
         """Stop the container; `remove_all` removes it."""
-        docker("stop", "--time", "10", self._container())
+        docker("stop", "--time", "10", self._container(), check=False)  # there may be none
 
     def kill(self) -> None:
         """End it with SIGKILL."""

@@ -63,9 +63,10 @@ def inherited(*, hermetic: bool) -> dict[str, str]:
     """What a child process inherits.
 
     Args:
-        hermetic: Leave out every `OQL_*`, so that a test never depends on the developer's shell.
+        hermetic: Leave out every `OQL_*`, and every `PG*` that Postgres' own tools heed, so that a
+            test never depends on the developer's shell.
     """
     names = dict(os.environ)  # noqa: TID251 - the home of the environment
     if hermetic:
-        return {name: value for name, value in names.items() if not name.startswith("OQL_")}
+        return {name: value for name, value in names.items() if not name.startswith(("OQL_", "PG"))}
     return names

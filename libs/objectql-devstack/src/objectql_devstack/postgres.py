@@ -10,6 +10,7 @@ from pathlib import Path
 from objectql_devstack import programs
 from objectql_devstack.environment import inherited
 from objectql_devstack.errors import ServerFailedError
+from objectql_devstack.folders import claim, reachable_folder, sweep
 from objectql_devstack.pgwire import PgConnection, answers_postgres, is_streaming
 from objectql_devstack.servers import LOOPBACK, NativeServer, Terms
 from objectql_devstack.spawning import RunUser
@@ -45,9 +46,12 @@ class _PostgresServer(NativeServer):
         super().__init__(state, name, terms)
         self._user = programs.postgres_user()
         self._programs = programs.postgres_programs(self._user)
-        self._data = programs.reachable_folder(state.data / name, self._user)
+        self._data = reachable_folder(state.data / name, self._user)
         if state.data not in self._data.parents:
             state.adopt(self._data.parent)
+            if terms.tethered:
+                sweep()
+                claim(self._data.parent)
 
     @property
     def endpoint(self) -> str:
@@ -139,7 +143,10 @@ class PostgresReplica(_PostgresServer):
         self._primary = primary
 
     def is_ready(self) -> bool:
-        return is_streaming(self.port)
+        """Whether it takes reads and follows the primary; alone it cannot follow."""
+        if self._primary.managed.is_alive():
+            return is_streaming(self.port)
+        return answers_postgres(self.port)
 
     def extra_options(self) -> dict[str, str]:
         link = (
@@ -164,7 +171,7 @@ class PostgresReplica(_PostgresServer):
         try:
             super().start(keep_port=keep_port)
         except ServerFailedError:
-            if not copied_before:
+            if not copied_before or not self._primary.is_ready():
                 raise
             # It fell behind for too long, or the primary is another one: only a new copy helps.
             self.kill()

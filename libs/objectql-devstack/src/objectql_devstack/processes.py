@@ -13,6 +13,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -24,6 +25,8 @@ from objectql_devstack.spawning import Launch, exit_code, spawn
 # The start time is computed from the boot time, which moves a little when the clock is adjusted.
 _START_TOLERANCE_S = 3.0
 _POLL_S = 0.01
+# Variable that every process started here carries, and its children inherit.
+_MARK = "OBJECTQL_DEVSTACK_PROCESS"
 
 
 class ProcessRecord(msgspec.Struct, frozen=True):
@@ -107,6 +110,7 @@ class ManagedProcess:
         self.log = log
         self._pid_file = run / f"{name}.pid"
         self._record_file = run / f"{name}.json"
+        self._mark = str(self._record_file.absolute())
         self._tier = tier
         self._tethered = tethered
         self._stop_signal = stop_signal
@@ -149,7 +153,8 @@ class ManagedProcess:
             variables: The part of its environment that makes it what it is; see `fingerprint`.
         """
         self.kill()
-        pid = spawn(launch, self.log, tethered=self._tethered)
+        marked = replace(launch, environment={**launch.environment, _MARK: self._mark})
+        pid = spawn(marked, self.log, tethered=self._tethered)
         try:
             created = psutil.Process(pid).create_time()
         except psutil.NoSuchProcess as gone:
@@ -211,7 +216,7 @@ class ManagedProcess:
         if process is not None:
             _kill_all(_family(process))
         elif record is not None:
-            _kill_all(_orphans(record))
+            _kill_all(_orphans(record, self._mark))
         self._forget()
 
     def freeze(self) -> None:
@@ -251,16 +256,16 @@ def _family(process: psutil.Process) -> list[psutil.Process]:
         return [process]
 
 
-def _orphans(record: ProcessRecord) -> list[psutil.Process]:
-    """What a dead leader left behind: the members of the session that it led."""
+def _orphans(record: ProcessRecord, mark: str) -> list[psutil.Process]:
+    """What a dead leader left behind: members of the session that it led, who carry our mark."""
     left: list[psutil.Process] = []
     for pid in psutil.pids():
         try:
             if pid != record.pid and os.getsid(pid) == record.pid:
                 member = psutil.Process(pid)
-                if member.create_time() >= record.created - _START_TOLERANCE_S:
+                if member.environ().get(_MARK) == mark:
                     left.append(member)
-        except (ProcessLookupError, PermissionError, psutil.NoSuchProcess):
+        except (ProcessLookupError, PermissionError, psutil.Error):
             continue  # it ended while we looked, or is not ours
     return left
 

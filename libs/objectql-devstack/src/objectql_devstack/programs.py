@@ -1,31 +1,27 @@
 """Where the server programs are, and as whom they may run.
 
-NATS, Postgres and Valkey come as Python packages; ZooKeeper and Java from the distribution. Postgres
-refuses root, and the account it then runs as must be able to reach its programs and its data: where a
-parent folder bars it (a checkout under `/root`, a test's private folder), a shared folder is used instead.
+NATS, Postgres and Valkey come as Python packages; ZooKeeper and Java from the distribution.
 """
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import importlib.util
 import os
 import platform
 import pwd
 import shutil
-import stat
 import sys
 import threading
 from pathlib import Path
 
 from objectql_devstack.environment import setting
 from objectql_devstack.errors import DevStackError
+from objectql_devstack.folders import may_enter, shared_folder
 from objectql_devstack.spawning import RunUser
 
 _ZOOKEEPER_JAR = Path("/usr/share/java/zookeeper.jar")
 _LOGGING_JAR = Path("/usr/share/java/slf4j-simple.jar")
-_SHARED = Path("/var/tmp")  # noqa: S108 - `shared_folder` checks the owner
 _copying = threading.Lock()
 
 
@@ -89,45 +85,6 @@ def postgres_user() -> RunUser | None:
             continue
         return RunUser(name, account.pw_uid, account.pw_gid)
     raise DevStackError("Postgres refuses root, and there is no other account: set OQL_PG_RUN_USER")
-
-
-def may_enter(folder: Path, user: RunUser | None) -> bool:
-    """Whether `user` may pass through `folder` and everything above it."""
-    if user is None:
-        return True
-    for place in (folder, *folder.parents):
-        status = place.stat()
-        bit = stat.S_IXOTH
-        if status.st_uid == user.uid:
-            bit = stat.S_IXUSR
-        elif status.st_gid == user.gid:
-            bit = stat.S_IXGRP
-        if not status.st_mode & bit:
-            return False
-    return True
-
-
-def shared_folder() -> Path:
-    """A folder of ours that every account may enter; it outlives a reboot.
-
-    Raises:
-        DevStackError: Somebody else has made it first.
-    """
-    folder = _SHARED / f"objectql-{os.geteuid()}"
-    folder.mkdir(mode=0o755, exist_ok=True)
-    status = folder.lstat()
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
-        raise DevStackError(f"{folder} belongs to somebody else: remove it")
-    return folder
-
-
-def reachable_folder(preferred: Path, user: RunUser | None) -> Path:
-    """`preferred`, or where `user` cannot get there always the same folder of `shared_folder`."""
-    preferred.parent.mkdir(parents=True, exist_ok=True)
-    if may_enter(preferred.parent, user):
-        return preferred
-    digest = hashlib.sha256(str(preferred.parent).encode()).hexdigest()[:12]
-    return shared_folder() / f"data-{digest}" / preferred.name
 
 
 def postgres_programs(user: RunUser | None) -> Path:

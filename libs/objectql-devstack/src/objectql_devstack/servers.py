@@ -18,7 +18,7 @@ from objectql_devstack.spawning import Launch, RunUser
 from objectql_devstack.state import StateDirectory
 
 LOOPBACK = "127.0.0.1"
-_READY_WITHIN_S = 30.0
+_READY_WITHIN_S = 60.0
 _PORT_ATTEMPTS = 3
 
 

@@ -1,0 +1,89 @@
+"""Folders that the account which runs Postgres can reach.
+
+Postgres refuses root, and the account it then runs as must be able to reach its programs and its data.
+Where a parent folder bars it (a checkout under `/root`, a test's private folder), one folder of ours that
+all accounts may enter is used instead.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import stat
+from pathlib import Path
+
+import msgspec
+import psutil
+
+from objectql_devstack.errors import DevStackError
+from objectql_devstack.processes import identify
+from objectql_devstack.spawning import RunUser
+
+_SHARED = Path("/var/tmp")  # noqa: S108 - `shared_folder` checks the owner
+_OWNER_FILE = "owner.json"
+
+
+class _Owner(msgspec.Struct, frozen=True):
+    pid: int
+    created: float
+
+
+def may_enter(folder: Path, user: RunUser | None) -> bool:
+    """Whether `user` may pass through `folder` and everything above it."""
+    if user is None:
+        return True
+    for place in (folder, *folder.parents):
+        status = place.stat()
+        bit = stat.S_IXOTH
+        if status.st_uid == user.uid:
+            bit = stat.S_IXUSR
+        elif status.st_gid == user.gid:
+            bit = stat.S_IXGRP
+        if not status.st_mode & bit:
+            return False
+    return True
+
+
+def shared_folder() -> Path:
+    """A folder of ours that every account may enter; it outlives a reboot.
+
+    Raises:
+        DevStackError: Somebody else has made it first.
+    """
+    folder = _SHARED / f"objectql-{os.geteuid()}"
+    folder.mkdir(mode=0o755, exist_ok=True)
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
+        raise DevStackError(f"{folder} belongs to somebody else: remove it")
+    return folder
+
+
+def reachable_folder(preferred: Path, user: RunUser | None) -> Path:
+    """`preferred`, or where `user` cannot get there always the same folder of `shared_folder`."""
+    preferred.parent.mkdir(parents=True, exist_ok=True)
+    if may_enter(preferred.parent, user):
+        return preferred
+    digest = hashlib.sha256(str(preferred.parent).encode()).hexdigest()[:12]
+    return shared_folder() / f"data-{digest}" / preferred.name
+
+
+def claim(folder: Path) -> None:
+    """Mark `folder` as temporary: `sweep` removes it when this process has gone.
+
+    For stacks that die with their process; if that is killed, nobody else would clean up.
+    """
+    folder.mkdir(mode=0o755, exist_ok=True)
+    mark = _Owner(os.getpid(), psutil.Process().create_time())
+    (folder / _OWNER_FILE).write_bytes(msgspec.json.encode(mark))
+
+
+def sweep() -> None:
+    """Remove the temporary folders of processes that were killed."""
+    for file in shared_folder().glob(f"*/{_OWNER_FILE}"):
+        try:
+            owner = msgspec.json.decode(file.read_bytes(), type=_Owner)
+        except (FileNotFoundError, msgspec.DecodeError):
+            continue  # somebody removes it or writes it right now
+        if identify(owner.pid, owner.created) is None:
+            shutil.rmtree(file.parent, ignore_errors=True)  # two may sweep at the same time

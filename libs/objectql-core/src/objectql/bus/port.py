@@ -35,6 +35,8 @@ class Bus(Protocol):
         Raises:
             Unavailable: nobody serves the subject, or the bus is not connected (at once).
             DeadlineExceeded: no answer within `timeout_s`.
+            OutcomeUnknown: the connection broke after the request was sent.
+            PayloadTooLarge: the request is longer than the bus takes.
 
         """
         ...

@@ -20,6 +20,7 @@ READ_POLICY = "Oql-Read-Policy"
 MESSAGE_ID = "Nats-Msg-Id"
 ERROR = "Nats-Service-Error"
 ERROR_CODE = "Nats-Service-Error-Code"
+CHUNK = "Oql-Chunk"
 TRACE = ("traceparent", "tracestate", "baggage")
 
 _actor_encoder = msgspec.json.Encoder()

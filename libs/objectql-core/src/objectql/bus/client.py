@@ -1,0 +1,267 @@
+"""Typed requests over the bus: struct in, struct or `ObjectQLError` out.
+
+The client turns the context's deadline into a timeout, error replies into exceptions, and fails at
+once while its circuit is open. With a `RetryPolicy` (gateways only: the edge retries, inner hops
+never) it repeats what may be repeated: reads, and writes that carry an idempotency key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+import msgspec
+
+from objectql.bus.breaker import BreakerPolicy, CircuitBreaker
+from objectql.bus.port import Bus, Envelope
+from objectql.clock import Clock, SystemClock
+from objectql.context import Context
+from objectql.errors import (
+    Category,
+    DeadlineExceeded,
+    ErrorInfo,
+    Internal,
+    ObjectQLError,
+    OutcomeUnknown,
+    Unavailable,
+)
+from objectql.wire import codec, subjects
+from objectql.wire.headers import ERROR, to_headers
+
+T = TypeVar("T")
+
+READ_VERBS = frozenset(
+    "find get aggregate search meta_types meta_list meta_get view snapshot".split()
+)
+"""Verbs without effect; every other one is a write."""
+
+_SERVICE = "the service behind this gateway"
+
+_COUNTED_TIMEOUT_S = 1.0
+"""A shorter wait that ends without answer says more about the deadline than about the bus."""
+
+
+class RetryPolicy(msgspec.Struct, frozen=True):
+    """How the edge repeats requests, always within the deadline.
+
+    A read without answer after `hedge_after_s` is sent a second time and the first answer counts
+    (J. Dean, L. Barroso, "The Tail at Scale", 2013). A write is sent again only after
+    `write_attempt_s`. Refusals are repeated up to `attempts` times in all, after a jittered pause
+    that starts at `pause_s` and doubles.
+    """
+
+    attempts: int = 3
+    hedge_after_s: float = 1.0
+    write_attempt_s: float = 3.0
+    pause_s: float = 0.05
+
+
+class KernelClient:
+    """Calls the verbs of a service, by default the kernel's."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        *,
+        clock: Clock | None = None,
+        retry: RetryPolicy | None = None,
+        breaker: BreakerPolicy | None = None,
+        subject: Callable[[str], str] = subjects.kernel_rpc,
+        read_verbs: frozenset[str] = READ_VERBS,
+    ) -> None:
+        self._bus = bus
+        self._clock = clock or SystemClock()
+        self._retry = retry
+        self._breaker = CircuitBreaker(self._clock, breaker)
+        self._subject = subject
+        self._reads = read_verbs
+
+    @property
+    def is_open(self) -> bool:
+        """Whether calls fail at once because the service did not answer lately."""
+        return self._breaker.is_open
+
+    async def call(
+        self, verb: str, request: msgspec.Struct, context: Context, reply_type: type[T]
+    ) -> T:
+        """The service's reply to `request`.
+
+        Raises:
+            Unavailable: nobody could take the request; nothing was done.
+            DeadlineExceeded: no answer in time; nothing was written (reads, expired requests).
+            OutcomeUnknown: a write was sent and no answer came.
+            ObjectQLError: whatever the service answered.
+
+        """
+        reply = await self.call_raw(verb, codec.encode(request), context)
+        try:
+            return codec.decode(reply_type, reply.body)
+        except msgspec.MsgspecError as exc:
+            raise Internal from exc
+
+    async def call_raw(self, verb: str, body: bytes, context: Context) -> Envelope:
+        """As `call`, for a body that is already encoded; the reply is left encoded."""
+        subject = self._subject(verb)
+        headers = to_headers(context)
+        if verb not in self._reads:
+            answer = await self._write(subject, body, headers, context)
+        elif self._retry is None:
+            answer = await self._attempt(subject, body, headers, context)
+        else:
+            answer = await self._hedged(subject, body, headers, context, self._retry)
+        if isinstance(answer, ObjectQLError):
+            raise answer
+        return answer
+
+    # --- one attempt ---------------------------------------------------------------------
+
+    def _left_s(self, context: Context) -> float:
+        left_s = (context.deadline_ms - self._clock.now_ms()) / 1000
+        if left_s <= 0:
+            raise DeadlineExceeded
+        return left_s
+
+    async def _attempt(
+        self,
+        subject: str,
+        body: bytes,
+        headers: dict[str, str],
+        context: Context,
+        *,
+        at_most_s: float | None = None,
+    ) -> Envelope | ObjectQLError:
+        """The service's answer, be it an error; what the transport does wrong is raised."""
+        timeout_s = self._left_s(context)
+        if at_most_s is not None:
+            timeout_s = min(timeout_s, at_most_s)
+        wait_ms = self._breaker.retry_after_ms()
+        if wait_ms is not None:
+            raise Unavailable(what=_SERVICE, retry_after_ms=wait_ms)
+        try:
+            reply = await self._bus.request(subject, body, headers, timeout_s=timeout_s)
+        except (Unavailable, OutcomeUnknown):
+            self._breaker.failed()
+            raise
+        except DeadlineExceeded:
+            if timeout_s >= _COUNTED_TIMEOUT_S:
+                self._breaker.failed()
+            else:
+                self._breaker.abandoned()
+            raise
+        except BaseException:
+            self._breaker.abandoned()
+            raise
+        self._breaker.succeeded()
+        if ERROR in reply.headers:
+            return _to_error(reply)
+        return reply
+
+    # --- repeated attempts ---------------------------------------------------------------
+
+    async def _hedged(
+        self,
+        subject: str,
+        body: bytes,
+        headers: dict[str, str],
+        context: Context,
+        retry: RetryPolicy,
+    ) -> Envelope | ObjectQLError:
+        def start() -> Coroutine[Any, Any, Envelope | ObjectQLError]:
+            return self._read(subject, body, headers, context, retry)
+
+        if self._left_s(context) <= retry.hedge_after_s:
+            return await start()
+        first = asyncio.ensure_future(start())
+        timer = asyncio.ensure_future(self._clock.sleep(retry.hedge_after_s))
+        running: set[asyncio.Future[Envelope | ObjectQLError]] = {first}
+        try:
+            await asyncio.wait({first, timer}, return_when=asyncio.FIRST_COMPLETED)
+            if not first.done():
+                running.add(asyncio.ensure_future(start()))
+            while True:
+                done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                for attempt in done:
+                    if attempt.exception() is None or not running:
+                        return attempt.result()
+        finally:
+            for task in (*running, timer):
+                task.cancel()
+
+    async def _read(
+        self,
+        subject: str,
+        body: bytes,
+        headers: dict[str, str],
+        context: Context,
+        retry: RetryPolicy,
+    ) -> Envelope | ObjectQLError:
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                answer = await self._attempt(subject, body, headers, context)
+            except OutcomeUnknown as exc:  # a read has no outcome that matters
+                failure: ObjectQLError = Unavailable(what=_SERVICE)
+                failure.__cause__ = exc
+            except Unavailable as exc:
+                failure = exc
+            else:
+                if isinstance(answer, Envelope) or answer.category is not Category.UNAVAILABLE:
+                    return answer
+                failure = answer
+            if attempt >= retry.attempts or not await self._pause(attempt, failure, context, retry):
+                raise failure
+
+    async def _write(
+        self, subject: str, body: bytes, headers: dict[str, str], context: Context
+    ) -> Envelope | ObjectQLError:
+        retry = self._retry if context.idempotency_key is not None else None
+        attempts = 1 if retry is None else retry.attempts
+        was_sent = False
+        attempt = 0
+        while True:
+            attempt += 1
+            at_most_s = None if retry is None or attempt == attempts else retry.write_attempt_s
+            is_sending = context.deadline_ms > self._clock.now_ms()
+            try:
+                answer = await self._attempt(subject, body, headers, context, at_most_s=at_most_s)
+            except (OutcomeUnknown, DeadlineExceeded) as exc:
+                was_sent = was_sent or is_sending
+                failure: ObjectQLError = exc
+            except Unavailable as exc:
+                failure = exc
+            else:
+                if isinstance(answer, Envelope) or answer.category is not Category.UNAVAILABLE:
+                    return answer
+                failure = answer
+            if (
+                retry is None
+                or attempt >= attempts
+                or not await self._pause(attempt, failure, context, retry)
+            ):
+                if was_sent:
+                    raise OutcomeUnknown from failure
+                raise failure
+
+    async def _pause(
+        self, attempt: int, error: ObjectQLError, context: Context, retry: RetryPolicy
+    ) -> bool:
+        """Wait before the next attempt; false at once where there is no point in one."""
+        if self._breaker.is_open:
+            return False
+        pause_s = retry.pause_s * 2 ** (attempt - 1) * (0.5 + random.random())  # noqa: S311
+        if error.retry_after_ms is not None:
+            pause_s = max(pause_s, error.retry_after_ms / 1000)
+        if pause_s >= (context.deadline_ms - self._clock.now_ms()) / 1000:
+            return False
+        await self._clock.sleep(pause_s)
+        return True
+
+
+def _to_error(reply: Envelope) -> ObjectQLError:
+    try:
+        return ObjectQLError.from_info(codec.decode(ErrorInfo, reply.body))
+    except msgspec.MsgspecError:  # answered by something that is not ours
+        return Internal()

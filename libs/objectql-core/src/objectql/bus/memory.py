@@ -1,0 +1,280 @@
+"""A bus inside one process, with the semantics of the real one and switches for its faults.
+
+Several `MemoryBus` on one `MemoryNetwork` are the connections of several processes to one server.
+Time comes from the clock, so that tests decide when a delay or a timeout is over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from objectql.bus.port import Envelope, Handler, Listener, Unsubscribe
+from objectql.clock import Clock, SystemClock
+from objectql.errors import DeadlineExceeded, OutcomeUnknown, PayloadTooLarge, Unavailable
+
+MAX_PAYLOAD_BYTES = 1024 * 1024
+
+
+def matches(pattern: str, subject: str) -> bool:
+    """Whether `subject` fits `pattern`, where `*` is one token and a last `>` one or more."""
+    wanted, given = pattern.split("."), subject.split(".")
+    if wanted[-1] == ">":
+        wanted = wanted[:-1]
+        if len(given) <= len(wanted):
+            return False
+        given = given[: len(wanted)]
+    return len(wanted) == len(given) and all(
+        w in ("*", g) for w, g in zip(wanted, given, strict=True)
+    )
+
+
+@dataclass
+class Faults:
+    """What goes wrong between two ends; `drop` and `repeat` are asked for every message."""
+
+    drop: Callable[[Envelope], bool] = field(default=lambda _: False)
+    repeat: Callable[[Envelope], bool] = field(default=lambda _: False)
+    delay_s: float = 0.0
+
+
+@dataclass(eq=False)
+class _Interest:
+    owner: MemoryBus
+    pattern: str
+    queue: str | None
+    deliver: Callable[[Envelope, _Reply | None], None]
+
+
+_Reply = Callable[[Envelope], None]
+
+
+class MemoryNetwork:
+    """The server: knows who listens to what."""
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self.clock = clock or SystemClock()
+        self.faults = Faults()
+        self._interests: list[_Interest] = []
+        self._turn = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def add(self, interest: _Interest) -> None:
+        self._interests.append(interest)
+
+    def remove(self, interest: _Interest) -> None:
+        if interest in self._interests:
+            self._interests.remove(interest)
+
+    def route(self, subject: str) -> list[_Interest]:
+        """Every plain listener, and one member of each queue group in turn."""
+        found = [
+            i
+            for i in self._interests
+            if i.owner.is_connected and (i.pattern == subject or matches(i.pattern, subject))
+        ]
+        groups: dict[str, list[_Interest]] = {}
+        for interest in found:
+            if interest.queue is not None:
+                groups.setdefault(interest.queue, []).append(interest)
+        self._turn += 1
+        chosen = [members[self._turn % len(members)] for members in groups.values()]
+        return [i for i in found if i.queue is None] + chosen
+
+    def carry(self, envelope: Envelope, arrive: Callable[[], None]) -> None:
+        """Let `arrive` happen once, late, twice or never, as the faults say."""
+        faults = self.faults
+        if faults.drop(envelope):
+            return
+        times = 2 if faults.repeat(envelope) else 1
+        if faults.delay_s <= 0:
+            for _ in range(times):
+                arrive()
+            return
+
+        async def later() -> None:
+            await self.clock.sleep(faults.delay_s)
+            for _ in range(times):
+                arrive()
+
+        self.start(later())
+
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+class MemoryBus:
+    """One connection to a `MemoryNetwork` (its own one by default)."""
+
+    def __init__(self, network: MemoryNetwork | None = None) -> None:
+        self.network = network or MemoryNetwork()
+        self._is_connected = True
+        self._is_closed = False
+        self._pending: set[asyncio.Future[Envelope]] = set()
+        self._interests: list[_Interest] = []
+        self._pumps: dict[_Interest, asyncio.Task[None]] = {}
+
+    # --- fault switches ------------------------------------------------------------------
+
+    def disconnect(self) -> None:
+        """Cut this connection: what is in flight is lost, nothing is buffered."""
+        self._is_connected = False
+        for future in self._pending:
+            if not future.done():
+                future.set_exception(OutcomeUnknown())
+
+    def reconnect(self) -> None:
+        """Undo `disconnect`; subscriptions are as before."""
+        self._is_connected = not self._is_closed
+
+    # --- the port ------------------------------------------------------------------------
+
+    @property
+    def is_connected(self) -> bool:
+        return self._is_connected
+
+    async def request(
+        self, subject: str, body: bytes, headers: Mapping[str, str], *, timeout_s: float
+    ) -> Envelope:
+        envelope = self._outgoing(subject, body, headers)
+        chosen = self.network.route(subject)
+        if not chosen:
+            raise Unavailable(what=subject)
+        future: asyncio.Future[Envelope] = asyncio.get_running_loop().create_future()
+
+        def answer(reply: Envelope) -> None:
+            if self._is_connected and not future.done():
+                future.set_result(reply)
+
+        for interest in chosen:
+            self._send(interest, envelope, answer)
+        timer = asyncio.ensure_future(self.network.clock.sleep(timeout_s))
+        self._pending.add(future)
+        try:
+            await asyncio.wait({future, timer}, return_when=asyncio.FIRST_COMPLETED)
+            if not future.done():
+                raise DeadlineExceeded
+            return future.result()
+        finally:
+            self._pending.discard(future)
+            timer.cancel()
+            future.cancel()
+
+    async def publish(
+        self, subject: str, body: bytes, headers: Mapping[str, str] | None = None
+    ) -> None:
+        envelope = self._outgoing(subject, body, headers or {})
+        for interest in self.network.route(subject):
+            self._send(interest, envelope, None)
+
+    async def subscribe(self, subject: str, listener: Listener) -> Unsubscribe:
+        queue: asyncio.Queue[Envelope] = asyncio.Queue()
+
+        async def pump() -> None:
+            while True:
+                await listener(await queue.get())
+
+        interest = _Interest(self, subject, None, lambda envelope, _: queue.put_nowait(envelope))
+        self._add(interest)
+        self._pumps[interest] = asyncio.ensure_future(pump())
+
+        async def unsubscribe() -> None:
+            self._drop(interest)
+
+        return unsubscribe
+
+    async def serve(
+        self, service: str, queue: str, handlers: Mapping[str, Handler], *, version: str
+    ) -> Unsubscribe:
+        del service, version  # shown by `$SRV.INFO` on the real bus
+        running: set[asyncio.Task[None]] = set()
+
+        def deliver_to(handler: Handler) -> Callable[[Envelope, _Reply | None], None]:
+            async def run(envelope: Envelope, reply: _Reply | None) -> None:
+                answer = await handler(envelope)
+                if reply is not None and self._is_connected:
+                    self.network.carry(answer, lambda: reply(answer))
+
+            def deliver(envelope: Envelope, reply: _Reply | None) -> None:
+                task = asyncio.ensure_future(run(envelope, reply))
+                running.add(task)
+                task.add_done_callback(running.discard)
+
+            return deliver
+
+        interests = [
+            _Interest(self, subject, queue, deliver_to(handler))
+            for subject, handler in handlers.items()
+        ]
+        for interest in interests:
+            self._add(interest)
+
+        async def unsubscribe() -> None:
+            for interest in interests:
+                self._drop(interest)
+            while running:
+                await asyncio.wait(running)
+
+        return unsubscribe
+
+    async def close(self) -> None:
+        self.disconnect()
+        self._is_closed = True
+        for interest in list(self._interests):
+            self._drop(interest)
+
+    # --- inside --------------------------------------------------------------------------
+
+    def _outgoing(self, subject: str, body: bytes, headers: Mapping[str, str]) -> Envelope:
+        if not self._is_connected:
+            raise Unavailable(what="the bus")
+        if len(body) > MAX_PAYLOAD_BYTES:
+            raise PayloadTooLarge(limit_bytes=MAX_PAYLOAD_BYTES)
+        return Envelope(subject=subject, body=body, headers=dict(headers))
+
+    def _send(self, interest: _Interest, envelope: Envelope, reply: _Reply | None) -> None:
+        def arrive() -> None:
+            if interest.owner.is_connected:
+                interest.deliver(envelope, reply)
+
+        self.network.carry(envelope, arrive)
+
+    def _add(self, interest: _Interest) -> None:
+        self._interests.append(interest)
+        self.network.add(interest)
+
+    def _drop(self, interest: _Interest) -> None:
+        if interest in self._interests:
+            self._interests.remove(interest)
+        self.network.remove(interest)
+        pump = self._pumps.pop(interest, None)
+        if pump is not None:
+            pump.cancel()
+
+
+class MemoryStream:
+    """A durable stream as a list; `is_down` refuses as a lost server does."""
+
+    def __init__(self, network: MemoryNetwork) -> None:
+        self._network = network
+        self._known: set[str] = set()
+        self.messages: list[Envelope] = []
+        self.is_down = False
+
+    async def ensure(self) -> None:
+        if self.is_down:
+            raise Unavailable(what="the event stream")
+
+    async def publish(self, subject: str, body: bytes, message_id: str) -> None:
+        await self.ensure()
+        if message_id in self._known:
+            return
+        self._known.add(message_id)
+        envelope = Envelope(subject=subject, body=body)
+        self.messages.append(envelope)
+        for interest in self._network.route(subject):
+            interest.deliver(envelope, None)

@@ -1,0 +1,177 @@
+"""Serves typed requests: decode, check the deadline, bound the load, call, encode.
+
+What happens to a request, in order: refused when too many wait (`Overloaded`), answered with
+`InvalidRequest` when undecodable, answered and not executed when its deadline has passed, executed
+when one of `max_running` places is free. An `ObjectQLError` becomes its error reply; anything else
+is a bug, logged with its stack under the request id and answered with `Internal`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from objectql.bus.port import Bus, Envelope, Handler, Unsubscribe
+from objectql.clock import Clock, SystemClock
+from objectql.context import Context
+from objectql.errors import (
+    DeadlineExceeded,
+    Internal,
+    InvalidRequest,
+    ObjectQLError,
+    Overloaded,
+)
+from objectql.wire import codec, subjects
+from objectql.wire.headers import ERROR, ERROR_CODE, REQUEST_ID, from_headers
+
+R = TypeVar("R", bound=msgspec.Struct)
+
+log = logging.getLogger(__name__)
+
+Observe = Callable[[str, str, float], None]
+"""Told of every answer: verb, error code or `ok`, seconds from arrival to answer."""
+
+
+@dataclass(frozen=True)
+class Verb(Generic[R]):
+    """How one verb is served.
+
+    `is_bounded`: cancel the work when the deadline passes. Switch it off for work that must
+    not be cut at any point, such as a commit, and that watches the deadline itself.
+    """
+
+    request: type[R]
+    answer: Callable[[R, Context], Awaitable[msgspec.Struct]]
+    is_bounded: bool = True
+
+
+class LoadLimits(msgspec.Struct, frozen=True):
+    """At most `max_running` requests run, at most `max_waiting` more wait for their turn."""
+
+    max_running: int = 256
+    max_waiting: int = 1024
+    retry_after_ms: int = 250
+
+
+class BusServer:
+    """One service's verbs on a bus, as a member of its queue group."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        verbs: Mapping[str, Verb[Any]],
+        *,
+        service: str = "kernel",
+        queue: str = subjects.KERNEL_QUEUE,
+        subject: Callable[[str], str] = subjects.kernel_rpc,
+        version: str = "0.1.0",
+        limits: LoadLimits | None = None,
+        clock: Clock | None = None,
+        observe: Observe | None = None,
+    ) -> None:
+        self._bus = bus
+        self._verbs = verbs
+        self._service = service
+        self._queue = queue
+        self._subject = subject
+        self._version = version
+        self._limits = limits or LoadLimits()
+        self._clock = clock or SystemClock()
+        self._observe = observe
+        self._places = asyncio.Semaphore(self._limits.max_running)
+        self._admitted = 0
+        self._unsubscribe: Unsubscribe | None = None
+
+    @property
+    def admitted(self) -> int:
+        """Requests that run or wait."""
+        return self._admitted
+
+    async def start(self) -> None:
+        """Begin to serve; where the bus is not connected yet, as soon as it is."""
+        handlers: dict[str, Handler] = {
+            self._subject(name): self._handler(name, verb) for name, verb in self._verbs.items()
+        }
+        self._unsubscribe = await self._bus.serve(
+            self._service, self._queue, handlers, version=self._version
+        )
+
+    async def drain(self, timeout_s: float) -> bool:
+        """Take no more requests and wait for those in flight; whether all were finished."""
+        unsubscribe, self._unsubscribe = self._unsubscribe, None
+        if unsubscribe is None:
+            return True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await unsubscribe()
+        return self._admitted == 0
+
+    def _handler(self, name: str, verb: Verb[Any]) -> Handler:
+        async def handle(envelope: Envelope) -> Envelope:
+            started_s = self._clock.monotonic_s()
+            outcome = "ok"
+            try:
+                reply = Envelope(subject="", body=await self._answer(verb, envelope))
+            except ObjectQLError as exc:
+                outcome = exc.code
+                reply = _error_reply(exc)
+            except Exception:  # noqa: BLE001 - the edge of the service: a bug must be answered
+                log.exception(
+                    "request_crashed",
+                    extra={"verb": name, "request_id": envelope.headers.get(REQUEST_ID, "")},
+                )
+                outcome = Internal.code
+                reply = _error_reply(Internal())
+            if self._observe is not None:
+                self._observe(name, outcome, self._clock.monotonic_s() - started_s)
+            return reply
+
+        return handle
+
+    async def _answer(self, verb: Verb[Any], envelope: Envelope) -> bytes:
+        if self._admitted >= self._limits.max_running + self._limits.max_waiting:
+            raise Overloaded(retry_after_ms=self._limits.retry_after_ms)
+        self._admitted += 1
+        try:
+            context = from_headers(envelope.headers)
+            try:
+                request: msgspec.Struct = codec.decode(verb.request, envelope.body)
+            except msgspec.MsgspecError as exc:
+                raise InvalidRequest(reason=f"the message cannot be decoded: {exc}") from exc
+            self._check_deadline(context)
+            async with self._places:
+                left_s = self._check_deadline(context)
+                if not verb.is_bounded:
+                    return codec.encode(await verb.answer(request, context))
+                return codec.encode(await _within(left_s, verb.answer(request, context)))
+        finally:
+            self._admitted -= 1
+
+    def _check_deadline(self, context: Context) -> float:
+        left_s = (context.deadline_ms - self._clock.now_ms()) / 1000
+        if left_s <= 0:
+            raise DeadlineExceeded
+        return left_s
+
+
+async def _within(seconds: float, work: Awaitable[msgspec.Struct]) -> msgspec.Struct:
+    limit = asyncio.timeout(seconds)
+    try:
+        async with limit:
+            return await work
+    except TimeoutError as exc:
+        if not limit.expired():  # the handler's own timeout, which is its bug
+            raise
+        raise DeadlineExceeded from exc
+
+
+def _error_reply(error: ObjectQLError) -> Envelope:
+    """The reply of a NATS micro service: description and code as headers, `ErrorInfo` as body."""
+    headers = {ERROR: error.code, ERROR_CODE: str(error.http)}
+    return Envelope(subject="", body=codec.encode(error.to_info()), headers=headers)

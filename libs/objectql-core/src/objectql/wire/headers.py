@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 
 import msgspec
@@ -49,12 +50,18 @@ def parse_read_policy(text: str) -> tuple[ReadPolicy, int | None]:
     return policy, lag
 
 
+def _actor_text(actor: Actor) -> str:
+    """JSON in ASCII, as header values must be."""
+    text = _actor_encoder.encode(actor).decode()
+    return text if text.isascii() else json.dumps(json.loads(text), separators=(",", ":"))
+
+
 def to_headers(context: Context) -> dict[str, str]:
     """Headers that carry `context`; only a gateway may set the actor."""
     headers = {
         REQUEST_ID: context.request_id,
         TENANT: context.tenant,
-        ACTOR: _actor_encoder.encode(context.actor).decode("ascii", "backslashreplace"),
+        ACTOR: _actor_text(context.actor),
         DEADLINE: str(context.deadline_ms),
         **context.trace,
     }

@@ -1,0 +1,101 @@
+"""What a good engineer writes by hand: FastAPI with asyncpg on the same table.
+
+Explicit columns, a pool of 16, orjson where FastAPI would use the standard library, uvloop and
+httptools, no response models, no validation beyond what the database does, no outbox, no
+idempotency, no permissions.
+"""
+
+from __future__ import annotations
+
+import os  # the baseline is not part of the system
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import date, datetime
+from typing import Any
+
+import asyncpg
+import orjson
+from fastapi import FastAPI, Request, Response
+
+COLUMNS = (
+    "id, created_at, created_by, updated_at, updated_by, version, name, category, status, quantity, "
+    "price, rating, active, notes, due_on, seen_at"
+)
+INSERT = f"""
+    INSERT INTO item (tenant_id, id, created_at, created_by, updated_at, updated_by, version,
+        name, category, status, quantity, price, rating, active, notes, due_on, seen_at)
+    VALUES ('default', $1, now(), 'bench', now(), 'bench', 1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+    RETURNING {COLUMNS}
+"""
+GET = f"SELECT {COLUMNS} FROM item WHERE tenant_id = 'default' AND id = $1"
+LIST = (
+    f"SELECT {COLUMNS} FROM item WHERE tenant_id = 'default' AND category = $1 ORDER BY id LIMIT $2"
+)
+UPDATE = f"""
+    UPDATE item SET quantity = $2, version = version + 1, updated_at = now()
+    WHERE tenant_id = 'default' AND id = $1 RETURNING {COLUMNS}
+"""
+GROUP = """
+    SELECT status, count(*) AS n, avg(price) AS mean FROM item
+    WHERE tenant_id = 'default' AND category = $1 GROUP BY status ORDER BY status
+"""
+
+
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async with asyncpg.create_pool(os.environ["BASELINE_PG_URL"], min_size=16, max_size=16) as pool:
+        app.state.pool = pool
+        yield
+
+
+app = FastAPI(lifespan=lifespan)
+
+
+def answer(value: Any, status: int = 200) -> Response:
+    return Response(orjson.dumps(value), status_code=status, media_type="application/json")
+
+
+@app.get("/item/{id}")
+async def get(id: str) -> Response:
+    row = await app.state.pool.fetchrow(GET, id)
+    return answer(dict(row)) if row else answer({"error": "not found"}, 404)
+
+
+@app.get("/item")
+async def list_(category: str, limit: int = 20) -> Response:
+    rows = await app.state.pool.fetch(LIST, category, limit)
+    return answer({"items": [dict(row) for row in rows]})
+
+
+@app.post("/item")
+async def create(request: Request) -> Response:
+    body = orjson.loads(await request.body())
+    row = await app.state.pool.fetchrow(
+        INSERT,
+        str(uuid.uuid4()),
+        body["name"],
+        body["category"],
+        body["status"],
+        body["quantity"],
+        body["price"],
+        body["rating"],
+        body["active"],
+        body["notes"],
+        date.fromisoformat(body["due_on"]),
+        datetime.fromisoformat(body["seen_at"]),
+    )
+    return answer(dict(row), 201)
+
+
+@app.patch("/item/{id}")
+async def update(id: str, request: Request) -> Response:
+    body = orjson.loads(await request.body())
+    row = await app.state.pool.fetchrow(UPDATE, id, body["quantity"])
+    return answer(dict(row)) if row else answer({"error": "not found"}, 404)
+
+
+@app.get("/groups")
+async def groups(category: str) -> Response:
+    rows = await app.state.pool.fetch(GROUP, category)
+    return answer({"items": [dict(row) for row in rows]})

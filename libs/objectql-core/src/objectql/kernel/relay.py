@@ -1,0 +1,184 @@
+"""Moves committed events from the outbox of one data source to the event stream.
+
+One worker of the cluster holds the relay's lease and publishes; the others only nudge it. A worker
+that dies loses the lease within its time to live and another goes on, so that an event whose
+commit was acknowledged is always delivered: at least once, with its id for consumers to drop
+repeats, and in order per record.
+
+Order per record holds because the outbox is read in commit order per record, and because one
+window of pipelined publishes never holds two events of the same record: a window whose publishing
+fails in part is sent again before anything behind it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Protocol, TypeAlias
+
+import msgspec
+
+from objectql.clock import Clock, SystemClock
+from objectql.drivers.protocol import Leases, Outbox
+from objectql.errors import ObjectQLError
+from objectql.events import ChangeEvent
+from objectql.kernel import failpoints
+from objectql.wire.codec import encode
+from objectql.wire.subjects import data_event
+
+logger = logging.getLogger(__name__)
+
+Entry: TypeAlias = tuple[int, ChangeEvent]
+
+
+class Publish(Protocol):
+    """Stores one message in the stream; a message whose id is known is dropped."""
+
+    def __call__(self, subject: str, body: bytes, message_id: str) -> Awaitable[None]: ...
+
+
+class RelayLimits(msgspec.Struct, frozen=True):
+    """How much and how often; seconds."""
+
+    batch: int = 1000
+    window: int = 256
+    idle_s: float = 1.0
+    lease_ttl_s: float = 4.0
+    retry_s: float = 0.25
+    retention_s: float = 24 * 3600
+    purge_every_s: float = 300.0
+
+
+def windows(entries: Sequence[Entry], size: int) -> Iterator[list[Entry]]:
+    """Consecutive runs of at most `size` entries in which no record occurs twice."""
+    window: list[Entry] = []
+    seen: set[tuple[str, str, str]] = set()
+    for entry in entries:
+        event = entry[1]
+        key = (event.tenant, event.object, event.record_id)
+        if key in seen or len(window) >= size:
+            yield window
+            window, seen = [], set()
+        window.append(entry)
+        seen.add(key)
+    if window:
+        yield window
+
+
+class Relay:
+    """The relay of one data source in one worker."""
+
+    def __init__(
+        self,
+        source: str,
+        outbox: Outbox,
+        leases: Leases,
+        publish: Publish,
+        *,
+        holder: str,
+        clock: Clock | None = None,
+        limits: RelayLimits | None = None,
+        on_batch: Callable[[int], None] | None = None,
+    ) -> None:
+        """`holder` names this worker; `on_batch` is told how many events were published."""
+        self._lease = f"outbox:{source}"
+        self._outbox = outbox
+        self._leases = leases
+        self._publish = publish
+        self._holder = holder
+        self._clock = clock or SystemClock()
+        self._limits = limits or RelayLimits()
+        self._on_batch = on_batch
+        self._wake = asyncio.Event()
+        self._renewed_s = float("-inf")
+        self._purged_s = float("-inf")
+        self.is_leading = False
+
+    def nudge(self) -> None:
+        """Say that something was committed; safe to call often."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Work until cancelled; then give the lease up."""
+        try:
+            while True:
+                await self._turn()
+        finally:
+            if self.is_leading:
+                self.is_leading = False
+                await self._leases.release(self._lease, self._holder)
+
+    async def _turn(self) -> None:
+        limits = self._limits
+        try:
+            if not await self._keep_lease():
+                await self._clock.sleep(limits.lease_ttl_s / 4)
+                return
+            self._wake.clear()
+            published = await self.drain()
+            await self._purge()
+        except ObjectQLError as exc:
+            logger.warning("relay.failed", extra={"lease": self._lease, "error": str(exc)})
+            await self._clock.sleep(limits.retry_s)
+            return
+        if not published:
+            await self._idle()
+
+    async def _idle(self) -> None:
+        # The wait is also the net for nudges that were lost with the bus.
+        try:
+            async with asyncio.timeout(self._limits.idle_s):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+
+    async def _keep_lease(self) -> bool:
+        """Take or renew the lease when a quarter of it has passed."""
+        now_s = self._clock.monotonic_s()
+        ttl_s = self._limits.lease_ttl_s
+        if self.is_leading and now_s - self._renewed_s < ttl_s / 4:
+            return True
+        self.is_leading = False
+        self.is_leading = await self._leases.acquire(self._lease, self._holder, ttl_s)
+        # Counted from before the call: our idea of the lease ends before the database's.
+        self._renewed_s = now_s
+        return self.is_leading
+
+    async def drain(self) -> int:
+        """Publish what is pending now; how many events it was."""
+        total = 0
+        while entries := await self._outbox.pending(self._limits.batch):
+            for window in windows(entries, self._limits.window):
+                if not await self._keep_lease():
+                    return total
+                failpoints.hit(failpoints.BEFORE_PUBLISH)
+                await self._publish_window(window)
+                failpoints.hit(failpoints.AFTER_PUBLISH)
+                await self._outbox.mark_published([position for position, _ in window])
+                total += len(window)
+                if self._on_batch:
+                    self._on_batch(len(window))
+            if len(entries) < self._limits.batch:
+                break
+        return total
+
+    async def _publish_window(self, window: list[Entry]) -> None:
+        results = await asyncio.gather(
+            *(
+                self._publish(
+                    data_event(event.tenant, event.object, event.kind), encode(event), event.id
+                )
+                for _, event in window
+            ),
+            return_exceptions=True,
+        )
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+
+    async def _purge(self) -> None:
+        now_s = self._clock.monotonic_s()
+        if now_s - self._purged_s >= self._limits.purge_every_s:
+            self._purged_s = now_s
+            await self._outbox.purge(self._limits.retention_s)

@@ -1,3 +1,4 @@
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 """What a good engineer writes by hand: FastAPI with asyncpg on the same table.
 
 Explicit columns, a pool of 16, orjson where FastAPI would use the standard library, uvloop and
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import os  # the baseline is not part of the system
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import date, datetime
 from typing import Any
@@ -43,7 +44,7 @@ GROUP = """
 
 
 @asynccontextmanager
-async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
     async with asyncpg.create_pool(os.environ["BASELINE_PG_URL"], min_size=16, max_size=16) as pool:
         app.state.pool = pool
         yield

@@ -4,6 +4,8 @@ Load comes from wrk at 32 connections. Every scenario is warmed up, then measure
 alternate between the contestants; medians and their ratio are what counts.
 """
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+
 from __future__ import annotations
 
 import contextlib
@@ -16,12 +18,14 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from objectql_devstack import Cluster
-from objectql_devstack.ports import free_ports
+import asyncpg
+
+from objectql_devstack.cluster import Cluster
+from objectql_devstack.ports import free_port
 
 HERE = Path(__file__).parent
 ROWS = 100_000
@@ -51,6 +55,13 @@ BODY = {
 }
 
 
+Figures = dict[str, list[float]]
+
+
+def no_figures() -> Figures:
+    return {"ours": [], "baseline": []}
+
+
 @dataclass
 class Scenario:
     """One kind of request for both contestants, as wrk Lua; `goal` is the least ratio wanted."""
@@ -59,8 +70,8 @@ class Scenario:
     ours: str
     baseline: str
     goal: float
-    rates: dict[str, list[float]] = field(default_factory=lambda: {"ours": [], "baseline": []})
-    p99: dict[str, list[float]] = field(default_factory=lambda: {"ours": [], "baseline": []})
+    rates: Figures = field(default_factory=no_figures)
+    p99: Figures = field(default_factory=no_figures)
 
 
 def lua(method: str, path: str, body: str = "nil", headers: str = "") -> str:
@@ -144,16 +155,19 @@ def wrk(url: str, script: str, seconds: int) -> tuple[float, float]:
         text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     if "Non-2xx" in text:
         raise RuntimeError(f"errors from {url}:\n{text}")
-    rate = float(re.search(r"Requests/sec:\s+([\d.]+)", text)[1])  # pyright: ignore[reportOptionalSubscript]
+    found = re.search(r"Requests/sec:\s+([\d.]+)", text)
+    if found is None:
+        raise RuntimeError(f"wrk said:\n{text}")
+    rate = float(found[1])
     match = re.search(r"99%\s+([\d.]+)(us|ms|s)", text)
     scale = {"us": 0.001, "ms": 1.0, "s": 1000.0}
     return rate, float(match[1]) * scale[match[2]] if match else 0.0
 
 
 @contextlib.contextmanager
-def baseline(pg_url: str) -> Iterator[str]:
+def baseline(pg_url: str) -> Generator[str]:
     """The hand-written service, one worker as the system has one kernel and one gateway."""
-    port = free_ports(1)[0]
+    port = free_port()
     command = [
         *(sys.executable, "-m", "uvicorn", "--app-dir", str(HERE), "baseline:app"),
         *("--port", str(port), "--loop", "uvloop", "--http", "httptools", "--no-access-log"),
@@ -176,6 +190,15 @@ def baseline(pg_url: str) -> Iterator[str]:
         process.wait(10)
 
 
+async def seed(pg_url: str) -> None:
+    """Fill the table."""
+    connection = await asyncpg.connect(pg_url)
+    try:
+        await connection.execute(SEED)
+    finally:
+        await connection.close()
+
+
 def measure(rounds: int, seconds: int) -> list[Scenario]:
     """Run everything; the scenarios with their figures."""
     if shutil.which("wrk") is None:
@@ -186,10 +209,7 @@ def measure(rounds: int, seconds: int) -> list[Scenario]:
         )
         with cluster:
             env = cluster.env
-            subprocess.run(
-                [cluster.psql, env["OQL_PG_URL"], "-q", "-v", "ON_ERROR_STOP=1", "-c", SEED],
-                check=True,
-            )
+            asyncio.run(seed(env["OQL_PG_URL"]))
             with baseline(env["OQL_PG_URL"]) as base_url:
                 found = scenarios(env["OQL_ADMIN_TOKEN"])
                 for scenario in found:

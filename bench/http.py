@@ -8,6 +8,7 @@ alternate between the contestants; medians and their ratio are what counts.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import re

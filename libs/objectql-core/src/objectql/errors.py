@@ -450,6 +450,26 @@ class RouteUnknown(ObjectQLError, code="ENDPOINT_NOT_FOUND", category=Category.N
         return f"nothing is served at {self.path}"
 
 
+@dataclass(eq=False, kw_only=True)
+class RowNotAttempted(
+    ObjectQLError, code="NOT_ATTEMPTED", category=Category.CONFLICT, retryable=False
+):
+    """An earlier row of the same request failed, so this one was not tried."""
+
+    @property
+    def message(self) -> str:
+        return "not attempted because an earlier row failed"
+
+
+@dataclass(eq=False, kw_only=True)
+class RowRolledBack(ObjectQLError, code="ROLLED_BACK", category=Category.CONFLICT, retryable=False):
+    """Another row of the same atomic request failed, so this one was undone."""
+
+    @property
+    def message(self) -> str:
+        return "rolled back because another row failed"
+
+
 # --- conflicts -----------------------------------------------------------------------------
 
 
@@ -644,6 +664,43 @@ class HookFailed(ObjectQLError, code="HOOK_ERROR", category=Category.INTERNAL):
     @property
     def message(self) -> str:
         return f"{self.hook} failed"
+
+
+@dataclass(eq=False, kw_only=True)
+class HookRecursion(ObjectQLError, code="HOOK_RECURSION", category=Category.INTERNAL):
+    """Hooks and actions called each other too deeply; the operation was rolled back."""
+
+    object: str
+    depth: int
+
+    @property
+    def message(self) -> str:
+        return f"hooks and actions on {self.object} are nested {self.depth} deep"
+
+
+@dataclass(eq=False, kw_only=True)
+class MiddlewareMisused(ObjectQLError, code="MIDDLEWARE_ERROR", category=Category.INTERNAL):
+    """A middleware broke the rules of the onion."""
+
+    middleware: str
+    reason: str
+
+    @property
+    def message(self) -> str:
+        return f"middleware {self.middleware}: {self.reason}"
+
+
+@dataclass(eq=False, kw_only=True)
+class PluginFailed(ObjectQLError, code="PLUGIN_ERROR", category=Category.INTERNAL):
+    """A plugin's phase raised or ran out of time; what had started was stopped again."""
+
+    plugin: str
+    phase: str
+    reason: str
+
+    @property
+    def message(self) -> str:
+        return f"{self.plugin} failed to {self.phase}: {self.reason}"
 
 
 @dataclass(eq=False, kw_only=True)

@@ -97,7 +97,7 @@ class Sort(msgspec.Struct, frozen=True, omit_defaults=True):
 class Search(msgspec.Struct, frozen=True, omit_defaults=True):
     """Every term of `text` must occur in at least one of `fields` (default: the searchable ones)."""
 
-    text: Any  # str; a Slot after `template`
+    text: Any  # str; after `template` a tuple of Slots, one for each term
     fields: tuple[str, ...] = ()
 
 

@@ -17,6 +17,7 @@ import msgspec
 from objectql.metadata.model import FieldDef, ObjectDef
 from objectql.metadata.types import Storage
 from objectql.query.ast import AggregateFunction, CountMode, Granularity
+from objectql.values import Value
 
 
 class Param(msgspec.Struct, frozen=True):
@@ -28,27 +29,44 @@ class Param(msgspec.Struct, frozen=True):
 class ParamSource(msgspec.Struct, frozen=True, omit_defaults=True):
     """Where a parameter's value comes from and what canonical form it takes.
 
-    Exactly one of `slot` (a literal of the request, with `part` for the bounds of `between`) and
-    `context` (`tenant`, `user.id`, `user.<claim>`) is set. `shape` says what is done to the
-    literal: kept, one term of a search, split into members, or the same without its nulls.
-    `day_end` widens a bare day on a datetime field to its last millisecond. `at` is the place in
-    the request, for errors.
+    Exactly one of `slot` (a literal of the request, with `part` for the bounds of `between`),
+    `context` (`tenant`, `user.id`, `user.<claim>`) and `constant` (fixed by a row rule) is set.
+    `shape` says what is done to the literal: `scalar` takes it, `list` takes its members without
+    nulls, `cursor` takes sort key `part` of a page position whose query has `digest`, and `labels`
+    takes the values of those `options` (label, value) whose label contains the text.
+    `day_end` widens a bare day on a datetime field to its last millisecond; `round` makes a
+    fraction fit an integer column without changing what an order comparison selects; `verbatim`
+    text is never a token such as `{today}`. `at` is the place in the request, for errors.
     """
 
     storage: Storage
     slot: int | None = None
     part: int | None = None
     context: str | None = None
-    shape: Literal["scalar", "list", "cursor"] = "scalar"
+    shape: Literal["scalar", "list", "cursor", "labels"] = "scalar"
     day_end: bool = False
     at: str = ""
+    constant: Value | tuple[Value, ...] = None
+    round: Literal["exact", "floor", "ceil"] = "exact"
+    verbatim: bool = False
+    options: tuple[tuple[str, str], ...] = ()
+    digest: str = ""
 
 
-class Hop(msgspec.Struct, frozen=True):
-    """One lookup followed: from `field` to the record of `target` with that id, same tenant."""
+class Const(msgspec.Struct, frozen=True):
+    value: bool
+
+
+class Hop(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One lookup followed: from `field` to the record of `target` with that id, same tenant.
+
+    `visible` is over the fields of `target` (its row rules, and that it is not deleted); a record
+    that does not satisfy it counts as missing, or filters would tell what cannot be read.
+    """
 
     field: FieldDef
     target: ObjectDef
+    visible: Predicate = Const(value=True)
 
 
 class Column(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -92,10 +110,6 @@ class TestOp(StrEnum):
     ENDS_WITH = "ends_with"
     LIKE = "like"
     ILIKE = "ilike"
-
-
-class Const(msgspec.Struct, frozen=True):
-    value: bool
 
 
 class Test(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -180,6 +194,9 @@ class Grouping(msgspec.Struct, frozen=True, omit_defaults=True):
 
 class BoundQuery(msgspec.Struct, frozen=True, omit_defaults=True):
     """What to fetch. `tenant` is not part of `where` so that no rewrite can drop it.
+
+    An item has the keys of `outputs`, then those of `expand`; `outputs` never names a relation
+    that is expanded. A grouped query has no outputs: its items are the keys and aggregates.
 
     `where` includes the caller's row rules and, for objects with soft delete, that the record is
     not deleted. `after` holds one parameter per sort key: the position to go on from. `params`

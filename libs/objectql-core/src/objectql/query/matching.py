@@ -1,0 +1,105 @@
+"""Predicates over one record: what a condition means, for the oracle and for live queries."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any, TypeAlias, cast
+
+from objectql.metadata.model import FieldDef, ObjectDef
+from objectql.query.bound import (
+    Alias,
+    AllOf,
+    AnyOf,
+    Const,
+    Negate,
+    Operand,
+    Param,
+    Predicate,
+    Test,
+    TestOp,
+)
+from objectql.query.values_in import fold_ascii
+from objectql.values import Record, Value
+
+Lookup: TypeAlias = Callable[[FieldDef, ObjectDef, Record], "Record | None"]
+"""The record of `target` that `field` of a record points to, or None."""
+
+
+def matches(predicate: Predicate, record: Record, params: Sequence[Value], lookup: Lookup) -> bool:
+    """Whether `record` satisfies `predicate`.
+
+    For conditions on groups the record is the group: its keys and aggregates by alias.
+    """
+    match predicate:
+        case Const(value):
+            return value
+        case AllOf(items):
+            return all(matches(item, record, params, lookup) for item in items)
+        case AnyOf(items):
+            return any(matches(item, record, params, lookup) for item in items)
+        case Negate(item):
+            return not matches(item, record, params, lookup)
+        case Test(left, op, right):
+            value = value_at(left, record, lookup, params)
+            if op is TestOp.IS_NULL:
+                return value is None
+            if isinstance(right, Param):
+                other = params[right.index]
+            else:
+                assert right is not None
+                other = value_at(right, record, lookup, params)
+            return value is not None and other is not None and holds(op, value, other)
+
+
+def value_at(operand: Operand, record: Record, lookup: Lookup, params: Sequence[Value]) -> Value:
+    """The operand's value; None where a lookup on the way leads nowhere or to what is hidden."""
+    if isinstance(operand, Alias):
+        return record.get(operand.name)
+    for hop in operand.hops:
+        target = lookup(hop.field, hop.target, record)
+        if target is None or not matches(hop.visible, target, params, lookup):
+            return None
+        record = target
+    return record.get(operand.field.name)
+
+
+def holds(op: TestOp, value: Any, other: Any) -> bool:
+    """`value op other` for two values that are there."""
+    match op:
+        case TestOp.EQ:
+            return bool(value == other)
+        case TestOp.LT:
+            return bool(value < other)
+        case TestOp.LTE:
+            return bool(value <= other)
+        case TestOp.GT:
+            return bool(value > other)
+        case TestOp.GTE:
+            return bool(value >= other)
+        case TestOp.IN:
+            return value in cast("list[Value]", other)
+        case TestOp.CONTAINS:
+            return other in value
+        case TestOp.ICONTAINS:
+            return fold_ascii(other) in fold_ascii(value)
+        case TestOp.STARTS_WITH:
+            return bool(value.startswith(other))
+        case TestOp.ENDS_WITH:
+            return bool(value.endswith(other))
+        case TestOp.LIKE:
+            return _like(other).match(value) is not None
+        case TestOp.ILIKE:
+            return _like(fold_ascii(other)).match(fold_ascii(value)) is not None
+        case TestOp.IS_NULL:
+            return False  # both values are there
+
+
+@lru_cache(maxsize=256)
+def _like(pattern: str) -> re.Pattern[str]:
+    """`%` is any text, `_` any character, and there is no escape character."""
+    # A run of % means one %; as `.*.*` it would make the match exponential.
+    collapsed = re.sub(r"%+", "%", pattern)
+    parts = [{"%": ".*?", "_": "."}.get(char, re.escape(char)) for char in collapsed]
+    return re.compile("".join(parts) + r"\Z", re.DOTALL)

@@ -1,0 +1,210 @@
+"""Rewrites of predicates that never change a result, one function each, to a fixed point.
+
+Parameters are opaque here: two slots that hold equal literals today may differ tomorrow, so only
+tests without parameters, or over the same parameter, are ever merged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import msgspec
+
+from objectql.query.bound import (
+    FALSE,
+    TRUE,
+    Aggregate,
+    AllOf,
+    AnyOf,
+    BoundExpand,
+    BoundQuery,
+    Column,
+    Const,
+    Negate,
+    Param,
+    Predicate,
+    Test,
+)
+
+Rewrite: TypeAlias = Callable[[Predicate], Predicate]
+
+
+def optimize(query: BoundQuery) -> BoundQuery:
+    """An equal query with simpler predicates, relations and groups included."""
+    grouping = query.grouping
+    if grouping is not None:
+        grouping = msgspec.structs.replace(
+            grouping,
+            having=simplify(grouping.having),
+            aggregates=tuple(_optimize_aggregate(item) for item in grouping.aggregates),
+        )
+    return msgspec.structs.replace(
+        query,
+        where=simplify(query.where),
+        expand=tuple(_optimize_expand(item) for item in query.expand),
+        grouping=grouping,
+    )
+
+
+def _optimize_expand(item: BoundExpand) -> BoundExpand:
+    return msgspec.structs.replace(item, query=optimize(item.query))
+
+
+def _optimize_aggregate(item: Aggregate) -> Aggregate:
+    return msgspec.structs.replace(item, filter=simplify(item.filter))
+
+
+def simplify(predicate: Predicate) -> Predicate:
+    """An equal predicate on which no rewrite has anything left to do."""
+    while True:
+        rewritten = _rewrite(predicate)
+        if rewritten == predicate:
+            return predicate
+        predicate = rewritten
+
+
+def _rewrite(node: Predicate) -> Predicate:
+    """Every rewrite once, from the leaves up."""
+    match node:
+        case AllOf(items):
+            node = AllOf(tuple(_rewrite(item) for item in items))
+        case AnyOf(items):
+            node = AnyOf(tuple(_rewrite(item) for item in items))
+        case Negate(item):
+            node = Negate(_rewrite(item))
+        case _:
+            pass
+    for rewrite in REWRITES:
+        node = rewrite(node)
+    return node
+
+
+def flatten(node: Predicate) -> Predicate:
+    """`a and (b and c)` to `a and b and c`; a junction of one item to the item."""
+    match node:
+        case AllOf(items):
+            flat = [x for i in items for x in (i.items if isinstance(i, AllOf) else (i,))]
+            return flat[0] if len(flat) == 1 else AllOf(tuple(flat))
+        case AnyOf(items):
+            flat = [x for i in items for x in (i.items if isinstance(i, AnyOf) else (i,))]
+            return flat[0] if len(flat) == 1 else AnyOf(tuple(flat))
+        case _:
+            return node
+
+
+def fold_constants(node: Predicate) -> Predicate:
+    """Neutral items dropped, absorbing ones taken; an empty AND is true, an empty OR false."""
+    match node:
+        case AllOf(items):
+            if FALSE in items:
+                return FALSE
+            kept = tuple(item for item in items if item != TRUE)
+            return AllOf(kept) if kept else TRUE
+        case AnyOf(items):
+            if TRUE in items:
+                return TRUE
+            kept = tuple(item for item in items if item != FALSE)
+            return AnyOf(kept) if kept else FALSE
+        case Negate(Const(value)):
+            return FALSE if value else TRUE
+        case _:
+            return node
+
+
+def drop_double_negation(node: Predicate) -> Predicate:
+    """`not not a` to `a`: tests are two-valued."""
+    match node:
+        case Negate(Negate(item)):
+            return item
+        case _:
+            return node
+
+
+def drop_duplicates(node: Predicate) -> Predicate:
+    """`a and b and a` to `a and b`."""
+    match node:
+        case AllOf(items):
+            return AllOf(_unique(items))
+        case AnyOf(items):
+            return AnyOf(_unique(items))
+        case _:
+            return node
+
+
+def fold_contradictions(node: Predicate) -> Predicate:
+    """`a and not a` to false, `a or not a` to true."""
+    match node:
+        case AllOf(items) if _has_opposites(items):
+            return FALSE
+        case AnyOf(items) if _has_opposites(items):
+            return TRUE
+        case _:
+            return node
+
+
+def absorb(node: Predicate) -> Predicate:
+    """`a and (a or b)` to `a`; `a or (a and b)` to `a`."""
+    match node:
+        case AllOf(items):
+            keys = {key_of(item) for item in items}
+            kept = tuple(
+                item
+                for item in items
+                if not (isinstance(item, AnyOf) and keys & {key_of(x) for x in item.items})
+            )
+            return AllOf(kept)
+        case AnyOf(items):
+            keys = {key_of(item) for item in items}
+            kept = tuple(
+                item
+                for item in items
+                if not (isinstance(item, AllOf) and keys & {key_of(x) for x in item.items})
+            )
+            return AnyOf(kept)
+        case _:
+            return node
+
+
+REWRITES: tuple[Rewrite, ...] = (
+    flatten,
+    fold_constants,
+    drop_double_negation,
+    drop_duplicates,
+    fold_contradictions,
+    absorb,
+)
+
+
+def key_of(node: Predicate) -> str:
+    """A text that is equal for equal predicates over one object (structs hold unhashable dicts)."""
+    match node:
+        case Const(value):
+            return str(value)
+        case Test(left, op, right):
+            side = (
+                f"${right.index}"
+                if isinstance(right, Param)
+                else right.name
+                if isinstance(right, Column)
+                else ""
+            )
+            return f"{left.name} {op} {side}"
+        case Negate(item):
+            return f"not({key_of(item)})"
+        case AllOf(items):
+            return f"all({','.join(sorted(map(key_of, items)))})"
+        case AnyOf(items):
+            return f"any({','.join(sorted(map(key_of, items)))})"
+
+
+def _unique(items: Sequence[Predicate]) -> tuple[Predicate, ...]:
+    first: dict[str, Predicate] = {}
+    for item in items:
+        first.setdefault(key_of(item), item)
+    return tuple(first.values())
+
+
+def _has_opposites(items: Sequence[Predicate]) -> bool:
+    keys = {key_of(item) for item in items}
+    return any(isinstance(item, Negate) and key_of(item.item) in keys for item in items)

@@ -1,0 +1,125 @@
+"""What a driver lowers and a cache keeps: the optimised query with how it will be found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from objectql.metadata.model import IndexDef, ObjectDef
+from objectql.query.bound import (
+    AllOf,
+    AnyOf,
+    BoundQuery,
+    Column,
+    Const,
+    Negate,
+    Param,
+    Predicate,
+    Test,
+    TestOp,
+)
+from objectql.query.optimize import optimize
+
+Strategy: TypeAlias = Literal["indexed", "scan", "join"]
+
+_EQUALITIES = frozenset({TestOp.EQ, TestOp.IN, TestOp.IS_NULL})
+_RANGES = frozenset({TestOp.LT, TestOp.LTE, TestOp.GT, TestOp.GTE, TestOp.STARTS_WITH})
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """`index_hints` are the indexes that serve the conditions, best first; advice for people.
+
+    `join` means that another table takes part. `digest` is what cursors of this query carry.
+    """
+
+    query: BoundQuery
+    strategy: Strategy
+    index_hints: tuple[str, ...] = ()
+    digest: str = ""
+
+
+def make_plan(bound: BoundQuery, *, digest: str = "") -> Plan:
+    """The plan of a bound query."""
+    query = optimize(bound)
+    equal, ranged = _conditions(query.where)
+    hints = _rank_indexes(query.object, equal, ranged | _first_sort(query))
+    if query.expand or any(column.hops for column in _columns(query)):
+        strategy: Strategy = "join"
+    else:
+        strategy = "indexed" if hints else "scan"
+    return Plan(query, strategy, hints, digest)
+
+
+def _conditions(where: Predicate) -> tuple[set[str], set[str]]:
+    """Fields compared for equality and by range in every row of the answer."""
+    equal, ranged = set[str](), set[str]()
+    for item in where.items if isinstance(where, AllOf) else (where,):
+        if not isinstance(item, Test) or not isinstance(item.left, Column) or item.left.hops:
+            continue
+        if not isinstance(item.right, Param | None):
+            continue
+        if item.op in _EQUALITIES:
+            equal.add(item.left.field.name)
+        elif item.op in _RANGES:
+            ranged.add(item.left.field.name)
+    return equal, ranged
+
+
+def _first_sort(query: BoundQuery) -> set[str]:
+    first = query.order[0].by if query.order else None
+    return {first.field.name} if isinstance(first, Column) and not first.hops else set()
+
+
+def _rank_indexes(object_: ObjectDef, equal: set[str], ranged: set[str]) -> tuple[str, ...]:
+    """Indexes whose leading fields are compared, longest cover first; one range may end it."""
+    ranked: list[tuple[int, str]] = []
+    for index in _indexes(object_):
+        covered = 0
+        for field in index.fields:
+            if field in equal:
+                covered += 1
+                continue
+            covered += field in ranged
+            break
+        if covered:
+            ranked.append((-covered, index.name))
+    return tuple(name for _, name in sorted(ranked))
+
+
+def _indexes(object_: ObjectDef) -> Iterator[IndexDef]:
+    """Declared indexes and those that single fields imply."""
+    yield from object_.indexes
+    for field in object_.fields.values():
+        if field.name == "id" or field.unique or field.index or field.is_lookup:
+            yield IndexDef(f"{object_.name}.{field.name}", (field.name,), field.unique)
+
+
+def _columns(query: BoundQuery) -> Iterator[Column]:
+    for output in query.outputs:
+        yield output.column
+    for key in query.order:
+        if isinstance(key.by, Column):
+            yield key.by
+    yield from _columns_in(query.where)
+    if query.grouping is not None:
+        for key in query.grouping.keys:
+            yield key.column
+        for item in query.grouping.aggregates:
+            yield from _columns_in(item.filter)
+            if item.column is not None:
+                yield item.column
+
+
+def _columns_in(node: Predicate) -> Iterator[Column]:
+    match node:
+        case Test(left, _, right):
+            yield from (side for side in (left, right) if isinstance(side, Column))
+        case AllOf(items) | AnyOf(items):
+            for item in items:
+                yield from _columns_in(item)
+        case Negate(item):
+            yield from _columns_in(item)
+        case Const():
+            pass

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -16,11 +15,8 @@ from typing import Annotated, Any
 
 import httpx
 import typer
+from examples.flights import rows
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-import rows
 
 CHUNK = 1000
 IN_FLIGHT = 4

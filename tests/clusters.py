@@ -1,0 +1,54 @@
+"""Clusters for the tests: real servers and real processes on free ports."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+ROOT = Path(__file__).resolve().parent.parent
+FLIGHTS = ROOT / "examples" / "flights"
+CRM = ROOT / "examples" / "crm"
+
+
+def client(env: dict[str, str], *, token: str | None = None) -> httpx.AsyncClient:
+    """An HTTP client of the REST gateway that `env` names, as the admin unless told otherwise."""
+    return httpx.AsyncClient(
+        base_url=env["OQL_REST_URL"],
+        headers={
+            "Authorization": f"Bearer {token or env['OQL_ADMIN_TOKEN']}",
+            "Content-Type": "application/json",
+        },
+        timeout=30,
+    )
+
+
+async def eventually(
+    check: Callable[[], Awaitable[Any]], *, within_s: float, what: str
+) -> tuple[Any, float]:
+    """The first truthy answer of `check`, and how long it took; fails after `within_s`.
+
+    `check` may raise connection errors while a server is away.
+    """
+    started = time.monotonic()
+    last: Any = None
+    while time.monotonic() - started < within_s:
+        try:
+            last = await check()
+        except (httpx.HTTPError, OSError) as exc:
+            last = exc
+        else:
+            if last:
+                return last, time.monotonic() - started
+        await asyncio.sleep(0.02)
+    raise AssertionError(f"{what} did not happen within {within_s} s; last: {last!r}")
+
+
+def body(value: Any) -> bytes:
+    """JSON bytes."""
+    return json.dumps(value).encode()

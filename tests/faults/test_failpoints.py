@@ -1,0 +1,72 @@
+"""A kernel that dies around commit and publish loses no event and delivers each id once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from tests.clusters import CRM, body, client, eventually
+from tests.streams import all_events
+
+from objectql.events import ChangeEvent
+from objectql_devstack.cluster import Cluster
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(180)]
+
+
+@pytest.mark.parametrize("failpoint", ["after_commit", "before_publish", "after_publish"])
+async def test_the_event_of_a_commit_is_delivered_once(tmp_path: Path, failpoint: str) -> None:
+    extra_env: dict[str, dict[str, str]] = {"kernel-1": {}}
+    cluster = Cluster(
+        tmp_path,
+        ports="free",
+        kernels=1,
+        counts={"coordinator": 1},
+        metadata=[CRM],
+        ephemeral=True,
+        extra_env=extra_env,
+    )
+    await asyncio.to_thread(cluster.start)
+    try:
+        seeded = await drained(cluster)
+        extra_env["kernel-1"]["OQL_KERNEL_FAILPOINTS"] = failpoint
+        await asyncio.to_thread(cluster.restart, "kernel-1")
+
+        async with client(cluster.env) as http:
+            answer = await http.post(
+                "/api/account",
+                content=body({"id": "doomed", "name": "Doomed"}),
+                headers={"X-Timeout-Ms": "3000"},
+            )
+        # Killed before the reply, the outcome is unknown to the caller; after it, it is created.
+        assert answer.status_code == (503 if failpoint == "after_commit" else 201), answer.text
+
+        async def is_dead() -> bool:
+            return not [s for s in cluster.status() if s.name == "kernel-1" and s.condition != "dead"]
+
+        await eventually(is_dead, within_s=10, what="the armed kernel dying")
+
+        extra_env["kernel-1"].clear()
+        await asyncio.to_thread(cluster.restart, "kernel-1")
+        async with client(cluster.env) as http:
+            assert (await http.get("/api/account/doomed")).status_code == 200
+        events = await drained(cluster, more_than=len(seeded))
+    finally:
+        await asyncio.to_thread(cluster.stop)
+
+    assert Counter(event.id for event in events).most_common(1)[0][1] == 1
+    doomed = [event for event in events if event.record_id == "doomed"]
+    assert [(event.kind, event.version) for event in doomed] == [("created", 1)]
+
+
+async def drained(cluster: Cluster, *, more_than: int = 0) -> list[ChangeEvent]:
+    """Every event of the stream, once it holds more than that many."""
+
+    async def enough() -> list[ChangeEvent]:
+        events = await all_events(cluster.env["OQL_NATS_URL"])
+        return events if len(events) > more_than else []
+
+    events, _ = await eventually(enough, within_s=15, what="the relay publishing")
+    return events

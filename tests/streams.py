@@ -1,0 +1,30 @@
+"""Reading the event stream as a consumer would."""
+
+# pyright: reportUnknownMemberType=false
+
+from __future__ import annotations
+
+import nats  # noqa: TID251 - the test is a consumer of its own
+from nats.js.api import DeliverPolicy  # noqa: TID251
+
+from objectql.events import ChangeEvent
+from objectql.wire.codec import decode
+from objectql.wire.subjects import DATA_STREAM, DATA_SUBJECTS
+
+
+async def all_events(nats_url: str) -> list[ChangeEvent]:
+    """Every change event that the stream holds now, in its order."""
+    connection = await nats.connect(nats_url)
+    try:
+        jetstream = connection.jetstream()
+        held = (await jetstream.stream_info(DATA_STREAM)).state.messages
+        subscription = await jetstream.subscribe(
+            DATA_SUBJECTS, ordered_consumer=True, deliver_policy=DeliverPolicy.ALL
+        )
+        events = [
+            decode(ChangeEvent, (await subscription.next_msg(timeout=5)).data) for _ in range(held)
+        ]
+        await subscription.unsubscribe()
+        return events
+    finally:
+        await connection.close()

@@ -1,0 +1,274 @@
+"""Lowering: a bound query as one SQL statement that answers with finished JSON.
+
+A page is one row `items, count, has_next, last_key, total`; a record is at most one row
+`json, version`. The statement has three levels: the innermost select finds the rows of the page
+and one more, the next makes a JSON object of each, the outermost joins them and drops the extra
+one. So only the rows of the page are ever turned into JSON.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import sqlalchemy as sa  # noqa: TID251 - this package is the home of SQL
+
+from objectql.drivers.sql.dialect import Dialect, Expression, Fragment, Typed, compile_text
+from objectql.drivers.sql.encode import Kind, kind_of
+from objectql.drivers.sql.lower_json import number, row_json
+from objectql.drivers.sql.scope import Names, Scope, Slot, column_of
+from objectql.ids import FieldName
+from objectql.metadata.types import Storage
+from objectql.query.bound import (
+    TRUE,
+    Aggregate,
+    Alias,
+    BoundQuery,
+    Column,
+    Grouping,
+    Order,
+    Param,
+)
+from objectql.values import Value
+
+_MAX_LABEL_BYTES = 63
+
+
+@dataclass(frozen=True, eq=False)
+class LoweredSql:
+    """A query as SQL. Immutable; satisfies `drivers.protocol.Lowered`.
+
+    `kind` tells what the row is: `page` and `groups` answer `items, count, has_next, last_key,
+    total`, `record` answers `json, version`. Bytes are `bytes` from Postgres and `str` from SQLite.
+    """
+
+    text: str
+    encoders: tuple[Slot, ...]
+    kind: Literal["page", "record", "groups"]
+    limit: int | None
+    query: BoundQuery
+    dialect: Dialect
+
+    def arguments(self, params: Sequence[Value]) -> list[object]:
+        """The SQL's arguments, given the plan's parameters as canonical values."""
+        return [encode(params[index]) for index, encode in self.encoders]
+
+    @cached_property
+    def record(self) -> LoweredSql:
+        """The same query for its first record only; made when first asked for."""
+        return self if self.kind == "record" else lower_record(self.query, self.dialect)
+
+
+def lower(query: BoundQuery, dialect: Dialect) -> LoweredSql:
+    """`query` as one statement for a page of records, or of groups."""
+    names = Names(dialect, query.tenant)
+    if query.grouping is not None:
+        return _lowered(_groups(query, query.grouping, names), "groups", query, names)
+    page = _Page(query, names)
+    row = row_json(query, names, page.column)
+    keys = [] if query.distinct else [dialect.json_value(page.operand(key)) for key in query.order]
+    rows = page.select(query.limit)
+    total = None if query.count == "none" else _count(query, names)
+    return _lowered(
+        _envelope(rows, row, query, names, keys=keys, total=total), "page", query, names
+    )
+
+
+def lower_record(query: BoundQuery, dialect: Dialect) -> LoweredSql:
+    """`query` as one statement for its first record and the record's version."""
+    names = Names(dialect, query.tenant)
+    page = _Page(query, names)
+    row = row_json(query, names, page.column)
+    version = page.column(Column(query.object.fields[FieldName("version")]))
+    columns = [dialect.record_bytes(row).label("json"), version.sql.label("version")]
+    statement = sa.select(*columns).select_from(page.select(1, extra=0))
+    return _lowered(statement, "record", query, names)
+
+
+def _lowered(
+    statement: sa.Select[Any],
+    kind: Literal["page", "record", "groups"],
+    query: BoundQuery,
+    names: Names,
+) -> LoweredSql:
+    text, order = compile_text(statement, names.dialect)
+    limit = 1 if kind == "record" else query.limit
+    return LoweredSql(text, names.slots(order), kind, limit, query, names.dialect)
+
+
+def _envelope(
+    rows: sa.FromClause,
+    row: Expression,
+    query: BoundQuery,
+    names: Names,
+    *,
+    keys: Sequence[Expression],
+    total: Expression | None,
+) -> sa.Select[Any]:
+    columns = names.dialect.page_columns(row, keys, query.limit)
+    columns["total"] = Fragment("NULL") if total is None else total
+    labelled = [column.label(name) for name, column in columns.items()]
+    return sa.select(*labelled).select_from(rows)
+
+
+class _Page:
+    """The innermost select: which rows, in which order. It yields the columns asked of it."""
+
+    def __init__(self, query: BoundQuery, names: Names) -> None:
+        self._query = query
+        self._names = names
+        self._scope = Scope(names, query.object)
+        self._alias = names.alias("p")
+        self._columns: dict[str, Typed] = {}
+
+    def column(self, column: Column) -> Typed:
+        """`column` as seen from outside the select."""
+        label = column.name
+        if len(label) > _MAX_LABEL_BYTES:  # names are ASCII
+            known = [name for name in self._columns if name.startswith(".")]
+            label = f".{len(known)}"
+        if label not in self._columns:
+            self._columns[label] = self._scope.column(column)
+        return Typed(column_of(self._alias, label), kind_of(column.field))
+
+    def operand(self, key: Order) -> Typed:
+        assert isinstance(key.by, Column), "groups are not rows"
+        return self.column(key.by)
+
+    def select(self, limit: int | None, *, extra: int = 1) -> sa.FromClause:
+        """The select, of at most `limit` rows and `extra` ones that tell whether more follow."""
+        query, scope = self._query, self._scope
+        where = [scope.of_tenant(), scope.predicate(query.where)]
+        order = _distinct_order(query) if query.distinct else query.order
+        if query.after:
+            where.append(scope.after(query.order, query.after))
+        columns = [typed.sql.label(label) for label, typed in self._columns.items()]
+        found = sa.select(*columns)
+        if query.distinct:
+            found = found.distinct()
+        found = found.order_by(*scope.sort_keys(order)).select_from(scope.tables()).where(*where)
+        return _cut(found, limit, extra, query.offset, self._names).subquery(self._alias)
+
+
+def _cut(
+    found: sa.Select[Any], limit: int | None, extra: int, offset: Param | None, names: Names
+) -> sa.Select[Any]:
+    if limit is not None:
+        found = found.limit(number(limit + extra))
+    return found if offset is None else found.offset(names.count_param(offset))
+
+
+def _distinct_order(query: BoundQuery) -> tuple[Order, ...]:
+    """Distinct rows sort by what they show: the keys asked for, then the other outputs."""
+    shown = {output.column.name: output.column for output in query.outputs}
+    keys = [key for key in query.order if isinstance(key.by, Column) and key.by.name in shown]
+    used = {key.by.name for key in keys}
+    rest = (Order(column) for name, column in shown.items() if name not in used)
+    return (*keys, *rest)
+
+
+def _count(query: BoundQuery, names: Names) -> Expression:
+    """How many records match, all pages together."""
+    scope = Scope(names, query.object)
+    where = (scope.of_tenant(), scope.predicate(query.where))
+    if not query.distinct:
+        counted = sa.select(Fragment("count(*)")).select_from(scope.tables()).where(*where)
+        return counted.scalar_subquery()
+    columns = [
+        scope.column(output.column).sql.label(f"c{at}") for at, output in enumerate(query.outputs)
+    ]
+    rows = sa.select(*columns).distinct().select_from(scope.tables()).where(*where)
+    return _count_of(rows, names)
+
+
+def _count_of(rows: sa.Select[Any], names: Names) -> Expression:
+    alias = names.alias("n")
+    counted = sa.select(Fragment("count(*)")).select_from(rows.subquery(alias))
+    return counted.scalar_subquery()
+
+
+# --- groups ----------------------------------------------------------------------------------
+
+
+def _groups(query: BoundQuery, grouping: Grouping, names: Names) -> sa.Select[Any]:
+    """The innermost select groups, the next one chooses and sorts groups by their outputs."""
+    dialect = names.dialect
+    page = names.alias("p")
+    found, outputs = _having(query, grouping, names)
+    order = _group_order(query, grouping)
+    scope = Scope(names, query.object, outputs)
+    ordered = found.order_by(*scope.sort_keys(order))
+    rows = _cut(ordered, query.limit, 1, query.offset, names).subquery(page)
+    members = [
+        (alias, dialect.json_value(Typed(column_of(page, f"c{at}"), typed.kind)))
+        for at, (alias, typed) in enumerate(outputs.items())
+    ]
+    total = None
+    if query.count != "none":
+        total = _count_of(_having(query, grouping, names)[0], names)
+    return _envelope(rows, dialect.json_row(members), query, names, keys=(), total=total)
+
+
+def _having(
+    query: BoundQuery, grouping: Grouping, names: Names
+) -> tuple[sa.Select[Any], dict[str, Typed]]:
+    """The groups that pass, as columns `c0`, `c1`, ..., and each output by its alias."""
+    scope = Scope(names, query.object)
+    keys: list[Expression] = []
+    made: dict[str, Typed] = {}
+    for key in grouping.keys:
+        value = scope.column(key.column)
+        if key.granularity is not None:
+            value = Typed(names.dialect.bucket(value, key.granularity), Kind(Storage.TEXT))
+        keys.append(value.sql)
+        made[key.alias] = value
+    for aggregate in grouping.aggregates:
+        made[aggregate.alias] = _aggregate(aggregate, scope)
+    where = scope.predicate(query.where)
+    columns = [typed.sql.label(f"c{at}") for at, typed in enumerate(made.values())]
+    grouped = sa.select(*columns).select_from(scope.tables()).where(scope.of_tenant(), where)
+    if keys:
+        grouped = grouped.group_by(*keys)
+    alias = names.alias("g")
+    outputs = {
+        name: Typed(column_of(alias, f"c{at}"), typed.kind)
+        for at, (name, typed) in enumerate(made.items())
+    }
+    chosen = sa.select(*(typed.sql.label(f"c{at}") for at, typed in enumerate(outputs.values())))
+    having = Scope(names, query.object, outputs).predicate(grouping.having)
+    return chosen.select_from(grouped.subquery(alias)).where(having), outputs
+
+
+def _aggregate(aggregate: Aggregate, scope: Scope) -> Typed:
+    rows: Expression = Fragment("")
+    if aggregate.filter != TRUE:
+        rows = Fragment(" FILTER (WHERE {})", scope.predicate(aggregate.filter))
+    if aggregate.column is None:
+        return Typed(Fragment("count(*){}", rows), Kind(Storage.INTEGER))
+    value = scope.column(aggregate.column)
+    match aggregate.function:
+        case "count":
+            return Typed(Fragment("count({}){}", value.sql, rows), Kind(Storage.INTEGER))
+        case "count_distinct":
+            return Typed(Fragment("count(DISTINCT {}){}", value.sql, rows), Kind(Storage.INTEGER))
+        case function:
+            return scope.dialect.aggregate(function, value, rows)
+
+
+def _group_order(query: BoundQuery, grouping: Grouping) -> tuple[Order, ...]:
+    """The order asked for, then the group keys, so that it is total."""
+    order = [Order(_output(key, grouping), descending=key.descending) for key in query.order]
+    used = {key.by.name for key in order}
+    rest = (Order(Alias(key.alias, Storage.TEXT)) for key in grouping.keys if key.alias not in used)
+    return (*order, *rest)
+
+
+def _output(key: Order, grouping: Grouping) -> Alias:
+    if isinstance(key.by, Alias):
+        return key.by
+    for group in grouping.keys:
+        if group.column == key.by:
+            return Alias(group.alias, Storage.TEXT)
+    raise AssertionError(f"groups are sorted by {key.by.name}, which is not an output")

@@ -1,0 +1,107 @@
+"""One record as JSON, with the records that it points to in their places.
+
+Relations are correlated sub-selects of the same statement. They are scalar, not joined: a join
+could bring the rows of the page out of their order, since a planner may choose a hash join.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import sqlalchemy as sa  # noqa: TID251 - this package is the home of SQL
+
+from objectql.drivers.sql.dialect import Expression, Fragment, Typed
+from objectql.drivers.sql.encode import kind_of
+from objectql.drivers.sql.scope import Names, Scope, column_of
+from objectql.ids import FieldName
+from objectql.metadata.types import Storage
+from objectql.query.bound import BoundExpand, BoundQuery, Column, TestOp
+
+ColumnSource: TypeAlias = Callable[[Column], Typed]
+
+
+def row_json(query: BoundQuery, names: Names, column: ColumnSource) -> Expression:
+    """The record as a JSON object: the outputs in order, relations in the place of their ids."""
+    dialect = names.dialect
+    members: dict[str, Expression] = {
+        output.name: dialect.json_value(column(output.column)) for output in query.outputs
+    }
+    for expand in query.expand:
+        members[expand.name] = dialect.as_json(_relation(expand, query, names, column))
+    return dialect.json_row(list(members.items()))
+
+
+def _relation(
+    expand: BoundExpand, query: BoundQuery, names: Names, column: ColumnSource
+) -> Expression:
+    match expand.kind:
+        case "one":
+            return _one(expand, names, column(Column(expand.lookup)))
+        case "many":
+            return _many(expand, names, column(Column(expand.lookup)))
+        case "inverse":
+            return _inverse(expand, names, column(Column(query.object.fields[FieldName("id")])))
+
+
+def _one(expand: BoundExpand, names: Names, lookup: Typed) -> Expression:
+    scope = Scope(names, expand.query.object)
+    row = row_json(expand.query, names, scope.column)
+    where = scope.predicate(expand.query.where)
+    same = Fragment("{} = {}", column_of(scope.base, "id"), lookup.sql)
+    return (
+        sa.select(row)
+        .select_from(scope.tables())
+        .where(scope.of_tenant(), same, where)
+        .scalar_subquery()
+    )
+
+
+def _many(expand: BoundExpand, names: Names, lookup: Typed) -> Expression:
+    scope = Scope(names, expand.query.object)
+    row = row_json(expand.query, names, scope.column)
+    where = scope.predicate(expand.query.where)
+    members, member, position = names.dialect.members(lookup.sql, names.alias("m"))
+    same = Fragment("{} = {}", column_of(scope.base, "id"), member)
+    rows = (
+        sa.select(row.label("item"))
+        .select_from(scope.tables(members))
+        .where(scope.of_tenant(), same, where)
+        .order_by(position)
+    )
+    return _listed(rows, names)
+
+
+def _inverse(expand: BoundExpand, names: Names, parent_id: Typed) -> Expression:
+    query = expand.query
+    scope = Scope(names, query.object)
+    row = row_json(query, names, scope.column)
+    where = scope.predicate(query.where)
+    lookup = Typed(column_of(scope.base, expand.lookup.name), kind_of(expand.lookup))
+    is_list = lookup.kind.storage is Storage.LIST
+    points_here = names.dialect.test(
+        lookup, TestOp.CONTAINS if is_list else TestOp.EQ, parent_id.sql
+    )
+    keys = scope.sort_keys(query.order)
+    rows = (
+        sa.select(row.label("item"))
+        .select_from(scope.tables())
+        .where(scope.of_tenant(), points_here, where)
+        .order_by(*keys)
+    )
+    if query.limit is not None:
+        rows = rows.limit(number(query.limit))
+    if query.offset is not None:
+        rows = rows.offset(names.count_param(query.offset))
+    return _listed(rows, names)
+
+
+def _listed(rows: sa.Select[tuple[object]], names: Names) -> Expression:
+    alias = names.alias("l")
+    items = names.dialect.json_list(column_of(alias, "item"))
+    return sa.select(items).select_from(rows.subquery(alias)).scalar_subquery()
+
+
+def number(value: int) -> Expression:
+    """A whole number as part of the SQL text; the shape of a plan decides it, not a caller."""
+    return sa.literal_column(str(value))

@@ -1,0 +1,44 @@
+"""From the rows of a lowered query to the answers of the port."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from objectql.drivers.protocol import Lowered, Page, RecordImage
+from objectql.drivers.sql.lower import LoweredSql
+
+
+def lowered_sql(query: Lowered) -> LoweredSql:
+    """`query` as the form that SQL drivers make.
+
+    Raises:
+        TypeError: it was lowered by another kind of driver.
+
+    """
+    if not isinstance(query, LoweredSql):
+        raise TypeError(f"{type(query).__name__} was not lowered for an SQL database")
+    return query
+
+
+def page_of(rows: Sequence[Sequence[Any]]) -> Page:
+    """The page in the one row of a list or of groups."""
+    items, count, has_next, last_key, total = rows[0]
+    return Page(
+        _bytes(items),
+        int(count),
+        bool(has_next),
+        _bytes(last_key) if has_next and last_key is not None else None,
+        None if total is None else int(total),
+    )
+
+
+def record_of(rows: Sequence[Sequence[Any]]) -> RecordImage | None:
+    """The record in the rows (JSON, version) of a read of one; None when there is none."""
+    if not rows or rows[0][0] is None:
+        return None
+    return RecordImage(_bytes(rows[0][0]), int(rows[0][1]))
+
+
+def _bytes(value: bytes | str) -> bytes:
+    return value.encode() if isinstance(value, str) else value

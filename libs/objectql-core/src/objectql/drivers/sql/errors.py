@@ -1,0 +1,153 @@
+"""What a database's refusal means to a caller.
+
+Both databases are reduced to one `Refusal`; `translate` turns it into the error of the port. The
+names of constraints carry their columns, but long names are cut, so they are looked up in a
+`ConstraintNames` that is filled from the objects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Literal, NamedTuple, TypeAlias
+
+import msgspec
+
+from objectql.errors import (
+    DatabaseFailed,
+    DeadlineExceeded,
+    DeleteRestricted,
+    Issue,
+    ObjectQLError,
+    Unavailable,
+    UniqueViolation,
+    ValidationFailed,
+    WriteConflict,
+)
+from objectql.metadata.model import ObjectDef
+
+RETRYABLE_STATES = frozenset({"40001", "40P01"})
+"""Serialization failure and deadlock: the transaction may be run again as it was."""
+
+CANCELLED_STATE = "57014"
+UNIQUE_STATE = "23505"
+REFERENCE_STATE = "23503"
+_UNAVAILABLE_CLASSES = ("08", "53", "57P", "58")
+_READ_ONLY_STATE = "25006"
+"""The primary became a standby: writes go elsewhere, soon."""
+
+_DATA_ISSUES = {
+    "22001": ("too_long", "the text is too long"),
+    "22003": ("out_of_range", "the number is out of range"),
+    "22007": ("invalid_format", "the date or time is malformed"),
+    "22008": ("out_of_range", "the date or time is out of range"),
+    "22021": ("invalid_text", "the text holds a character that cannot be stored"),
+    "22P05": ("invalid_text", "the character U+0000 cannot be stored"),
+    "23502": ("required", "a value is required"),
+    "23514": ("invalid", "a value is not allowed"),
+}
+
+Doing: TypeAlias = Literal["insert", "update", "delete", "read"]
+
+
+class Refusal(NamedTuple):
+    """A database's error, as far as it is known.
+
+    `state` is the SQLSTATE (SQLite's codes are mapped to the same). `columns` are those of the
+    constraint where the database names them itself.
+    """
+
+    state: str
+    constraint: str = ""
+    table: str = ""
+    column: str = ""
+    columns: tuple[str, ...] = ()
+
+
+class Constraint(msgspec.Struct, frozen=True):
+    """A unique index or foreign key: of which object, over which fields (the tenant left out)."""
+
+    object: str
+    fields: tuple[str, ...]
+
+
+def constraint_columns(object_: ObjectDef) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """The constraints of the object's table: each name with its fields."""
+    table = object_.table or object_.name
+    yield f"{table}_pkey", ("id",)
+    for field in object_.stored_fields:
+        if field.unique:
+            yield f"uq_{table}__{field.name}", (field.name,)
+        if field.is_lookup:
+            yield f"fk_{table}__{field.name}", (field.name,)
+    for index in object_.indexes:
+        if index.unique:
+            yield f"uq_{table}__{'__'.join(index.fields)}", index.fields
+
+
+class ConstraintNames:
+    """What each constraint and table of a source belongs to; grows as objects become known."""
+
+    def __init__(self) -> None:
+        self._constraints: dict[str, Constraint] = {}
+        self._objects: dict[str, str] = {}
+        self._learned: dict[str, ObjectDef] = {}
+
+    def learn(self, objects: Iterable[ObjectDef]) -> None:
+        """Include the tables and constraints of `objects`."""
+        for object_ in objects:
+            if self._learned.get(object_.name) is object_:
+                continue
+            self._learned[object_.name] = object_
+            table = object_.table or object_.name
+            self._objects[table] = object_.name
+            for name, columns in constraint_columns(object_):
+                self._constraints[name] = Constraint(object_.name, columns)
+
+    def object_of(self, table: str) -> str:
+        """The object kept in `table`, or the table's name when none is known."""
+        return self._objects.get(table, table)
+
+    def fields_of(self, refusal: Refusal) -> tuple[str, ...]:
+        """The fields of the constraint that refused."""
+        columns = refusal.columns
+        if not columns:
+            known = self._constraints.get(refusal.constraint)
+            columns = known.fields if known else ("id",)
+        return tuple(column for column in columns if column != "tenant_id") or ("id",)
+
+
+def translate(
+    refusal: Refusal, names: ConstraintNames, *, doing: Doing, object_: str = "", id_: str = ""
+) -> ObjectQLError:
+    """The error of the port that says what `refusal` says.
+
+    `object_` and `id_` name the record that was being written, where there was one.
+    """
+    state = refusal.state
+    if state == UNIQUE_STATE:
+        return UniqueViolation(
+            object=names.object_of(refusal.table) if refusal.table else object_,
+            fields=names.fields_of(refusal),
+        )
+    if state == REFERENCE_STATE and doing == "delete":
+        return DeleteRestricted(
+            object=object_, id=id_, referenced_by=names.object_of(refusal.table)
+        )
+    if state == REFERENCE_STATE:
+        return ValidationFailed(
+            object=object_,
+            issues=tuple(
+                Issue(field, "reference_not_found", "there is no such record")
+                for field in names.fields_of(refusal)
+            ),
+        )
+    if doing in {"insert", "update"} and (state in _DATA_ISSUES or state.startswith("22")):
+        code, message = _DATA_ISSUES.get(state, ("invalid", "a value cannot be stored"))
+        return ValidationFailed(object=object_, issues=(Issue(refusal.column, code, message),))
+    if state in RETRYABLE_STATES:
+        return WriteConflict()
+    if state == CANCELLED_STATE:
+        return DeadlineExceeded()
+    if state == _READ_ONLY_STATE or state.startswith(_UNAVAILABLE_CLASSES):
+        return Unavailable(what="the database")
+    return DatabaseFailed()

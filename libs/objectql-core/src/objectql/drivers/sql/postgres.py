@@ -1,0 +1,466 @@
+"""The Postgres driver: asyncpg, a pool of our own, one round trip per read and per write.
+
+Each connection keeps its prepared statements, one per text, so the server plans a repeated shape
+once per connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from typing import Any, Final
+
+import asyncpg  # noqa: TID251 - this package is the home of the database drivers
+import msgspec
+
+from objectql.clock import Clock, SystemClock
+from objectql.drivers.pool import ConnectionPool, Connector, PoolSettings
+from objectql.drivers.protocol import (
+    Capabilities,
+    Idempotency,
+    Isolation,
+    Lowered,
+    Page,
+    RecordImage,
+    Remembered,
+    RowWrite,
+    SchemaPlan,
+    WriteOutcome,
+    WriteScope,
+)
+from objectql.drivers.sql.answers import lowered_sql, page_of, record_of
+from objectql.drivers.sql.dialect_postgres import POSTGRES
+from objectql.drivers.sql.errors import ConstraintNames
+from objectql.drivers.sql.lower import lower
+from objectql.drivers.sql.postgres_calls import (
+    Deadline,
+    PostgresCalls,
+    Target,
+    is_lost,
+)
+from objectql.drivers.sql.postgres_schema import introspect, plan_schema
+from objectql.drivers.sql.postgres_session import IDEMPOTENCY_SQL, PostgresSession
+from objectql.drivers.sql.record import image_text
+from objectql.drivers.sql.system import (
+    POSTGRES_WORDS,
+    TAKE_SCHEMA_LOCK,
+    SqlLeases,
+    SqlMetadataStore,
+    SqlOutbox,
+    idempotency_key,
+    remembered_of,
+    system_tables,
+)
+from objectql.drivers.sql.writes import (
+    WriteStatements,
+    document,
+    outcome_of,
+    parameters,
+    quoted,
+    shape_of,
+)
+from objectql.errors import (
+    DeadlineExceeded,
+    ObjectQLError,
+    PoolExhausted,
+    Unavailable,
+    UniqueViolation,
+    WriteConflict,
+)
+from objectql.ids import DataSource, ObjectName
+from objectql.metadata.model import ObjectDef
+from objectql.query.bound import BoundQuery
+from objectql.values import Value
+
+MAX_RETRIES: Final = 3
+"""Of a write outside a session after a serialization failure or deadlock (reference §16.5)."""
+
+DEFAULT_SOURCE: Final = DataSource("default")
+_FIRST_PAUSE_S: Final = 0.005
+_IDEMPOTENCY_TABLE: Final = "oql_idempotency"
+_BEGIN: dict[Isolation, str] = {
+    "read_committed": "BEGIN ISOLATION LEVEL READ COMMITTED",
+    "repeatable_read": "BEGIN ISOLATION LEVEL REPEATABLE READ",
+    "serializable": "BEGIN ISOLATION LEVEL SERIALIZABLE",
+}
+_AUTOCOMMIT = Target()
+
+
+class PostgresSettings(msgspec.Struct, frozen=True):
+    """How to reach one database. `url` is a `postgresql://` URL."""
+
+    url: str
+    pool: PoolSettings = PoolSettings()
+    connect_timeout_s: float = 5.0
+    statement_cache: int = 1024
+
+
+class PostgresDriver:
+    """See `Driver`."""
+
+    def __init__(
+        self,
+        settings: PostgresSettings,
+        *,
+        name: DataSource = DEFAULT_SOURCE,
+        clock: Clock | None = None,
+    ) -> None:
+        self._settings = settings
+        self._name = name
+        self._clock = clock or SystemClock()
+        self._names = ConstraintNames()
+        self._statements = WriteStatements(_image)
+        self._calls = PostgresCalls(self._names, self._clock, self._cancel)
+        connector = Connector[asyncpg.Connection](
+            connect=self._connect,
+            close=_close,
+            ping=self._ping,
+            is_open=lambda connection: not connection.is_closed(),
+        )
+        self._pool = ConnectionPool(name, connector, settings.pool, self._clock)
+        self._control: asyncpg.Connection | None = None
+        self._control_lock = asyncio.Lock()
+        self._retries = self._reads = self._writes = self._transactions = 0
+        self._metadata = SqlMetadataStore(self)
+        self._outbox = SqlOutbox(self, POSTGRES_WORDS)
+        self._leases = SqlLeases(self, POSTGRES_WORDS)
+
+    @property
+    def name(self) -> DataSource:
+        """See `Driver`."""
+        return self._name
+
+    @property
+    def kind(self) -> str:
+        """See `Driver`."""
+        return "postgres"
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """See `Driver`."""
+        return Capabilities()
+
+    @property
+    def metadata(self) -> SqlMetadataStore:
+        """See `Driver`."""
+        return self._metadata
+
+    @property
+    def outbox(self) -> SqlOutbox:
+        """See `Driver`."""
+        return self._outbox
+
+    @property
+    def leases(self) -> SqlLeases:
+        """See `Driver`."""
+        return self._leases
+
+    @property
+    def pool(self) -> ConnectionPool[asyncpg.Connection]:
+        """The connections, for the process's `PoolManager`."""
+        return self._pool
+
+    # --- connections ---------------------------------------------------------------------------
+
+    async def connect(self) -> None:
+        """See `Driver`. Two kernels that start at once wait for each other."""
+        await self._pool.open()
+        try:
+            async with self.begin() as session:
+                await session.run(TAKE_SCHEMA_LOCK)
+                for statement in system_tables(POSTGRES_WORDS):
+                    await session.run(statement)
+            await self.run(IDEMPOTENCY_SQL.purge)
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """See `Driver`."""
+        await self._pool.close()
+        if self._control is not None:
+            await _close(self._control)
+            self._control = None
+
+    async def check_health(self) -> None:
+        """See `Driver`."""
+        try:
+            await self._pool.check_health()
+        except PoolExhausted:
+            raise
+        except ObjectQLError as exc:
+            raise Unavailable(what=self._name) from exc
+
+    def statistics(self) -> Mapping[str, float]:
+        """See `Driver`."""
+        return {
+            **msgspec.structs.asdict(self._pool.statistics()),
+            "reads_total": self._reads,
+            "writes_total": self._writes,
+            "transactions_total": self._transactions,
+            "retries_total": self._retries,
+        }
+
+    async def _connect(self) -> asyncpg.Connection:
+        try:
+            return await asyncpg.connect(
+                self._settings.url,
+                timeout=self._settings.connect_timeout_s,
+                statement_cache_size=self._settings.statement_cache,
+                max_cached_statement_lifetime=0,
+                server_settings={"application_name": "objectql", "timezone": "UTC"},
+            )
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as exc:
+            raise Unavailable(what=self._name) from exc
+
+    async def _ping(self, connection: asyncpg.Connection) -> None:
+        deadline = Deadline(self._clock, self._clock.now_ms() + 2000)
+        await self._calls.rows(connection, "SELECT 1", (), deadline)
+
+    async def _cancel(self, pid: int) -> None:
+        """Ask the server, over a connection kept for that, to end the statement of `pid`."""
+        async with self._control_lock:
+            if self._control is None or self._control.is_closed():
+                self._control = await self._connect()
+            await self._control.execute("SELECT pg_cancel_backend($1)", pid)
+
+    async def _acquire(self, deadline: Deadline) -> asyncpg.Connection:
+        connection = self._pool.acquire_now()
+        if connection is not None:
+            return connection
+        return await self._pool.acquire(deadline.left_s())
+
+    def _deadline(self, at_ms: int | None) -> Deadline:
+        deadline = Deadline(self._clock, at_ms)
+        deadline.left_s()
+        return deadline
+
+    # --- reads ---------------------------------------------------------------------------------
+
+    def lower(self, query: BoundQuery) -> Lowered:
+        """See `Driver`."""
+        return lower(query, POSTGRES)
+
+    async def fetch(
+        self, query: Lowered, params: Sequence[Value], *, deadline_ms: int | None = None
+    ) -> Page:
+        """See `Driver`."""
+        lowered = lowered_sql(query)
+        return page_of(await self._read(lowered.text, lowered.arguments(params), deadline_ms))
+
+    async def fetch_one(
+        self, query: Lowered, params: Sequence[Value], *, deadline_ms: int | None = None
+    ) -> RecordImage | None:
+        """See `Driver`."""
+        lowered = lowered_sql(query).record
+        return record_of(await self._read(lowered.text, lowered.arguments(params), deadline_ms))
+
+    async def _read(
+        self, text: str, args: Sequence[object], deadline_ms: int | None
+    ) -> Sequence[Sequence[Any]]:
+        self._reads += 1
+        deadline = self._deadline(deadline_ms)
+        connection = await self._acquire(deadline)
+        is_sound = False
+        try:
+            rows = await self._calls.rows(connection, text, args, deadline)
+            is_sound = True
+            return rows
+        except DeadlineExceeded:
+            raise  # the cancellation may still be on its way
+        except ObjectQLError:
+            is_sound = True
+            raise
+        finally:
+            self._pool.release(connection, discard=not is_sound)
+
+    # --- writes --------------------------------------------------------------------------------
+
+    async def write(
+        self,
+        writes: Sequence[RowWrite],
+        scope: WriteScope,
+        *,
+        idempotency: Idempotency | None = None,
+        deadline_ms: int | None = None,
+    ) -> tuple[WriteOutcome, ...] | Remembered:
+        """See `Driver`. The reply kept for several writes is empty."""
+        deadline = self._deadline(deadline_ms)
+        pause_s = _FIRST_PAUSE_S
+        for _ in range(MAX_RETRIES):
+            try:
+                return await self._write(writes, scope, idempotency, deadline)
+            except WriteConflict:
+                left_s = deadline.left_s()
+                wait_s = pause_s * (0.5 + random.random())  # noqa: S311 - jitter, not a secret
+                if left_s is not None and wait_s >= left_s:
+                    raise
+                self._retries += 1
+                await self._clock.sleep(wait_s)
+                pause_s *= 2
+        return await self._write(writes, scope, idempotency, deadline)
+
+    async def _write(
+        self,
+        writes: Sequence[RowWrite],
+        scope: WriteScope,
+        idempotency: Idempotency | None,
+        deadline: Deadline,
+    ) -> tuple[WriteOutcome, ...] | Remembered:
+        if len(writes) == 1:
+            return await self._write_one(writes[0], scope, idempotency, deadline)
+        async with self.begin(deadline_ms=deadline.at_ms) as session:
+            if idempotency is not None:
+                remembered = await session.recall(idempotency)
+                if remembered is not None:
+                    return remembered
+            return await session.apply(writes, scope, idempotency)
+
+    async def _write_one(
+        self,
+        write: RowWrite,
+        scope: WriteScope,
+        idempotency: Idempotency | None,
+        deadline: Deadline,
+    ) -> tuple[WriteOutcome, ...] | Remembered:
+        """One write in one round trip.
+
+        A request that ran at the same time under the same key shows itself as a violation of the
+        key, of another unique index, or as a record that is gone or has moved on: then the answer
+        is looked for once more.
+        """
+        shape = shape_of(write)
+        form = "one" if idempotency is None else "remembered"
+        text = self._statements.text(shape, form)
+        args = (document((write,), form), *parameters(scope, idempotency))
+        self._names.learn((write.object,))
+        try:
+            rows = await self._commit(
+                text, args, deadline, Target(write.kind, write.object.name, write.id)
+            )
+        except UniqueViolation as exc:
+            remembered = await self._find(idempotency)
+            if remembered is not None:
+                return remembered
+            if exc.object == _IDEMPOTENCY_TABLE:  # the key is there and has expired
+                await self.run(IDEMPOTENCY_SQL.purge)
+                raise WriteConflict from exc
+            raise
+        row = rows[0]
+        if idempotency is not None and row[5] is not None:
+            return Remembered(row[4], row[5])
+        outcome = outcome_of(write, row)
+        if outcome.status in {"missing", "stale"}:
+            remembered = await self._find(idempotency)
+            if remembered is not None:
+                return remembered
+        return (outcome,)
+
+    async def _find(self, idempotency: Idempotency | None) -> Remembered | None:
+        if idempotency is None:
+            return None
+        return remembered_of(await self.run(IDEMPOTENCY_SQL.find, *idempotency_key(idempotency)))
+
+    async def _commit(
+        self, text: str, args: Sequence[object], deadline: Deadline, target: Target
+    ) -> Sequence[Sequence[Any]]:
+        """The rows of a statement that is a transaction of its own."""
+        self._writes += 1
+        connection = await self._acquire(deadline)
+        is_sound = False
+        try:
+            rows = await self._calls.commit_rows(connection, text, args, deadline, target)
+            is_sound = True
+            return rows
+        except ObjectQLError:
+            is_sound = True  # a lost connection is closed, which the pool sees for itself
+            raise
+        finally:
+            self._pool.release(connection, discard=not is_sound)
+
+    async def run(self, text: str, *params: object) -> Sequence[Sequence[Any]]:
+        """See `SystemRunner`."""
+        return await self._commit(text, params, Deadline(self._clock, None), _AUTOCOMMIT)
+
+    def transaction(self) -> contextlib.AbstractAsyncContextManager[PostgresSession]:
+        """See `SystemRunner`."""
+        return self.begin()
+
+    # --- transactions --------------------------------------------------------------------------
+
+    @contextlib.asynccontextmanager
+    async def begin(
+        self, *, isolation: Isolation = "read_committed", deadline_ms: int | None = None
+    ) -> AsyncGenerator[PostgresSession, None]:
+        """See `Driver`."""
+        deadline = self._deadline(deadline_ms)
+        connection = await self._acquire(deadline)
+        self._transactions += 1
+        is_sound = False
+        try:
+            session = PostgresSession(connection, self._calls, self._statements, deadline)
+            await session.run(_BEGIN[isolation])
+            try:
+                yield session
+                if session.failure is not None:
+                    raise session.failure
+                await session.drop_unused_claims()
+            except Exception:
+                is_sound = await self._roll_back(connection, session)
+                raise
+            await self._calls.commit_rows(connection, "COMMIT", (), deadline, Target())
+            is_sound = True
+        finally:
+            self._pool.release(connection, discard=not is_sound)
+
+    async def _roll_back(self, connection: asyncpg.Connection, session: PostgresSession) -> bool:
+        """Whether the connection may be used again; if not, closing it undoes the transaction."""
+        if isinstance(session.failure, DeadlineExceeded | Unavailable) or connection.is_closed():
+            return False
+        try:
+            await connection.execute("ROLLBACK", timeout=2.0)
+        except Exception as exc:
+            if isinstance(exc, TimeoutError | asyncpg.PostgresError) or is_lost(exc):
+                return False
+            raise
+        return True
+
+    # --- schema --------------------------------------------------------------------------------
+
+    async def plan_schema(
+        self, objects: Sequence[ObjectDef], *, allow_destructive: bool = False
+    ) -> SchemaPlan:
+        """See `Driver`."""
+        self._names.learn(objects)
+        async with self.begin() as session:
+            return plan_schema(
+                await introspect(session), objects, allow_destructive=allow_destructive
+            )
+
+    async def apply_schema(self, plan: SchemaPlan) -> None:
+        """See `Driver`: all or nothing, one kernel at a time."""
+        async with self.begin() as session:
+            await session.run(TAKE_SCHEMA_LOCK)
+            for step in plan.steps:
+                await session.run(step.statement)
+
+    async def drop_object(self, object_: ObjectName, table: str) -> None:
+        """See `Driver`. References to the table from others lose their constraint."""
+        del object_
+        await self.run(f"DROP TABLE IF EXISTS {quoted(table)} CASCADE")
+
+
+def _image(object_: ObjectDef, alias: str) -> str:
+    return image_text(object_, alias, POSTGRES)
+
+
+async def _close(connection: asyncpg.Connection) -> None:
+    """End a connection; a cancellation on its way is waited for, briefly."""
+    try:
+        await connection.close(timeout=2.0)
+    except Exception as exc:
+        connection.terminate()
+        if not (isinstance(exc, TimeoutError | asyncpg.PostgresError) or is_lost(exc)):
+            raise

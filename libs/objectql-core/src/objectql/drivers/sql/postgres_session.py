@@ -1,0 +1,170 @@
+"""One Postgres transaction."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any
+
+import asyncpg  # noqa: TID251 - this package is the home of the database drivers
+
+from objectql.drivers.protocol import (
+    Idempotency,
+    Lowered,
+    Page,
+    RecordImage,
+    Remembered,
+    RowWrite,
+    WriteOutcome,
+    WriteScope,
+)
+from objectql.drivers.sql.answers import lowered_sql, page_of, record_of
+from objectql.drivers.sql.postgres_calls import READ, Deadline, PostgresCalls, Target
+from objectql.drivers.sql.system import (
+    NEXT_SEQUENCE,
+    POSTGRES_WORDS,
+    idempotency_key,
+    idempotency_sql,
+    remembered_of,
+)
+from objectql.drivers.sql.writes import (
+    WriteStatements,
+    document,
+    outcome_of,
+    parameters,
+    runs,
+)
+from objectql.errors import ObjectQLError, WriteConflict
+from objectql.ids import TenantId
+from objectql.metadata.model import ObjectDef
+from objectql.values import Value
+
+IDEMPOTENCY_SQL = idempotency_sql(POSTGRES_WORDS)
+
+
+class PostgresSession:
+    """See `Session`. Made by `PostgresDriver.begin`, which also ends it."""
+
+    def __init__(
+        self,
+        connection: asyncpg.Connection,
+        calls: PostgresCalls,
+        statements: WriteStatements,
+        deadline: Deadline,
+    ) -> None:
+        self._connection = connection
+        self._calls = calls
+        self._statements = statements
+        self._deadline = deadline
+        self._savepoints = 0
+        self._claims: set[tuple[str, str, str]] = set()
+        self.failure: ObjectQLError | None = None
+        """What made the transaction unusable; a failed statement dooms it, savepoints apart."""
+
+    async def run(
+        self, text: str, *params: object, target: Target = READ
+    ) -> Sequence[Sequence[Any]]:
+        """The rows of one statement of the transaction."""
+        if self.failure is not None:
+            raise self.failure
+        try:
+            return await self._calls.rows(self._connection, text, params, self._deadline, target)
+        except ObjectQLError as failure:
+            self.failure = failure
+            raise
+
+    @contextlib.asynccontextmanager
+    async def transaction(self) -> AsyncGenerator[PostgresSession, None]:
+        """The session itself: a nested block is part of the transaction."""
+        yield self
+
+    async def fetch(self, query: Lowered, params: Sequence[Value]) -> Page:
+        """See `Session`."""
+        lowered = lowered_sql(query)
+        return page_of(await self.run(lowered.text, *lowered.arguments(params)))
+
+    async def fetch_one(self, query: Lowered, params: Sequence[Value]) -> RecordImage | None:
+        """See `Session`."""
+        lowered = lowered_sql(query).record
+        return record_of(await self.run(lowered.text, *lowered.arguments(params)))
+
+    async def apply(
+        self,
+        writes: Sequence[RowWrite],
+        scope: WriteScope,
+        idempotency: Idempotency | None = None,
+    ) -> tuple[WriteOutcome, ...]:
+        """See `Session`; runs of like writes go as one statement."""
+        if idempotency is not None:
+            await self._claim(idempotency)
+        shared = parameters(scope, None)
+        outcomes: list[WriteOutcome] = []
+        for shape, run in runs(writes):
+            form = "one" if len(run) == 1 else "many"
+            self._calls.names.learn((shape.object,))
+            rows = await self.run(
+                self._statements.text(shape, form),
+                document(run, form),
+                *shared,
+                target=Target(shape.kind, shape.object.name, run[0].id),
+            )
+            outcomes += map(outcome_of, run, rows)
+        return tuple(outcomes)
+
+    async def lock(self, object_: ObjectDef, tenant: TenantId, id_: str) -> RecordImage | None:
+        """See `Session`."""
+        return record_of(await self.run(self._statements.lock_text(object_), tenant, id_))
+
+    async def _claim(self, idempotency: Idempotency) -> None:
+        """Make the key ours until the end.
+
+        Raises:
+            WriteConflict: the same request was done meanwhile; a retry will recall its answer.
+
+        """
+        key = idempotency_key(idempotency)
+        if key in self._claims:
+            self._claims.discard(key)
+            return
+        if not await self.run(IDEMPOTENCY_SQL.claim, *key, idempotency.body_hash):
+            raise WriteConflict
+
+    async def remember(self, idempotency: Idempotency, reply: bytes) -> None:
+        """See `Session`."""
+        key = idempotency_key(idempotency)
+        self._claims.discard(key)
+        await self.run(IDEMPOTENCY_SQL.remember, *key, reply)
+
+    async def recall(self, idempotency: Idempotency) -> Remembered | None:
+        """See `Session`. When there is none, the key is claimed: others wait for this one."""
+        key = idempotency_key(idempotency)
+        if await self.run(IDEMPOTENCY_SQL.claim, *key, idempotency.body_hash):
+            self._claims.add(key)
+            return None
+        return remembered_of(await self.run(IDEMPOTENCY_SQL.find, *key))
+
+    async def drop_unused_claims(self) -> None:
+        """Before the commit: a key that was looked up and never written under stays free."""
+        for key in self._claims:
+            await self.run(IDEMPOTENCY_SQL.forget, *key)
+
+    async def next_sequence(self, tenant: TenantId, scope: str, count: int = 1) -> int:
+        """See `Session`; the numbers have no gaps, since the row is locked until the end."""
+        rows = await self.run(NEXT_SEQUENCE, tenant, scope, count)
+        return int(rows[0][0]) - count + 1
+
+    @contextlib.asynccontextmanager
+    async def savepoint(self) -> AsyncGenerator[None, None]:
+        """See `Session`."""
+        self._savepoints += 1
+        name = f"s{self._savepoints}"
+        claims = set(self._claims)
+        await self.run(f"SAVEPOINT {name}")
+        try:
+            yield
+            await self.run(f"RELEASE SAVEPOINT {name}")
+        except Exception:
+            self.failure = None
+            await self.run(f"ROLLBACK TO SAVEPOINT {name}")
+            self._claims = claims
+            raise

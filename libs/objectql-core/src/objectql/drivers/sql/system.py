@@ -1,0 +1,317 @@
+"""The tables that every SQL source has beside its objects, and the stores kept in them.
+
+One set of statements serves Postgres and SQLite: parameters are `$1`, `$2` (SQLite reads them as
+names), types are given with `CAST`, and the few words that differ are in `SystemWords`.
+
+Outbox order. A position is drawn from a sequence when the outbox row is inserted, which is after
+the write of its record took the record's row lock (the insert reads from the write). Two changes
+of one record are therefore positioned in the order in which they commit. Changes of different
+records are not: a reader may see position 7 before 6 is committed, so `pending` goes by
+`published_at`, never by a high-water mark.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
+
+import msgspec
+
+from objectql.drivers.protocol import Idempotency, Remembered, StoredItem
+from objectql.errors import WriteConflict
+from objectql.events import ChangeEvent
+
+IDEMPOTENCY_HOURS = 24
+IDEMPOTENCY_KEY = "oql_idempotency_pkey"
+"""The constraint whose violation means: this request was, or is being, done already."""
+
+_SCHEMA_LOCK = 0x6F_716C_5F73_7973
+"""Advisory lock under which schema is changed ("oql_sys" in ASCII)."""
+
+
+class SystemWords(msgspec.Struct, frozen=True):
+    """The words that differ between the databases. `now` is the database's clock."""
+
+    now: str
+    instant: str
+    day: str
+    """One day, as it is added to and subtracted from an instant."""
+    seconds_between: str
+    """`{late}` minus `{early}` in seconds."""
+    plus_seconds: str
+    """`{seconds}` after now."""
+    positions: str
+    """The members of the JSON array `$1`."""
+    serial: str
+    binary: str
+
+
+POSTGRES_WORDS = SystemWords(
+    now="clock_timestamp()",
+    instant="timestamptz",
+    day="interval '1 day'",
+    seconds_between="CAST(extract(epoch FROM {late} - {early}) AS double precision)",
+    plus_seconds="clock_timestamp() + make_interval(secs => CAST({seconds} AS double precision))",
+    positions="SELECT CAST(value AS bigint) FROM json_array_elements_text(CAST($1 AS json))",
+    serial="bigserial PRIMARY KEY",
+    binary="bytea",
+)
+
+SQLITE_WORDS = SystemWords(
+    now="julianday('now')",
+    instant="real",
+    day="1.0",
+    seconds_between="(({late}) - ({early})) * 86400.0",
+    plus_seconds="julianday('now') + {seconds} / 86400.0",
+    positions="SELECT value FROM json_each($1)",
+    serial="integer PRIMARY KEY AUTOINCREMENT",
+    binary="blob",
+)
+
+TAKE_SCHEMA_LOCK = f"SELECT pg_advisory_xact_lock({_SCHEMA_LOCK})"
+
+
+def system_tables(words: SystemWords) -> tuple[str, ...]:
+    """Statements that create what is missing; they may run any number of times."""
+    return (
+        f"""CREATE TABLE IF NOT EXISTS oql_outbox (
+            position {words.serial}, event_id text NOT NULL, tenant text NOT NULL,
+            object text NOT NULL, record_id text NOT NULL, kind text NOT NULL,
+            version bigint NOT NULL, at text NOT NULL, actor text NOT NULL,
+            request_id text NOT NULL, traceparent text NOT NULL, batch text NOT NULL,
+            batch_size integer NOT NULL, before text, after text, published_at {words.instant})""",
+        """CREATE INDEX IF NOT EXISTS oql_outbox_pending ON oql_outbox (position)
+            WHERE published_at IS NULL""",
+        """CREATE INDEX IF NOT EXISTS oql_outbox_published ON oql_outbox (published_at)
+            WHERE published_at IS NOT NULL""",
+        f"""CREATE TABLE IF NOT EXISTS oql_idempotency (
+            tenant text NOT NULL, principal text NOT NULL, key text NOT NULL,
+            body_hash {words.binary} NOT NULL, reply {words.binary} NOT NULL,
+            created_at {words.instant} NOT NULL DEFAULT ({words.now}),
+            CONSTRAINT {IDEMPOTENCY_KEY} PRIMARY KEY (tenant, principal, key))""",
+        "CREATE INDEX IF NOT EXISTS oql_idempotency_age ON oql_idempotency (created_at)",
+        f"""CREATE TABLE IF NOT EXISTS oql_metadata (
+            layer text NOT NULL, type text NOT NULL, name text NOT NULL,
+            content {words.binary} NOT NULL, version bigint NOT NULL, path text NOT NULL,
+            PRIMARY KEY (layer, type, name))""",
+        """CREATE TABLE IF NOT EXISTS oql_metadata_state (
+            one integer PRIMARY KEY CHECK (one = 1), version bigint NOT NULL)""",
+        "INSERT INTO oql_metadata_state VALUES (1, 0) ON CONFLICT DO NOTHING",
+        f"""CREATE TABLE IF NOT EXISTS oql_leases (
+            name text PRIMARY KEY, holder text NOT NULL, expires_at {words.instant} NOT NULL)""",
+        """CREATE TABLE IF NOT EXISTS oql_sequences (
+            tenant text NOT NULL, scope text NOT NULL, value bigint NOT NULL,
+            PRIMARY KEY (tenant, scope))""",
+    )
+
+
+NEXT_SEQUENCE = """INSERT INTO oql_sequences AS s (tenant, scope, value)
+VALUES ($1, $2, CAST($3 AS bigint))
+ON CONFLICT (tenant, scope) DO UPDATE SET value = s.value + excluded.value
+RETURNING value"""
+"""The last of the reserved numbers; the row stays locked until the transaction ends."""
+
+
+class IdempotencySql(msgspec.Struct, frozen=True):
+    """The statements on `oql_idempotency`; the first three parameters are always the key's."""
+
+    claim: str
+    """Insert the key with an empty reply, or take over an expired one. One row if it is ours
+    now, none if it lives. Waits for a transaction that has inserted the key and not ended."""
+    find: str
+    remember: str
+    forget: str
+    purge: str
+
+
+def idempotency_sql(words: SystemWords) -> IdempotencySql:
+    """The statements in the words of one database."""
+    mine = "tenant = $1 AND principal = $2 AND key = $3"
+    return IdempotencySql(
+        claim=f"""INSERT INTO oql_idempotency AS i (tenant, principal, key, body_hash, reply)
+            VALUES ($1, $2, $3, $4, CAST('' AS {words.binary}))
+            ON CONFLICT (tenant, principal, key) DO UPDATE
+            SET body_hash = excluded.body_hash, reply = excluded.reply, created_at = {words.now}
+            WHERE i.created_at <= {words.now} - {words.day} RETURNING 1""",
+        find=f"""SELECT body_hash, reply FROM oql_idempotency
+            WHERE {mine} AND created_at > {words.now} - {words.day}""",
+        remember=f"UPDATE oql_idempotency SET reply = $4 WHERE {mine}",
+        forget=f"DELETE FROM oql_idempotency WHERE {mine}",
+        purge=f"DELETE FROM oql_idempotency WHERE created_at <= {words.now} - {words.day}",
+    )
+
+
+class SystemRunner(Protocol):
+    """How the stores reach their database. Errors come out as `ObjectQLError`."""
+
+    async def run(self, text: str, *params: object) -> Sequence[Sequence[Any]]:
+        """The rows of one statement, in a transaction of its own unless inside `transaction`."""
+        ...
+
+    def transaction(self) -> AbstractAsyncContextManager[SystemRunner]:
+        """A block whose statements are all or nothing."""
+        ...
+
+
+def idempotency_key(identity: Idempotency) -> tuple[str, str, str]:
+    """The first three parameters of every statement on `oql_idempotency`."""
+    return identity.tenant, identity.principal, identity.key
+
+
+def remembered_of(rows: Sequence[Sequence[Any]]) -> Remembered | None:
+    """The answer in the rows of `IdempotencySql.find`."""
+    return Remembered(bytes(rows[0][0]), bytes(rows[0][1])) if rows else None
+
+
+class SqlMetadataStore:
+    """`MetadataStore` in `oql_metadata`; an item's `version` is that of its publication."""
+
+    def __init__(self, runner: SystemRunner) -> None:
+        self._runner = runner
+
+    async def current_version(self) -> int:
+        """See `MetadataStore`."""
+        rows = await self._runner.run("SELECT version FROM oql_metadata_state")
+        return int(rows[0][0])
+
+    async def load(self) -> tuple[int, tuple[StoredItem, ...]]:
+        """See `MetadataStore`; one statement, so version and items belong together."""
+        rows = await self._runner.run(
+            """SELECT s.version, m.layer, m.type, m.name, m.content, m.version, m.path
+            FROM oql_metadata_state s LEFT JOIN oql_metadata m ON 1 = 1
+            ORDER BY m.layer, m.type, m.name"""
+        )
+        items = tuple(
+            StoredItem(row[1], row[2], row[3], bytes(row[4]), row[5], row[6])
+            for row in rows
+            if row[1] is not None
+        )
+        return int(rows[0][0]), items
+
+    async def publish(
+        self,
+        put: Sequence[StoredItem],
+        remove: Sequence[tuple[str, str, str]],
+        *,
+        expected_version: int,
+    ) -> int:
+        """See `MetadataStore`; the state's row lock serialises publishers."""
+        async with self._runner.transaction() as runner:
+            moved = await runner.run(
+                """UPDATE oql_metadata_state SET version = version + 1
+                WHERE version = CAST($1 AS bigint) RETURNING version""",
+                expected_version,
+            )
+            if not moved:
+                raise WriteConflict
+            version = int(moved[0][0])
+            for layer, type_, name in remove:
+                await runner.run(
+                    "DELETE FROM oql_metadata WHERE layer = $1 AND type = $2 AND name = $3",
+                    *(layer, type_, name),
+                )
+            for item in put:
+                await runner.run(
+                    """INSERT INTO oql_metadata (layer, type, name, content, version, path)
+                    VALUES ($1, $2, $3, $4, CAST($5 AS bigint), $6)
+                    ON CONFLICT (layer, type, name) DO UPDATE SET content = excluded.content,
+                    version = excluded.version, path = excluded.path""",
+                    *(item.layer, item.type, item.name, item.content, version, item.path),
+                )
+        return version
+
+
+_EVENT_COLUMNS = """event_id, tenant, object, record_id, kind, version, at, actor, before, after,
+request_id, traceparent, batch, batch_size"""
+
+
+class SqlOutbox:
+    """`Outbox` in `oql_outbox`; only committed rows are visible to it."""
+
+    def __init__(self, runner: SystemRunner, words: SystemWords) -> None:
+        self._runner = runner
+        self._words = words
+
+    async def pending(self, limit: int) -> tuple[tuple[int, ChangeEvent], ...]:
+        """See `Outbox` and the head of this module."""
+        rows = await self._runner.run(
+            f"""SELECT position, {_EVENT_COLUMNS} FROM oql_outbox
+            WHERE published_at IS NULL ORDER BY position LIMIT CAST($1 AS bigint)""",
+            limit,
+        )
+        return tuple((row[0], _event(row)) for row in rows)
+
+    async def mark_published(self, positions: Sequence[int]) -> None:
+        """See `Outbox`."""
+        await self._runner.run(
+            f"""UPDATE oql_outbox SET published_at = {self._words.now}
+            WHERE position IN ({self._words.positions})""",
+            msgspec.json.encode(positions).decode(),
+        )
+
+    async def counts(self) -> tuple[int, float]:
+        """See `Outbox`; the age is taken from the event's own time."""
+        oldest = f"CAST(min(at) AS {self._words.instant})"
+        if self._words is SQLITE_WORDS:
+            oldest = "julianday(min(at))"
+        age = self._words.seconds_between.format(late=self._words.now, early=oldest)
+        rows = await self._runner.run(
+            f"SELECT count(*), {age} FROM oql_outbox WHERE published_at IS NULL"
+        )
+        return int(rows[0][0]), max(float(rows[0][1] or 0.0), 0.0)
+
+    async def purge(self, older_than_s: float) -> int:
+        """See `Outbox`."""
+        limit = self._words.plus_seconds.format(seconds="$1")
+        rows = await self._runner.run(
+            f"DELETE FROM oql_outbox WHERE published_at <= {limit} RETURNING 1", -older_than_s
+        )
+        return len(rows)
+
+
+def _event(row: Sequence[Any]) -> ChangeEvent:
+    before, after = row[9], row[10]
+    return ChangeEvent(
+        id=row[1],
+        tenant=row[2],
+        object=row[3],
+        record_id=row[4],
+        kind=row[5],
+        version=row[6],
+        at=row[7],
+        actor=row[8],
+        before=None if before is None else before.encode(),
+        after=None if after is None else after.encode(),
+        request_id=row[11],
+        traceparent=row[12],
+        batch=row[13],
+        batch_size=row[14],
+    )
+
+
+class SqlLeases:
+    """`Leases` in `oql_leases`; taken, renewed and compared in one statement each."""
+
+    def __init__(self, runner: SystemRunner, words: SystemWords) -> None:
+        self._runner = runner
+        self._words = words
+
+    async def acquire(self, name: str, holder: str, ttl_s: float) -> bool:
+        """See `Leases`."""
+        rows = await self._runner.run(
+            f"""INSERT INTO oql_leases AS l (name, holder, expires_at)
+            VALUES ($1, $2, {self._words.plus_seconds.format(seconds="$3")})
+            ON CONFLICT (name) DO UPDATE
+            SET holder = excluded.holder, expires_at = excluded.expires_at
+            WHERE l.holder = excluded.holder OR l.expires_at <= {self._words.now}
+            RETURNING 1""",
+            *(name, holder, ttl_s),
+        )
+        return bool(rows)
+
+    async def release(self, name: str, holder: str) -> None:
+        """See `Leases`."""
+        await self._runner.run(
+            "DELETE FROM oql_leases WHERE name = $1 AND holder = $2", name, holder
+        )

@@ -12,7 +12,7 @@ from typing import Any, cast
 from objectql.ids import FieldName, ObjectName
 from objectql.metadata.check_defaults import check_default
 from objectql.metadata.document import Node
-from objectql.metadata.keys import FIELD_CHECKS, OPTION, SUMMARY_OPERATIONS, read_keys
+from objectql.metadata.keys import FIELD, FIELD_CHECKS, OPTION, SUMMARY_OPERATIONS, read_keys
 from objectql.metadata.model import FieldChecks, FieldDef, Formula, Option, Summary
 from objectql.metadata.pattern import compile_pattern
 from objectql.metadata.types import FIELD_TYPES, TYPE_ALIASES, Storage
@@ -29,7 +29,7 @@ encryption""".split()
 _VERBATIM = frozenset(
     """required_when readonly_when visible_when required_permissions masking_rule depends_on
     ai_context group sort_order width track_history currency_config lookup_filters rows currency
-    language fields columns accept max_size min_size max_width max_height min_width min_height
+    language columns accept max_size min_size max_width max_height min_width min_height
     prefix step""".split()
 )
 _TYPED_KEYS = frozenset[str]().union(*(kind.keys for kind in FIELD_TYPES.values())) | {
@@ -77,6 +77,8 @@ def check_field(name: str, keys: Mapping[str, Node], place: Node) -> FieldDef | 
     if "options" in keys:
         values["options"] = _options(keys["options"])
     _by_type(kind, keys, values, place)
+    if "fields" in keys and FIELD_TYPES[kind].storage is Storage.JSON:
+        values["fields"] = _members(keys["fields"])
     values["extra"] = {key: node.value for key, node in keys.items() if key in _VERBATIM}
     field = FieldDef(**values)
     if field.info.computed:
@@ -323,6 +325,24 @@ def _summary(keys: Mapping[str, Node], at: Node) -> Summary | None:
         else None,
         filters=None if filters is None else filters.value,
     )
+
+
+def _members(node: Node) -> dict[str, FieldDef]:
+    """The declared members of a structured field: a map, or a list of named fields."""
+    members: dict[str, FieldDef] = {}
+    nodes = node.elements() if node.is_list else node.entries().values()
+    for place in nodes:
+        keys = read_keys(place, FIELD)
+        name = (keys["name"].text() or "") if "name" in keys else place.path.rpartition(".")[2]
+        if node.is_list and "name" not in keys:
+            place.fail("field_without_name", "a listed field needs a name")
+            continue
+        member = check_field(name, keys, place)
+        if member is not None and not member.info.computed and member.reference is None:
+            members[name] = member
+        elif member is not None:
+            place.fail("type_not_for_member", f"a {member.type} cannot be part of a structure")
+    return members
 
 
 def _autonumber(keys: Mapping[str, Node], values: dict[str, Any]) -> None:

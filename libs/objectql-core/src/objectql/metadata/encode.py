@@ -70,6 +70,8 @@ def field_document(field: FieldDef) -> dict[str, Any]:
         document["options"] = [msgspec.to_builtins(option) for option in field.options]
     if field.checks is not None:
         document["validation"] = msgspec.to_builtins(field.checks)
+    if field.fields:
+        document["fields"] = {name: field_document(member) for name, member in field.fields.items()}
     if field.formula is not None:
         formula = field.formula
         document["expression"] = formula.expression

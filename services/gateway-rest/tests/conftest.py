@@ -14,7 +14,7 @@ from objectql.bus.memory import MemoryBus
 from objectql.bus.server import BusServer, Verb
 from objectql.clock import SystemClock
 from objectql.context import Actor, Context
-from objectql.errors import ObjectQLError, ObjectUnknown, Unauthenticated
+from objectql.errors import ObjectUnknown, Unauthenticated
 from objectql.ids import FieldName, ObjectName
 from objectql.metadata.model import ActionDef, FieldDef, ObjectDef, Option, system_fields
 from objectql.wire import messages as m
@@ -140,6 +140,16 @@ TASK = define(
     field("secret", "password"),
     field("owner", "user"),
     field("project", "lookup", reference=ObjectName("project")),
+    state_machines={
+        "status": {
+            "initial": "open",
+            "states": {
+                "open": {"on": {"ASK": "review", "END": [{"target": "done"}, "review"]}},
+                "review": {"on": {"END": {"target": "done"}}},
+                "done": {"type": "final"},
+            },
+        }
+    },
     actions={
         "close": ActionDef("close", params={"why": field("why", required=True)}),
         "sweep": ActionDef("sweep", type="global"),
@@ -150,7 +160,7 @@ TASK = define(
 class FakeVerifier:
     """The token is the user's name; `bad` is nobody."""
 
-    def verify(self, token: str) -> Actor:
+    async def verify(self, token: str) -> Actor:
         if token == "bad":
             raise Unauthenticated
         return Actor(id=token, roles=("admin",))
@@ -187,6 +197,7 @@ async def services(kernel: FakeKernel, limits: LimitSettings) -> AsyncIterator[S
         limits=limits,
         recent=RecentTransactions(),
         urls=UrlCache(),
+        observe=lambda route, status, seconds: None,
     )
     await server.drain(1)
     await bus.close()
@@ -199,7 +210,3 @@ async def client(services: Services) -> AsyncIterator[httpx.AsyncClient]:
         transport=transport, base_url="http://gateway", headers={"authorization": "Bearer ann"}
     ) as made:
         yield made
-
-
-def as_error(error: ObjectQLError) -> ObjectQLError:
-    return error

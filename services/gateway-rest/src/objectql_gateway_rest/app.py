@@ -53,7 +53,7 @@ class Application(FastAPI):
 
     def __init__(self, gateway: Gateway) -> None:
         super().__init__(openapi_url=None, docs_url=None, redoc_url=None)
-        self._gateway = gateway
+        self.gateway = gateway
         self._mounted: tuple[str, ...] = ()
 
     def mount(self, path: str, app: object, name: str | None = None) -> None:
@@ -65,7 +65,7 @@ class Application(FastAPI):
         if scope["type"] != "http" or (self._mounted and scope["path"].startswith(self._mounted)):
             await super().__call__(scope, receive, send)
         else:
-            await self._gateway(scope, receive, send)
+            await self.gateway(scope, receive, send)
 
 
 def create_application(services: Services) -> Application:

@@ -7,9 +7,8 @@ travels to the kernel with each message.
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable
-from inspect import isawaitable
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
@@ -44,7 +43,11 @@ class Kernel(Protocol):
 class Verifier(Protocol):
     """What the gateway needs of `objectql.service.auth.TokenVerifier`."""
 
-    def verify(self, token: str) -> Actor | Awaitable[Actor]: ...
+    async def verify(self, token: str) -> Actor: ...
+
+
+Observe: TypeAlias = Callable[[str, str, float], None]
+"""Told of every answer: the route, the status, seconds from arrival to answer."""
 
 
 class Services(msgspec.Struct, frozen=True):
@@ -57,16 +60,18 @@ class Services(msgspec.Struct, frozen=True):
     limits: LimitSettings
     recent: RecentTransactions
     urls: UrlCache
+    observe: Observe
 
 
 class Call:
     """A request on its way to the kernel."""
 
-    __slots__ = ("_context", "request", "request_id", "services")
+    __slots__ = ("_context", "label", "request", "request_id", "services")
 
     def __init__(self, request: Request, services: Services) -> None:
         self.request = request
         self.services = services
+        self.label = "unrouted"
         given = request.headers.get("x-request-id", "")
         self.request_id = given if _REQUEST_ID.match(given) else uuid7()
         self._context: Context | None = None
@@ -83,8 +88,7 @@ class Call:
         scheme, _, token = headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token.strip():
             raise Unauthenticated
-        verified = self.services.verifier.verify(token.strip())
-        actor = await verified if isawaitable(verified) else verified
+        actor = await self.services.verifier.verify(token.strip())
         policy = headers.get("oql-read-policy")
         read_policy, max_lag_ms = (None, None) if policy is None else parse_read_policy(policy)
         self._context = Context(

@@ -11,7 +11,13 @@ from typing import Any
 
 import msgspec
 
-from objectql.errors import InvalidQuery, ObjectUnknown, QueryParamUnknown, TooManyRecords
+from objectql.errors import (
+    InvalidQuery,
+    NotSupported,
+    ObjectUnknown,
+    QueryParamUnknown,
+    TooManyRecords,
+)
 from objectql.ids import is_name
 from objectql.query.ast import Expand, Path, Query
 from objectql.query.parse import parse_query
@@ -46,8 +52,12 @@ def list_query(call: Call, object: str, dialect: Dialect) -> UrlRequest:
     if dialect == "v1" and query_string:
         fields = call.services.metadata.snapshot.object(check_object(object)).fields
     parsed = parse_url(check_object(object), call.pairs(), dialect=dialect, fields=fields)
+    if parsed.explain:
+        raise NotSupported(feature="explain over REST")
     result = UrlRequest(
-        query=limited(parsed.query, call.services.limits), is_wrapped=parsed.envelope
+        query=limited(parsed.query, call.services.limits),
+        is_wrapped=parsed.envelope,
+        total=parsed.total,
     )
     cache.put(key, result)
     return result

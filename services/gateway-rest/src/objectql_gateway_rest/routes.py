@@ -33,6 +33,11 @@ class Route(msgspec.Struct, frozen=True):
     surface: Surface = "api"
     is_public: bool = False
 
+    @property
+    def label(self) -> str:
+        """Its name in metrics: one of as many as there are routes."""
+        return f"{self.method} {self.pattern}"
+
 
 class _Node:
     __slots__ = ("excluded", "literals", "parameter", "rest", "routes")

@@ -9,10 +9,10 @@ from math import ceil
 from typing import Any
 
 import msgspec
-from objectql.query.parse import parse_where
 
 from objectql.errors import BatchTooLarge, InvalidRequest
 from objectql.query.ast import Query
+from objectql.query.parse import parse_where
 from objectql.wire.messages import (
     BulkReply,
     BulkRequest,
@@ -48,7 +48,7 @@ class WhereBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The body of `bulk-update` and `bulk-delete`."""
 
     filters: Any
-    data: msgspec.Raw | None = None
+    data: msgspec.Raw = msgspec.Raw()
 
 
 def typed_row(object: str, record: bytes) -> RawRow:
@@ -177,7 +177,7 @@ async def delete_record(call: Call, object: str, id: str) -> Response:
 
 async def bulk_update(call: Call, object: str) -> Response:
     body = await call.decode(WhereBody)
-    if body.data is None or first_byte(bytes(body.data)) != b"{":
+    if first_byte(bytes(body.data)) != b"{":
         raise InvalidRequest(reason='"data" must be a JSON object with the new values')
     count = await write_where(call, object, body.filters, bytes(body.data))
     return json_response({"count": count})
@@ -185,7 +185,7 @@ async def bulk_update(call: Call, object: str) -> Response:
 
 async def bulk_delete(call: Call, object: str) -> Response:
     body = await call.decode(WhereBody)
-    if body.data is not None:
+    if bytes(body.data):
         raise InvalidRequest(reason='"data" has no meaning in a deletion')
     count = await write_where(call, object, body.filters, None)
     return json_response({"count": count, "deleted_count": count})

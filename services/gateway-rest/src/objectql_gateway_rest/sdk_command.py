@@ -41,7 +41,7 @@ class CommandBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     type: Literal["create", "update", "delete", "bulkCreate", "bulkUpdate", "bulkDelete"]
     object: str
-    data: msgspec.Raw | None = None
+    data: msgspec.Raw = msgspec.Raw()
     id: str | None = None
     ids: list[str] = []
     updates: list[CommandUpdate] = []
@@ -104,7 +104,7 @@ def _record(reply: RecordReply) -> msgspec.Raw:
 
 
 def _data(body: CommandBody, kind: bytes = b"{") -> bytes:
-    if body.data is None or first_byte(bytes(body.data)) != kind:
+    if first_byte(bytes(body.data)) != kind:
         expected = "a JSON object" if kind == b"{" else "a list of JSON objects"
         raise InvalidRequest(reason=f'"data" must be {expected}')
     return bytes(body.data)

@@ -76,14 +76,14 @@ class IdArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class WhereArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     filters: Any = None
-    data: msgspec.Raw | None = None
+    data: msgspec.Raw = msgspec.Raw()
 
 
 class ActionArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     action: str
     id: str | None = None
-    input: msgspec.Raw | None = None
-    params: msgspec.Raw | None = None
+    input: msgspec.Raw = msgspec.Raw()
+    params: msgspec.Raw = msgspec.Raw()
 
 
 async def rpc(call: Call) -> Response:
@@ -165,10 +165,8 @@ async def _count(call: Call, object: str, args: bytes) -> Response:
 
 async def _action(call: Call, object: str, args: bytes) -> Response:
     given = _args(call, args, ActionArgs)
-    params = given.input if given.input is not None else given.params
-    request = ActionRequest(
-        object, given.action, given.id, b"{}" if params is None else bytes(params)
-    )
+    params = bytes(given.input) or bytes(given.params) or b"{}"
+    request = ActionRequest(object, given.action, given.id, params)
     reply = await call.write("action", request, JsonReply)
     return Response(b'{"data":' + reply.body + b"}")
 
@@ -182,7 +180,7 @@ async def _create_many(call: Call, object: str, args: bytes) -> Response:
 
 async def _update_many(call: Call, object: str, args: bytes) -> Response:
     given = _args(call, args, WhereArgs)
-    if given.data is None:
+    if first_byte(bytes(given.data)) != b"{":
         raise InvalidRequest(reason='"data" must be a JSON object with the new values')
     count = await write_where(call, object, given.filters, bytes(given.data))
     return json_response({"data": {"count": count}, "count": count})

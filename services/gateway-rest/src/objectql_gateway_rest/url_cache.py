@@ -17,10 +17,15 @@ _MAX_BYTES = 2048
 
 
 class UrlRequest(msgspec.Struct, frozen=True):
-    """A parsed query string; `is_wrapped` asks for `{"data": record}` around one record."""
+    """A parsed query string.
+
+    `is_wrapped` asks for `{"data": record}` around one record; `total` is what it says about
+    counting, None when it says nothing.
+    """
 
     query: Query
     is_wrapped: bool = False
+    total: bool | None = None
 
 
 class UrlCache:

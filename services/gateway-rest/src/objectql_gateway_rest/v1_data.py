@@ -57,15 +57,12 @@ def record_response(object: str, reply: RecordReply, *, status: int = 200) -> Re
 
 
 async def list_records(call: Call, object: str) -> Response:
-    query = list_query(call, object, "v1").query
-    if query.count == "none" and not query.is_aggregate and _wants_total(call):
+    """The client's type promises a total; `count=false` skips its cost."""
+    asked = list_query(call, object, "v1")
+    query = asked.query
+    if asked.total is None and not query.is_aggregate:
         query = msgspec.structs.replace(query, count="exact")
     return list_response(object, await find(call, query))
-
-
-def _wants_total(call: Call) -> bool:
-    """The client's type promises a total; `count=false` skips its cost."""
-    return not any(key in {"count", "$count"} for key, _ in call.pairs())
 
 
 async def query_records(call: Call, object: str) -> Response:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, cast
+
 import msgspec
 
-from objectql.errors import QueryParamUnknown
+from objectql.errors import QueryParamUnknown, RouteUnknown
 from objectql.wire.messages import JsonReply, MetaListRequest, MetaTypesRequest, ViewRequest
 from objectql_gateway_rest.asgi import Response
 from objectql_gateway_rest.bodies import decoder
@@ -66,6 +69,38 @@ async def view(call: Call, object: str, type: str) -> Response:
     return Response(reply.body)
 
 
+async def next_states(call: Call, type: str, name: str, field: str) -> Response:
+    """Where a record may go from a state; `next` is null where no machine watches the field."""
+    if type not in {"object", "objects"}:
+        raise RouteUnknown(path=call.request.path)
+    start = None
+    for key, value in call.pairs():
+        if key != "from":
+            raise QueryParamUnknown(param=key[:100], suggestions=("from",))
+        start = value
+    machine = call.services.metadata.snapshot.object(name).state_machines.get(field)
+    next_: list[str] | None = None
+    if machine is not None:
+        origin = machine["initial"] if start is None else start
+        next_ = targets(machine["states"].get(origin) or {})
+    return json_response({"object": name, "field": field, "from": start, "next": next_})
+
+
+def targets(state: Mapping[str, Any]) -> list[str]:
+    """The states that the edges of `state` lead to, each once, in order."""
+    found: dict[str, None] = {}
+    edges: dict[str, Any] = state.get("on") or {}
+    for edge in edges.values():
+        choices = cast("list[Any]", edge) if isinstance(edge, list) else [edge]
+        for choice in choices:
+            target: Any = choice
+            if isinstance(choice, dict):
+                target = cast("dict[str, Any]", choice).get("target")
+            if isinstance(target, str):
+                found[target] = None
+    return list(found)
+
+
 _LIFECYCLE = ("history", "published", "references", "audit", "publish", "rollback", "diff", "tree")
 
 ROUTES = (
@@ -80,6 +115,7 @@ ROUTES = (
         for part in _LIFECYCLE
         for method in ("GET", "POST")
     ),
+    Route("GET", "/api/v1/meta/{type}/{name}/state/{field}", next_states, "v1"),
     Route("GET", "/api/v1/meta/_drafts", absent("metadata drafts"), "v1"),
     Route("POST", "/api/v1/meta/_migrate-stored", absent("metadata migration"), "v1"),
     Route("GET", "/api/v1/meta/diagnostics", absent("metadata diagnostics"), "v1"),

@@ -222,7 +222,8 @@ def test_filter_texts_have_a_longest_length() -> None:
 
 def test_expand_is_a_map_a_list_or_a_comma_list() -> None:
     expected = (Expand("a", Query(object="")), Expand("b", Query(object="")))
-    for value in ({"a": {}, "b": True}, ["a", "b"], "a, b"):
+    spellings: list[Any] = [{"a": {}, "b": True}, ["a", "b"], "a, b"]
+    for value in spellings:
         assert parse_query({"populate": value}, object="o").expand == expected
 
 

@@ -46,11 +46,10 @@ def plan_of(document: dict[str, Any], schema: SampleSchema = SCHEMA) -> Plan:
 
 def test_literals_leave_their_nature_and_their_place() -> None:
     document = {
-        "where": {"a": "x", "b": None, "c": [1, None], "d": {"$null": True}},
+        "where": {"a": "x", "b": None, "c": {"$in": [1, None]}, "d": {"$null": True}},
         "search": "two terms",
         "offset": 3,
     }
-    document["where"] = {"a": "x", "b": None, "c": {"$in": [1, None]}, "d": {"$null": True}}
     found = extract(parse_query(document, object="o"))
     where: Any = found.template.where
     assert [item.value.nature for item in where.items] == [

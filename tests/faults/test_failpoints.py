@@ -44,7 +44,9 @@ async def test_the_event_of_a_commit_is_delivered_once(tmp_path: Path, failpoint
         assert answer.status_code == (503 if failpoint == "after_commit" else 201), answer.text
 
         async def is_dead() -> bool:
-            return not [s for s in cluster.status() if s.name == "kernel-1" and s.condition != "dead"]
+            return not [
+                s for s in cluster.status() if s.name == "kernel-1" and s.condition != "dead"
+            ]
 
         await eventually(is_dead, within_s=10, what="the armed kernel dying")
 

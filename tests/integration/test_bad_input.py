@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncGenerator
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
 from tests.clusters import body
+
+from objectql_devstack.cluster import Cluster
 
 pytestmark = pytest.mark.servers
 
@@ -82,10 +87,7 @@ async def test_near_misses_are_suggested(api: httpx.AsyncClient) -> None:
     assert "account" in unknown.text
 
 
-async def test_a_body_over_the_limit_is_413_before_it_is_read(cluster: Any) -> None:
-    import asyncio
-    from urllib.parse import urlsplit
-
+async def test_a_body_over_the_limit_is_413_before_it_is_read(cluster: Cluster) -> None:
     url = urlsplit(cluster.env["OQL_REST_URL"])
     reader, writer = await asyncio.open_connection(url.hostname, url.port)
     head = (
@@ -102,7 +104,7 @@ async def test_a_body_over_the_limit_is_413_before_it_is_read(cluster: Any) -> N
 
 
 async def test_a_chunked_body_over_the_limit_is_413(api: httpx.AsyncClient) -> None:
-    async def endless() -> Any:
+    async def endless() -> AsyncGenerator[bytes]:
         for _ in range(64):
             yield b" " * 65536
 
@@ -126,7 +128,7 @@ async def test_odd_requests(api: httpx.AsyncClient, method: str, path: str, stat
     assert answer.status_code == status, answer.text
 
 
-async def test_without_a_token_there_is_nothing(cluster: Any) -> None:
+async def test_without_a_token_there_is_nothing(cluster: Cluster) -> None:
     async with httpx.AsyncClient(base_url=cluster.env["OQL_REST_URL"]) as anonymous:
         for path in ("/api/account", "/api/account/acme", "/api/nothing", "/api/meta"):
             assert (await anonymous.get(path)).status_code == 401

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -171,7 +172,7 @@ def test_a_taken_public_port_is_reported_with_its_holder_and_variable(
         stranger.listen()
         monkeypatch.setenv("OQL_REST_PORT", str(stranger.getsockname()[1]))
         with pytest.raises(
-            PortTakenError, match=r"taken by process \d+ .*pytest.*set OQL_REST_PORT"
+            PortTakenError, match=f"taken by process {os.getpid()} .*set OQL_REST_PORT"
         ):
             Cluster(tmp_path, services=[replace(GATEWAY)], ephemeral=True).start()
     assert list((tmp_path / ".objectql" / "run").iterdir()) == []

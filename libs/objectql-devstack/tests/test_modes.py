@@ -173,6 +173,7 @@ def test_the_folder_of_a_dead_process_is_swept_and_no_other(
     for name in ("ours", "theirs", "kept"):
         (tmp_path / name).mkdir()
     folders.claim(tmp_path / "ours")
+    (tmp_path / "theirs" / "postgres-1").mkdir()
     (tmp_path / "theirs" / "owner.json").write_text(f'{{"pid": {os.getpid()}, "created": 1.5}}')
     folders.sweep()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["kept", "ours"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -177,7 +178,9 @@ def test_a_remembered_port_taken_by_a_stranger_is_replaced_or_reported(tmp_path:
             stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             stranger.bind(("127.0.0.1", port))
             stranger.listen()
-            with pytest.raises(PortTakenError, match=f"port {port} .* taken by process .*pytest"):
+            with pytest.raises(
+                PortTakenError, match=f"port {port} .* taken by process {os.getpid()} "
+            ):
                 stack.restart("redis")
             with DataStack.start(tmp_path, need={"redis"}) as moved:
                 assert port_of(moved.redis_url) != port

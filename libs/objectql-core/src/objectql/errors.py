@@ -240,6 +240,19 @@ class PayloadTooLarge(
 
 
 @dataclass(eq=False, kw_only=True)
+class MediaTypeUnsupported(
+    ObjectQLError, code="UNSUPPORTED_MEDIA_TYPE", category=Category.INVALID_REQUEST, http=415
+):
+    """The body is of a kind that is not read here."""
+
+    content_type: str
+
+    @property
+    def message(self) -> str:
+        return f'a body of type "{self.content_type}" is not read here; send application/json'
+
+
+@dataclass(eq=False, kw_only=True)
 class MethodNotAllowed(
     ObjectQLError, code="METHOD_NOT_ALLOWED", category=Category.INVALID_REQUEST, http=405
 ):
@@ -437,6 +450,17 @@ class ActionUnknown(ObjectQLError, code="ACTION_NOT_FOUND", category=Category.NO
     @property
     def message(self) -> str:
         return f'{self.object} has no action "{self.action}"' + suggestion_text(self.suggestions)
+
+
+@dataclass(eq=False, kw_only=True)
+class TransactionUnknown(ObjectQLError, code="TRANSACTION_NOT_FOUND", category=Category.NOT_FOUND):
+    """No transaction with this id is known (any more)."""
+
+    id: str
+
+    @property
+    def message(self) -> str:
+        return f'there is no transaction "{self.id}"'
 
 
 @dataclass(eq=False, kw_only=True)

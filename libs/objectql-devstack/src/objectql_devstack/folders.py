@@ -7,6 +7,7 @@ all accounts may enter is used instead.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -75,15 +76,24 @@ def claim(folder: Path) -> None:
     """
     folder.mkdir(mode=0o755, exist_ok=True)
     mark = _Owner(os.getpid(), psutil.Process().create_time())
-    (folder / _OWNER_FILE).write_bytes(msgspec.json.encode(mark))
+    draft = folder / f"{_OWNER_FILE}.new"
+    draft.write_bytes(msgspec.json.encode(mark))
+    draft.rename(folder / _OWNER_FILE)
 
 
 def sweep() -> None:
     """Remove the temporary folders of processes that were killed."""
     for file in shared_folder().glob(f"*/{_OWNER_FILE}"):
-        try:
+        with contextlib.suppress(FileNotFoundError):  # another process sweeps too, and was faster
             owner = msgspec.json.decode(file.read_bytes(), type=_Owner)
-        except (FileNotFoundError, msgspec.DecodeError):
-            continue  # somebody removes it or writes it right now
-        if identify(owner.pid, owner.created) is None:
-            shutil.rmtree(file.parent, ignore_errors=True)  # two may sweep at the same time
+            if identify(owner.pid, owner.created) is None:
+                _remove(file.parent, last=file)
+
+
+def _remove(folder: Path, *, last: Path) -> None:
+    """Remove `folder`; where a dying server still writes into it, `last` stays for the next sweep."""
+    for stored in list(folder.iterdir()):
+        if stored != last:
+            shutil.rmtree(stored, ignore_errors=True)
+    if list(folder.iterdir()) == [last]:
+        shutil.rmtree(folder, ignore_errors=True)

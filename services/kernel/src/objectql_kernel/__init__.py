@@ -1,1 +1,5 @@
+"""A kernel worker: the engine behind the bus.
 
+Reading order: `settings`, `handlers` (verbs to the kernel's operations), `sources` (URLs to
+drivers), `changes` (the outbox relays of this worker), `app` (the composition root).
+"""

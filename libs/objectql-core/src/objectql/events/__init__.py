@@ -18,7 +18,6 @@ from objectql.events.model import (
     PluginInstalled,
     PluginStarted,
     PluginStopped,
-    RecordChanged,
 )
 
 __all__ = [
@@ -37,6 +36,5 @@ __all__ = [
     "PluginInstalled",
     "PluginStarted",
     "PluginStopped",
-    "RecordChanged",
     "Recorded",
 ]

@@ -100,14 +100,3 @@ class DriverConnected(Event, frozen=True, tag="driver:connected"):
 
 class DriverDisconnected(Event, frozen=True, tag="driver:disconnected"):
     driver: str
-
-
-class RecordChanged(Event, frozen=True, tag="data:record"):
-    """A committed change of one record, for subscribers in this process."""
-
-    change: ChangeEvent
-
-    @property
-    def name(self) -> str:
-        """`data:account.created`: the object and the kind are part of the topic."""
-        return f"data:{self.change.object}.{self.change.kind}"

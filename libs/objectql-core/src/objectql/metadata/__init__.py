@@ -1,6 +1,11 @@
 """Metadata: what teams declare.
 
-Reading order: `types` (what each field type stores and accepts), `model` (the documents as frozen
-structs), `loader` (YAML and JSON to model, every problem with its place), `registry` (immutable
-snapshots and the swap that publishes one), `diff` (two snapshots to changes).
+Reading order: `types` (what each field type stores and accepts), `model` (the definitions as
+frozen structs), `yaml` (text to values with places), `document` (a document and a value that
+knows its place), `keys` (the accepted keys and their spellings), `loader` (a directory to
+documents), `build` (documents to a snapshot), the checks it runs (`check_objects`,
+`check_fields`, `check_defaults`, `pattern`, `conditions`, `check_rules`, `check_machines`,
+`check_permissions`, `check_items`, `check_references`), `registry` (immutable snapshots and the
+swap that publishes one), `encode` (a definition as the API serves it), `views` (generated list
+and form views), `diff` (two snapshots to changes), `transfer` (a snapshot as bytes).
 """

@@ -102,6 +102,8 @@ class FieldDef(msgspec.Struct, frozen=True, omit_defaults=True):
     checks: FieldChecks | None = None
     formula: Formula | None = None
     summary: Summary | None = None
+    fields: Mapping[str, FieldDef] = {}
+    """The members of a structured field, where they are declared."""
     system: bool = False
     extra: Mapping[str, Any] = {}
 

@@ -78,7 +78,7 @@ def parse_query(document: Mapping[str, Any], *, object: str, depth: int = 0) -> 
 
 
 def parse_where(value: Any, at: str = "where") -> Filter:
-    """The filter that `value` writes in the object form or a tuple form.
+    """The filter that `value` writes in the object form, a tuple form or as text.
 
     Raises:
         InvalidFilter: it is neither, or has no meaning; QueryTooExpensive: too large.
@@ -88,6 +88,8 @@ def parse_where(value: Any, at: str = "where") -> Filter:
         return parse_filter_object(cast("dict[str, Any]", value), at)
     if isinstance(value, list | tuple):
         return parse_filter_tuples(list(cast("list[Any]", value)), at)
+    if isinstance(value, str):
+        return parse_filter_text(value)
     raise InvalidFilter(reason="a filter is an object or a list of conditions", path=at)
 
 

@@ -11,6 +11,7 @@ from objectql.context import Actor
 from objectql.errors import ObjectUnknown
 from objectql.ids import FieldName, ObjectName
 from objectql.metadata.model import Features, FieldDef, ObjectDef, Option, system_fields
+from objectql.query.ast import Query
 from objectql.query.bind import bind
 from objectql.query.cursor import encode_cursor, page_digest
 from objectql.query.interpret import Answer, interpret
@@ -95,19 +96,16 @@ SCHEMA = SampleSchema(OWNER, ACCOUNT, INVOICE)
 Rows: TypeAlias = Mapping[str, Sequence[dict[str, Any]]]
 
 
-def run(
-    document: Mapping[str, Any],
+def run_query(
+    query: Query,
     rows: Rows,
     *,
-    object: str = "invoice",
     schema: SampleSchema = SCHEMA,
     policy: AccessPolicy | None = None,
     timezone: str = "UTC",
-    now_ms: int = NOW_MS,
     optimized: bool = True,
 ) -> Answer:
-    """The answer to a query document over `rows`, through every stage."""
-    query = parse_query(document, object=object)
+    """The answer to `query` over `rows` of the tenant, through every stage after `parse`."""
     extracted = extract(query)
     bound = bind(extracted.template, schema, policy or AllowAll(), places=extracted.places)
     if optimized:
@@ -117,11 +115,32 @@ def run(
         extracted.literals,
         tenant="default",
         actor=ACTOR,
-        now_ms=now_ms,
+        now_ms=NOW_MS,
         timezone=timezone,
         places=extracted.places,
     )
     return interpret(bound, params, lambda of, _tenant: rows.get(of.name, ()))
+
+
+def run(
+    document: Mapping[str, Any],
+    rows: Rows,
+    *,
+    object: str = "invoice",
+    schema: SampleSchema = SCHEMA,
+    policy: AccessPolicy | None = None,
+    timezone: str = "UTC",
+    optimized: bool = True,
+) -> Answer:
+    """The answer to a query document over `rows`, through every stage."""
+    return run_query(
+        parse_query(document, object=object),
+        rows,
+        schema=schema,
+        policy=policy,
+        timezone=timezone,
+        optimized=optimized,
+    )
 
 
 def ids(answer: Answer) -> list[Any]:
@@ -129,7 +148,7 @@ def ids(answer: Answer) -> list[Any]:
     return [item["id"] for item in answer.items]
 
 
-def cursor_after(document: Mapping[str, Any], answer: Answer, *, object: str) -> str:
+def cursor_after(query: Query, answer: Answer) -> str:
     """The cursor of the page that follows `answer`."""
-    template = extract(parse_query(document, object=object)).template
+    template = extract(query).template
     return encode_cursor(page_digest(template), msgspec.json.encode(answer.last_key))

@@ -52,8 +52,9 @@ _TESTS = {
     # Under the collation "C" only ASCII letters have a lower case.
     TestOp.ICONTAINS: 'strpos(lower({} COLLATE "C"), lower({} COLLATE "C")) > 0',
     TestOp.STARTS_WITH: "starts_with({}, {})",
-    TestOp.LIKE: "{} LIKE {}",
-    TestOp.ILIKE: '{} COLLATE "C" ILIKE {}',
+    # No character escapes another: a backslash means itself.
+    TestOp.LIKE: "{} LIKE {} ESCAPE ''",
+    TestOp.ILIKE: "{} COLLATE \"C\" ILIKE {} ESCAPE ''",
 }
 
 _BUCKETS: dict[Granularity, str] = {
@@ -147,19 +148,20 @@ class PostgresDialect(Dialect):
                 "has_next": Fragment("false"),
                 "last_key": Fragment("NULL::bytea"),
             }
+        more = f"count(*) > {limit}" if limit else "false"
         joined = Fragment(f"array_to_string((array_agg({{}}::text))[:{limit}], ',')", row)
         last_key: Expression = Fragment("NULL::bytea")
-        if keys:
+        if keys and limit:
             lasts = [Fragment(f"(array_agg({{}}))[{limit}]", key) for key in keys]
             parts: list[str | sa.ClauseElement] = []
             for at, last in enumerate(lasts):
                 parts += [", " if at else "", last]
             key_text = Fragment.of(["json_build_array(", *parts, ")::text"])
-            last_key = Fragment(f"CASE WHEN count(*) > {limit} THEN {{}} END", _bytes(key_text))
+            last_key = Fragment(f"CASE WHEN {more} THEN {{}} END", _bytes(key_text))
         return {
             "items": _bytes(Fragment("'[' || coalesce({}, '') || ']'", joined)),
             "count": Fragment(f"least(count(*), {limit})::int"),
-            "has_next": Fragment(f"count(*) > {limit}"),
+            "has_next": Fragment(more),
             "last_key": last_key,
         }
 

@@ -34,7 +34,7 @@ _TESTS = {
     TestOp.ICONTAINS: "instr(lower({}), lower({})) > 0",
     # LIKE ignores the case of ASCII letters and only theirs; GLOB tells cases apart.
     TestOp.LIKE: "{} GLOB {}",
-    TestOp.ILIKE: "{} LIKE {} ESCAPE '\\'",
+    TestOp.ILIKE: "{} LIKE {}",
 }
 
 # `strftime` has neither ISO weeks (before 3.46) nor quarters. A week belongs to the year of its
@@ -178,7 +178,7 @@ class SqliteDialect(Dialect):
         return {
             "items": Fragment(f"json_remove({{}}, '$[{limit}]')", rows),
             "count": Fragment(f"min(count(*), {limit})"),
-            "has_next": Fragment(f"count(*) > {limit}"),
+            "has_next": Fragment(f"count(*) > {limit}" if limit else "0"),
             "last_key": last_key,
         }
 

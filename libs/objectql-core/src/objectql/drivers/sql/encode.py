@@ -87,10 +87,8 @@ def comparand_encoder(kind: Kind, op: TestOp, dialect: DialectName) -> Encoder:
         return _members(comparand_encoder(kind, TestOp.EQ, dialect), dialect)
     if op is TestOp.CONTAINS and kind.storage in {Storage.LIST, Storage.JSON}:
         return _not_null(json_text if dialect == "postgres" else _sqlite_member)
-    if op in {TestOp.LIKE, TestOp.ILIKE}:
-        if dialect == "sqlite" and op is TestOp.LIKE:
-            return _not_null(lambda value: _glob(cast("str", value)))
-        return _not_null(lambda value: _like(cast("str", value)))
+    if op is TestOp.LIKE and dialect == "sqlite":
+        return _not_null(lambda value: _glob(cast("str", value)))
     match kind.storage:
         case Storage.TEXT:
             return _not_null(lambda value: _text(cast("str", value), op))
@@ -175,28 +173,12 @@ def _text(value: str, op: TestOp) -> str | None:
     return None
 
 
-def _like(pattern: str) -> str | None:
-    r"""The pattern with `\` as escape; one at the very end means itself."""
-    trailing = len(pattern) - len(pattern.rstrip("\\"))
-    return _text(pattern + "\\" if trailing % 2 else pattern, TestOp.EQ)
-
-
-_GLOB = {"%": "*", "_": "?", "*": "[*]", "?": "[?]", "[": "[[]"}
+_GLOB = str.maketrans({"%": "*", "_": "?", "*": "[*]", "?": "[?]", "[": "[[]"})
 
 
 def _glob(pattern: str) -> str:
     """A LIKE pattern as GLOB, the only matching of SQLite that tells cases apart."""
-    out: list[str] = []
-    escaped = False
-    for char in pattern:
-        if escaped:
-            out.append(f"[{char}]" if char in "*?[" else char)
-            escaped = False
-        elif char == "\\":
-            escaped = True
-        else:
-            out.append(_GLOB.get(char, char))
-    return "".join(out) + ("\\" if escaped else "")
+    return pattern.translate(_GLOB)
 
 
 def _sqlite_member(value: Value) -> object:

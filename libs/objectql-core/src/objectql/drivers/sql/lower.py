@@ -24,7 +24,6 @@ from objectql.metadata.types import Storage
 from objectql.query.bound import (
     TRUE,
     Aggregate,
-    Alias,
     BoundQuery,
     Column,
     Grouping,
@@ -141,14 +140,15 @@ class _Page:
         """The select, of at most `limit` rows and `extra` ones that tell whether more follow."""
         query, scope = self._query, self._scope
         where = [scope.of_tenant(), scope.predicate(query.where)]
-        order = _distinct_order(query) if query.distinct else query.order
         if query.after:
             where.append(scope.after(query.order, query.after))
         columns = [typed.sql.label(label) for label, typed in self._columns.items()]
         found = sa.select(*columns)
         if query.distinct:
             found = found.distinct()
-        found = found.order_by(*scope.sort_keys(order)).select_from(scope.tables()).where(*where)
+        found = (
+            found.order_by(*scope.sort_keys(query.order)).select_from(scope.tables()).where(*where)
+        )
         return _cut(found, limit, extra, query.offset, self._names).subquery(self._alias)
 
 
@@ -158,15 +158,6 @@ def _cut(
     if limit is not None:
         found = found.limit(number(limit + extra))
     return found if offset is None else found.offset(names.count_param(offset))
-
-
-def _distinct_order(query: BoundQuery) -> tuple[Order, ...]:
-    """Distinct rows sort by what they show: the keys asked for, then the other outputs."""
-    shown = {output.column.name: output.column for output in query.outputs}
-    keys = [key for key in query.order if isinstance(key.by, Column) and key.by.name in shown]
-    used = {key.by.name for key in keys}
-    rest = (Order(column) for name, column in shown.items() if name not in used)
-    return (*keys, *rest)
 
 
 def _count(query: BoundQuery, names: Names) -> Expression:
@@ -197,9 +188,8 @@ def _groups(query: BoundQuery, grouping: Grouping, names: Names) -> sa.Select[An
     dialect = names.dialect
     page = names.alias("p")
     found, outputs = _having(query, grouping, names)
-    order = _group_order(query, grouping)
     scope = Scope(names, query.object, outputs)
-    ordered = found.order_by(*scope.sort_keys(order))
+    ordered = found.order_by(*scope.sort_keys(query.order))
     rows = _cut(ordered, query.limit, 1, query.offset, names).subquery(page)
     members = [
         (alias, dialect.json_value(Typed(column_of(page, f"c{at}"), typed.kind)))
@@ -255,20 +245,3 @@ def _aggregate(aggregate: Aggregate, scope: Scope) -> Typed:
             return Typed(Fragment("count(DISTINCT {}){}", value.sql, rows), Kind(Storage.INTEGER))
         case function:
             return scope.dialect.aggregate(function, value, rows)
-
-
-def _group_order(query: BoundQuery, grouping: Grouping) -> tuple[Order, ...]:
-    """The order asked for, then the group keys, so that it is total."""
-    order = [Order(_output(key, grouping), descending=key.descending) for key in query.order]
-    used = {key.by.name for key in order}
-    rest = (Order(Alias(key.alias, Storage.TEXT)) for key in grouping.keys if key.alias not in used)
-    return (*order, *rest)
-
-
-def _output(key: Order, grouping: Grouping) -> Alias:
-    if isinstance(key.by, Alias):
-        return key.by
-    for group in grouping.keys:
-        if group.column == key.by:
-            return Alias(group.alias, Storage.TEXT)
-    raise AssertionError(f"groups are sorted by {key.by.name}, which is not an output")

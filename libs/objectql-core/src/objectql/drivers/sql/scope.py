@@ -16,6 +16,7 @@ from objectql.drivers.sql.encode import Encoder, Kind, comparand_encoder, kind_o
 from objectql.metadata.model import ObjectDef
 from objectql.metadata.types import Storage
 from objectql.query.bound import (
+    TRUE,
     Alias,
     AllOf,
     AnyOf,
@@ -82,15 +83,21 @@ class Names:
 class Scope:
     """The columns that one SELECT can see, and predicates over them.
 
-    `aliases` are the outputs of a grouping, for `having` and the order of groups.
+    `aliases` are the outputs of a grouping, for `having` and the order of groups. `base` is the
+    alias of the object's table where an outer level has given it one.
     """
 
     def __init__(
-        self, names: Names, object_: ObjectDef, aliases: Mapping[str, Typed] | None = None
+        self,
+        names: Names,
+        object_: ObjectDef,
+        aliases: Mapping[str, Typed] | None = None,
+        *,
+        base: str = "",
     ) -> None:
         self.names = names
         self.dialect = names.dialect
-        self.base = names.alias("t")
+        self.base = base or names.alias("t")
         self._object = object_
         self._aliases = aliases or {}
         self._joins: dict[tuple[str, ...], tuple[str, str, Hop]] = {}
@@ -126,8 +133,23 @@ class Scope:
                 column_of(alias, "id"),
                 column_of(parent, hop.field.name),
             )
-            tables = tables.outerjoin(target, condition)
+            tables = tables.outerjoin(target, sa.and_(condition, self._visible(alias, hop)))
         return tables
+
+    def _visible(self, alias: str, hop: Hop) -> Expression:
+        """That the record at the end of `hop` may be seen; where it may not, it counts as missing."""
+        if hop.visible == TRUE:
+            return sa.true()
+        inner = Scope(self.names, hop.target, base=alias)
+        visible = inner.predicate(hop.visible)
+        if not inner._joins:
+            return visible
+        # A condition of a join cannot bring in further tables, so the record is looked up again.
+        again = Scope(self.names, hop.target)
+        rule = again.predicate(hop.visible)
+        same = Fragment("{} = {}", column_of(again.base, "id"), column_of(alias, "id"))
+        found = sa.select(Fragment("1")).select_from(again.tables())
+        return Fragment("EXISTS ({})", found.where(again.of_tenant(), same, rule))
 
     def of_tenant(self) -> Expression:
         """That the record belongs to the caller's tenant."""

@@ -1,0 +1,44 @@
+"""The kernel's settings: limits, defaults and the switches of optional mechanisms.
+
+Every switch turns off a mechanism that only makes things faster; answers are the same without it.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+
+class Features(msgspec.Struct, frozen=True):
+    """Switches for mechanisms whose absence nobody should notice but by the time they take."""
+
+    query_caching: bool = True
+    """Keep prepared plans. Owner: kernel; stays, as the way to rule the cache out."""
+    direct_writes: bool = True
+    """Write single rows without hooks in one round trip. Owner: kernel; stays likewise."""
+
+
+class KernelSettings(msgspec.Struct, frozen=True):
+    """Limits and defaults of one kernel."""
+
+    node: str = "local"
+    default_access: Literal["deny", "allow"] = "deny"
+    """What holds for an object without a permission file, for callers who are no admins."""
+    timezone: str = "UTC"
+    default_limit: int = 100
+    max_limit: int = 1000
+    max_bulk_rows: int = 1000
+    max_batch_operations: int = 200
+    max_affected_rows: int = 10_000
+    """How many records one deletion or `write_where` may touch, cascades included."""
+    max_nesting: int = 16
+    """How deep hooks and actions may call each other."""
+    bulk_chunk_rows: int = 200
+    plan_cache_size: int = 2000
+    phase_timeout_s: float = 30.0
+    drain_timeout_s: float = 30.0
+    default_deadline_s: float = 30.0
+    """For calls of the Python interface that name no deadline."""
+    sync_schema: bool = True
+    features: Features = Features()

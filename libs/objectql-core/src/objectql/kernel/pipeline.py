@@ -1,0 +1,138 @@
+"""The fixed order around every operation: running? → deadline → observers → middleware → core.
+
+Permission and hooks are part of the core (they need the bound object). Where no middleware and no
+observer is registered, an operation costs one dictionary look-up here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias, TypeVar, cast
+
+import msgspec
+
+from objectql.clock import Clock
+from objectql.context import Context
+from objectql.errors import DeadlineExceeded, KernelNotStarted, ObjectQLError
+from objectql.plugins.middleware import MiddlewareRegistry, OperationContext
+
+Q = TypeVar("Q")
+R = TypeVar("R")
+
+
+class OperationRecord(msgspec.Struct, frozen=True):
+    """How one operation went. `code` is empty for a success, else the error's code."""
+
+    operation: str
+    object: str
+    duration_s: float
+    code: str
+    request_id: str
+    trace: dict[str, str]
+
+
+Observer: TypeAlias = Callable[[OperationRecord], None]
+
+
+class Pipeline:
+    """Runs operations; refuses them outside start and stop and counts those in flight."""
+
+    def __init__(self, middleware: MiddlewareRegistry, clock: Clock) -> None:
+        self._middleware = middleware
+        self._clock = clock
+        self._observers: tuple[Observer, ...] = ()
+        self._is_open = False
+        self._in_flight = 0
+        self._is_idle = asyncio.Event()
+        self._is_idle.set()
+
+    @property
+    def in_flight(self) -> int:
+        """How many operations are running."""
+        return self._in_flight
+
+    def observe(self, observer: Observer) -> Callable[[], None]:
+        """Tell `observer` of every finished operation; the answer ends that."""
+        self._observers = (*self._observers, observer)
+
+        def remove() -> None:
+            self._observers = tuple(o for o in self._observers if o is not observer)
+
+        return remove
+
+    def open(self) -> None:
+        """Let operations in."""
+        self._is_open = True
+
+    async def close(self, timeout_s: float) -> bool:
+        """Let none in any more and wait for those in flight; whether they all ended in time."""
+        self._is_open = False
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._is_idle.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def run(
+        self,
+        operation: str,
+        object_name: str,
+        request: Q,
+        context: Context,
+        core: Callable[[Q, Context], Awaitable[R]],
+    ) -> R:
+        """The answer of `core`, or of a middleware in its place.
+
+        Raises:
+            KernelNotStarted, DeadlineExceeded: before anything was done.
+
+        """
+        if not self._is_open:
+            raise KernelNotStarted
+        if context.deadline_ms <= self._clock.now_ms():
+            raise DeadlineExceeded
+        onion = self._middleware.onion(object_name, operation)
+        self._in_flight += 1
+        self._is_idle.clear()
+        started = self._clock.monotonic_s() if self._observers else 0.0
+        code = "CANCELLED"
+        try:
+            if onion is None:
+                answer = await core(request, context)
+            else:
+                ctx = OperationContext(object_name, operation, request, context)
+
+                async def inner(ctx: OperationContext) -> R:
+                    return await core(cast("Q", ctx.request), ctx.context)
+
+                answer = cast("R", await onion.run(ctx, inner))
+            code = ""
+            return answer
+        except ObjectQLError as exc:
+            code = exc.code
+            raise
+        except Exception:
+            code = "INTERNAL_ERROR"
+            raise
+        finally:
+            self._in_flight -= 1
+            if self._in_flight == 0:
+                self._is_idle.set()
+            if self._observers:
+                self._tell(operation, object_name, started, code, context)
+
+    def _tell(
+        self, operation: str, object_name: str, started: float, code: str, context: Context
+    ) -> None:
+        record = OperationRecord(
+            operation=operation,
+            object=object_name,
+            duration_s=self._clock.monotonic_s() - started,
+            code=code,
+            request_id=context.request_id,
+            trace=context.trace,
+        )
+        for observer in self._observers:
+            observer(record)

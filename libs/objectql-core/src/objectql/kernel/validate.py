@@ -1,0 +1,243 @@
+"""Record validation, compiled per object: fields known, values canonical, required ones there.
+
+All problems of a record are found at once. Rules over several fields are `kernel.rules`'.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from typing import Any, NamedTuple, TypeAlias, cast
+
+from objectql.context import Actor
+from objectql.errors import Issue, MetadataInvalid, suggestion_text
+from objectql.ids import is_record_id
+from objectql.kernel.checks import Check, compile_check, is_exact_number
+from objectql.metadata.check_defaults import ACTOR_TOKENS, NOW_TOKENS, TODAY_TOKENS
+from objectql.metadata.model import FieldDef, ObjectDef
+from objectql.metadata.types import NUMERIC, Storage
+from objectql.values import Value
+
+Default: TypeAlias = "Callable[[str, Actor], Value]"
+"""Takes the instant of the request (canonical) and who makes it."""
+CompileExpression: TypeAlias = "Callable[[str, FieldDef], Default]"
+
+_FREE_TEXT = frozenset(
+    "text textarea markdown html richtext code qrcode color email url phone password secret".split()
+)
+_ACTOR_CLAIM = "$current_user."
+
+
+class Checked(NamedTuple):
+    """A record after validation. `values` may be stored only if `issues` is empty.
+
+    `dropped` names keys that callers may not set; `increments` holds what `{"$inc": n}` adds.
+    """
+
+    values: dict[str, Value]
+    dropped: tuple[str, ...] = ()
+    issues: tuple[Issue, ...] = ()
+    increments: dict[str, Any] = {}  # noqa: RUF012 - never written to
+
+
+def compile_validator(
+    object: ObjectDef, *, expressions: CompileExpression | None = None
+) -> RecordValidator:
+    """The validator of `object`'s records. `expressions` compiles computed defaults.
+
+    Raises:
+        MetadataInvalid: a default is an expression and `expressions` is not given.
+
+    """
+    return RecordValidator(object, expressions)
+
+
+class RecordValidator:
+    """Checks records of one object; holds nothing of a request."""
+
+    def __init__(self, object: ObjectDef, expressions: CompileExpression | None) -> None:
+        self._object = object
+        self._checks: dict[str, Check] = {}
+        self._dropped_on_create: set[str] = set()
+        self._dropped_on_update: set[str] = {"_id"}
+        self._numeric: set[str] = set()
+        self._blank_is_null: set[str] = set()
+        self._required: list[tuple[str, str]] = []
+        self._defaults: list[tuple[str, Default]] = []
+        unsupported: list[Issue] = []
+        for name, field in object.fields.items():
+            if name == "id":
+                self._dropped_on_update.add(name)
+            elif not field.is_writable:
+                self._dropped_on_create.add(name)
+                self._dropped_on_update.add(name)
+            else:
+                self._add(field, expressions, unsupported)
+        if unsupported:
+            raise MetadataInvalid(issues=tuple(unsupported))
+        self._required_labels = dict(self._required)
+
+    def _add(
+        self, field: FieldDef, expressions: CompileExpression | None, unsupported: list[Issue]
+    ) -> None:
+        name = field.name
+        self._checks[name] = compile_check(field)
+        if field.readonly:
+            self._dropped_on_update.add(name)
+        if field.storage in NUMERIC:
+            self._numeric.add(name)
+        if field.type not in _FREE_TEXT or field.multiple:
+            self._blank_is_null.add(name)
+        if field.required:
+            self._required.append((name, field.label or name))
+        if field.default is None:
+            return
+        default = _compile_default(field, self._checks[name], expressions)
+        if default is None:
+            path = f"{self._object.name}.fields.{name}.defaultValue"
+            message = "a default of this kind needs the expression language"
+            unsupported.append(Issue(path=path, code="unsupported_default", message=message))
+        else:
+            self._defaults.append((name, default))
+
+    def check_create(self, data: Mapping[str, Any], *, now: str, actor: Actor) -> Checked:
+        """`data` as a new record: defaults filled in, required fields there.
+
+        `now` is the canonical instant of the request.
+        """
+        issues: list[Issue] = []
+        values: dict[str, Value] = {}
+        dropped: list[str] = []
+        checks = self._checks
+        for name, value in data.items():
+            check = checks.get(name)
+            if check is None:
+                self._other_key(name, value, values, dropped, issues)
+            elif value is None or value == "":
+                values[name] = None if name in self._blank_is_null else value
+            else:
+                values[name] = check(value, name, issues)
+        for name, default in self._defaults:
+            if name not in values:
+                values[name] = default(now, actor)
+        for name, label in self._required:
+            if _is_blank(values.get(name)) and not any(i.path == name for i in issues):
+                issues.append(_required(name, label))
+        return Checked(values, tuple(dropped), tuple(issues))
+
+    def _other_key(
+        self,
+        name: str,
+        value: Any,
+        values: dict[str, Value],
+        dropped: list[str],
+        issues: list[Issue],
+    ) -> None:
+        """A key of a new record that is no writable field: the id, a system field, a mistake."""
+        if name in self._dropped_on_create:
+            dropped.append(name)
+        elif name not in ("id", "_id"):
+            issues.append(self._unknown(name))
+        elif value is None:
+            return
+        elif isinstance(value, str) and is_record_id(value):
+            values["id"] = value
+        else:
+            message = "An id is a text of 1 to 255 printable characters"
+            issues.append(Issue(path=name, code="invalid_value", message=message))
+
+    def check_update(
+        self, data: Mapping[str, Any], previous: Mapping[str, Value] | None = None
+    ) -> Checked:
+        """`data` as a change: only the keys present are checked.
+
+        A readonly key that repeats the value of `previous` is left out without being reported.
+        """
+        issues: list[Issue] = []
+        values: dict[str, Value] = {}
+        dropped: list[str] = []
+        increments: dict[str, Any] = {}
+        checks = self._checks
+        for name, value in data.items():
+            check = checks.get(name)
+            if check is None or name in self._dropped_on_update:
+                if name not in self._dropped_on_update:
+                    issues.append(self._unknown(name))
+                elif previous is None or previous.get(name) != value:
+                    dropped.append(name)
+            elif value is None or value == "":
+                values[name] = None if name in self._blank_is_null else value
+                if name in self._required_labels:
+                    issues.append(_required(name, self._required_labels[name]))
+            elif type(value) is dict and "$inc" in value and name in self._numeric:
+                self._increment(name, cast("dict[str, Any]", value), increments, issues)
+            else:
+                checked = values[name] = check(value, name, issues)
+                if checked == [] and name in self._required_labels:
+                    issues.append(_required(name, self._required_labels[name]))
+        return Checked(values, tuple(dropped), tuple(issues), increments)
+
+    @staticmethod
+    def _increment(
+        name: str, value: dict[str, Any], increments: dict[str, Any], issues: list[Issue]
+    ) -> None:
+        if len(value) == 1 and is_exact_number(value["$inc"]):
+            increments[name] = value["$inc"]
+        else:
+            message = 'An increment is written {"$inc": number}'
+            issues.append(Issue(path=name, code="invalid_number", message=message))
+
+    def _unknown(self, name: str) -> Issue:
+        near = tuple(get_close_matches(name, self._checks, n=2))
+        message = f'{self._object.name} has no field "{name}"{suggestion_text(near)}'
+        return Issue(path=name, code="unknown_field", message=message)
+
+
+def _is_blank(value: Value) -> bool:
+    return value is None or value in ("", [])
+
+
+def _required(name: str, label: str) -> Issue:
+    return Issue(path=name, code="required", message=f"{label} is required")
+
+
+def _compile_default(
+    field: FieldDef, check: Check, expressions: CompileExpression | None
+) -> Default | None:
+    """The default as a function; None if it needs what is not there."""
+    given = field.default
+    if isinstance(given, dict) and set(cast("dict[str, Any]", given)) == {"expression"}:
+        text = str(cast("dict[str, Any]", given)["expression"]).strip()
+        if text not in NOW_TOKENS | TODAY_TOKENS | ACTOR_TOKENS:
+            return expressions(text, field) if expressions is not None else None
+        given = text
+    if isinstance(given, str) and not field.options:
+        token = _token(field.storage, given)
+        if token is not None:
+            return token
+    issues: list[Issue] = []
+    literal = check(given, field.name, issues)
+    if issues:
+        return None
+    if isinstance(literal, dict | list):
+        return lambda _now, _actor: copy.deepcopy(literal)
+    return lambda _now, _actor: literal
+
+
+def _token(storage: Storage, text: str) -> Default | None:
+    """The function that a token stands for in a column of this storage; None for other text."""
+    if text in ACTOR_TOKENS:
+        return lambda _now, actor: actor.id
+    if text.startswith(_ACTOR_CLAIM):
+        claim = text.removeprefix(_ACTOR_CLAIM)
+        return lambda _now, actor: cast("Value", actor.claims.get(claim))
+    if storage is Storage.DATE and text in NOW_TOKENS | TODAY_TOKENS:
+        return lambda now, _actor: now[:10]
+    if storage is Storage.DATETIME and text in NOW_TOKENS:
+        return lambda now, _actor: now
+    if storage is Storage.DATETIME and text in TODAY_TOKENS:
+        return lambda now, _actor: f"{now[:10]}T00:00:00.000Z"
+    if storage is Storage.TIME and text in NOW_TOKENS:
+        return lambda now, _actor: now[11:19]
+    return None

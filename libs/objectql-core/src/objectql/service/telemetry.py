@@ -1,0 +1,171 @@
+"""Log lines as JSON, and every metric in one table.
+
+A log call names an event with a fixed word and gives its facts as `extra`:
+`log.info("bus_connected", extra={"url": url})`. Lines hold no record contents and no secrets.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+from typing import IO, Any, Literal, NamedTuple, TypeAlias
+
+import msgspec
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.exposition import generate_latest
+
+from objectql.service.settings import HIDDEN, LogSettings, without_passwords
+
+# --- logs ------------------------------------------------------------------------------------
+
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_SECRET_WORDS = ("password", "secret", "token", "authorization", "credential", "cookie")
+_encoder = msgspec.json.Encoder(enc_hook=repr)
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object per record: `ts level event service instance request_id ...` and facts."""
+
+    def __init__(self, service: str, instance: str) -> None:
+        super().__init__()
+        self._fixed = {"service": service, "instance": instance}
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "ts": msgspec.json.decode(msgspec.json.encode(_instant(record.created))),
+            "level": record.levelname.lower(),
+            "event": without_passwords(record.getMessage()),
+            **self._fixed,
+        }
+        for name, value in vars(record).items():
+            if name in _STANDARD or name in line:
+                continue
+            if name == "traceparent":
+                line["trace_id"] = _trace_id(value)
+            else:
+                line[name] = _safe(name, value)
+        if not record.name.startswith("objectql"):
+            line["logger"] = record.name
+        if record.exc_info:
+            line["stack"] = without_passwords(self.formatException(record.exc_info))
+        return _encoder.encode(line).decode()
+
+
+def configure_logs(
+    settings: LogSettings, *, service: str, instance: str, stream: IO[str] | None = None
+) -> None:
+    """Make every logger of the process write JSON lines to `stream` (standard error)."""
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(JsonFormatter(service, instance))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(settings.level.upper())
+    for noisy in ("kazoo", "nats", "asyncio", "uvicorn.access"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def _instant(seconds: float) -> Any:
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def _trace_id(traceparent: Any) -> str:
+    parts = str(traceparent).split("-")
+    return parts[1] if len(parts) >= 2 else ""
+
+
+def _safe(name: str, value: Any) -> Any:
+    if any(word in name.lower() for word in _SECRET_WORDS):
+        return HIDDEN
+    return without_passwords(value) if isinstance(value, str) else value
+
+
+# --- metrics ---------------------------------------------------------------------------------
+
+MetricName: TypeAlias = Literal[
+    "oql_requests_total",
+    "oql_request_duration_seconds",
+    "oql_requests_in_flight",
+    "oql_auth_failures_total",
+    "oql_bus_connected",
+    "oql_ready",
+    "oql_leader",
+    "oql_election_epoch",
+    "oql_members",
+]
+
+
+class Metric(NamedTuple):
+    """One metric; `labels` have few values each, never a tenant or an id."""
+
+    name: MetricName
+    kind: Literal["counter", "gauge", "histogram"]
+    help: str
+    labels: tuple[str, ...] = ()
+
+
+METRICS: tuple[Metric, ...] = (
+    Metric("oql_requests_total", "counter", "Requests answered", ("verb", "outcome")),
+    Metric("oql_request_duration_seconds", "histogram", "Arrival to answer", ("verb",)),
+    Metric("oql_requests_in_flight", "gauge", "Requests that run or wait"),
+    Metric("oql_auth_failures_total", "counter", "Tokens refused", ("cause",)),
+    Metric("oql_bus_connected", "gauge", "1 while NATS is connected"),
+    Metric("oql_ready", "gauge", "1 while every readiness check passes"),
+    Metric("oql_leader", "gauge", "1 while this coordinator leads"),
+    Metric("oql_election_epoch", "gauge", "Epoch of the leader known to this coordinator"),
+    Metric("oql_members", "gauge", "Processes heard lately", ("service",)),
+)
+
+_BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+
+class Metrics:
+    """The metrics of one process in a registry of its own.
+
+    A package with metrics of its own makes them on `registry`.
+    """
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._counters: dict[str, Counter] = {}
+        self._gauges: dict[str, Gauge] = {}
+        self._histograms: dict[str, Histogram] = {}
+        for name, kind, text, labels in METRICS:
+            if kind == "counter":
+                self._counters[name] = Counter(name, text, labels, registry=self.registry)
+            elif kind == "gauge":
+                self._gauges[name] = Gauge(name, text, labels, registry=self.registry)
+            else:
+                self._histograms[name] = Histogram(
+                    name, text, labels, registry=self.registry, buckets=_BUCKETS_S
+                )
+
+    def count(self, name: MetricName, *labels: str, by: float = 1) -> None:
+        """Add to a counter."""
+        metric = self._counters[name]
+        (metric.labels(*labels) if labels else metric).inc(by)
+
+    def set(self, name: MetricName, value: float, *labels: str) -> None:
+        """Set a gauge."""
+        metric = self._gauges[name]
+        (metric.labels(*labels) if labels else metric).set(value)
+
+    def read(self, name: MetricName, function: Callable[[], float]) -> None:
+        """Let a gauge without labels be read from `function` when it is scraped."""
+        self._gauges[name].set_function(function)
+
+    def observe(self, name: MetricName, value: float, *labels: str) -> None:
+        """Add a value to a histogram."""
+        metric = self._histograms[name]
+        (metric.labels(*labels) if labels else metric).observe(value)
+
+    def observe_request(self, verb: str, outcome: str, seconds: float) -> None:
+        """What `bus.server.BusServer` calls after each answer."""
+        self.count("oql_requests_total", verb, outcome)
+        self.observe("oql_request_duration_seconds", seconds, verb)
+
+    def exposition(self) -> bytes:
+        """The Prometheus text format."""
+        return generate_latest(self.registry)

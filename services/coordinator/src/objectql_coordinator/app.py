@@ -1,0 +1,77 @@
+"""Wires a coordinator together.
+
+`GET /cluster` is served by every coordinator, leader or not, and also while ZooKeeper is down: the
+members then come from the bus alone, there is no leader, and the answer says that it is stale.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from objectql.service.health import Page, PageServer, json_page
+from objectql.service.run import Process
+from objectql.wire.subjects import HEARTBEATS
+from objectql_coordinator.leadership import Leadership
+from objectql_coordinator.membership import Membership
+from objectql_coordinator.settings import CoordinatorSettings
+from objectql_coordinator.zookeeper import ZooKeeper
+
+
+async def build(process: Process[CoordinatorSettings]) -> None:
+    """Start election, membership and the HTTP pages."""
+    settings = process.settings
+    membership = Membership(process.clock)
+    zookeeper = ZooKeeper(
+        settings.zookeeper.hosts,
+        session_timeout_s=settings.zookeeper.session_timeout_s,
+        on_state=lambda event: leadership.tell(event),  # noqa: PLW0108 - made just below
+    )
+    leadership = Leadership(
+        zookeeper,
+        process.instance,
+        root=settings.zookeeper.root,
+        session_timeout_s=settings.zookeeper.session_timeout_s,
+        clock=process.clock,
+    )
+
+    async def cluster() -> Page:  # noqa: RUF029 - a route is a coroutine
+        return json_page(cluster_view(leadership, membership))
+
+    def observe_details() -> dict[str, Any]:
+        process.metrics.set("oql_election_epoch", leadership.epoch)
+        for service, count in membership.count_alive().items():
+            process.metrics.set("oql_members", count, service)
+        is_leading = leadership.leading_epoch is not None
+        return {"role": "leader" if is_leading else "follower", "epoch": leadership.epoch}
+
+    pages = PageServer(
+        {
+            "/cluster": cluster,
+            "/live": process.health.live_page,
+            "/ready": process.health.ready_page,
+        }
+    )
+    await pages.start(settings.http.host, settings.http.port)
+    process.address = f"http://{settings.http.host}:{pages.port}"
+    process.details = observe_details
+    process.metrics.read("oql_leader", lambda: float(leadership.leading_epoch is not None))
+    process.health.add_check(
+        "zookeeper", lambda: None if leadership.link == "connected" else leadership.link
+    )
+    await process.bus.subscribe(HEARTBEATS, membership.hear)
+    zookeeper.start()
+    process.start(leadership.run())
+    process.on_drain(zookeeper.stop)
+    process.on_stop(pages.close)
+
+
+def cluster_view(leadership: Leadership, membership: Membership) -> dict[str, Any]:
+    """The document of `GET /cluster`."""
+    leader = leadership.leader
+    return {
+        "leader": leader,
+        "epoch": leadership.epoch,
+        "stale": leadership.link != "connected",
+        "zookeeper": leadership.link,
+        "members": membership.members(leadership.instances, leader),
+    }

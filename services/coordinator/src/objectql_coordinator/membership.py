@@ -1,0 +1,112 @@
+"""Who is alive: every process by its heartbeats on the bus, coordinators also by ZooKeeper."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import msgspec
+
+from objectql.bus.port import Envelope
+from objectql.clock import Clock
+from objectql.wire import codec
+from objectql.wire.messages import Heartbeat
+
+log = logging.getLogger(__name__)
+
+DEAD_AFTER_S = 3.0
+FORGOTTEN_AFTER_S = 60.0
+
+_ROLES = {"kernel": "worker", "coordinator": "follower"}
+
+
+class Member(msgspec.Struct, frozen=True):
+    """One process as `GET /cluster` shows it. `last_seen_ms` is how long ago, not when."""
+
+    service: str
+    instance: str
+    role: str
+    version: str
+    status: str
+    address: str
+    last_seen_ms: int | None
+    started_ms: int = 0
+    metadata_version: int = 0
+    load: float = 0.0
+    lag_ms: float | None = None
+    details: dict[str, Any] = {}
+
+
+class Membership:
+    """The processes heard lately. One that is silent for 3 s is dead, after a minute forgotten."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._heard: dict[tuple[str, str], tuple[Heartbeat, float]] = {}
+
+    async def hear(self, envelope: Envelope) -> None:  # noqa: RUF029 - a listener is a coroutine
+        """Take note of a heartbeat."""
+        try:
+            beat = codec.decode(Heartbeat, envelope.body)
+        except msgspec.MsgspecError as exc:
+            log.warning("heartbeat_malformed", extra={"reason": str(exc)})
+            return
+        self._heard[beat.service, beat.instance] = (beat, self._clock.monotonic_s())
+
+    def members(
+        self, coordinators: tuple[str, ...] = (), leader: str | None = None
+    ) -> list[Member]:
+        """Every process known, by service and instance.
+
+        `coordinators` have a session with ZooKeeper, whether they are heard on the bus or not.
+        """
+        now_s = self._clock.monotonic_s()
+        self._heard = {
+            key: (beat, at_s)
+            for key, (beat, at_s) in self._heard.items()
+            if now_s - at_s < FORGOTTEN_AFTER_S
+        }
+        found = [_member(beat, now_s - at_s, leader) for beat, at_s in self._heard.values()]
+        found += [
+            Member(
+                service="coordinator",
+                instance=instance,
+                role="leader" if instance == leader else "follower",
+                version="",
+                status="unheard",
+                address="",
+                last_seen_ms=None,
+            )
+            for instance in coordinators
+            if ("coordinator", instance) not in self._heard
+        ]
+        return sorted(found, key=lambda member: (member.service, member.instance))
+
+    def count_alive(self) -> dict[str, int]:
+        """How many processes of each service are alive."""
+        counts: dict[str, int] = {}
+        for member in self.members():
+            counts.setdefault(member.service, 0)
+            counts[member.service] += member.status != "dead"
+        return counts
+
+
+def _member(beat: Heartbeat, silent_s: float, leader: str | None) -> Member:
+    role = _ROLES.get(beat.service, "gateway" if beat.service.startswith("gateway") else "worker")
+    if beat.service == "coordinator" and beat.instance == leader:
+        role = "leader"
+    lag_ms = beat.details.get("lag_ms")
+    return Member(
+        service=beat.service,
+        instance=beat.instance,
+        role=role,
+        version=beat.version,
+        status="dead" if silent_s > DEAD_AFTER_S else beat.status,
+        address=beat.address,
+        last_seen_ms=round(silent_s * 1000),
+        started_ms=beat.started_ms,
+        metadata_version=beat.metadata_version,
+        load=beat.load,
+        lag_ms=float(lag_ms) if isinstance(lag_ms, int | float) else None,
+        details=beat.details,
+    )

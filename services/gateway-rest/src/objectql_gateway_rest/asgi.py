@@ -1,0 +1,145 @@
+"""HTTP as the gateway sees it: a request with checked limits, a response that is finished bytes.
+
+Plain ASGI, because the hot routes pay for every layer. What a framework would validate is
+validated here: the encoding of path and query, the size of the body, before all of it is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any, TypeAlias
+from urllib.parse import parse_qsl, unquote
+
+from objectql.errors import InvalidRequest, PayloadTooLarge
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+RawHeaders: TypeAlias = list[tuple[bytes, bytes]]
+
+JSON = b"application/json"
+_MAX_PARAMETERS = 256
+
+
+class ClientGone(Exception):
+    """The client hung up before its body was complete; nobody waits for an answer."""
+
+
+class Request:
+    """One HTTP request. Header names are lower case; a repeated header is joined with commas."""
+
+    __slots__ = ("_body", "_receive", "headers", "method", "path", "query_string")
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        self.method: str = scope["method"]
+        raw: bytes = scope.get("raw_path") or scope["path"].encode()
+        self.path: str = raw.decode("latin-1")
+        self.query_string: bytes = scope["query_string"]
+        headers: dict[str, str] = {}
+        pairs: Iterable[tuple[bytes, bytes]] = scope["headers"]
+        for name_bytes, value_bytes in pairs:
+            name, value = name_bytes.decode("latin-1"), value_bytes.decode("latin-1")
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        self.headers = headers
+        self._receive = receive
+        self._body: bytes | None = None
+
+    def segments(self) -> list[str]:
+        """The decoded parts of the path; an encoded slash stays inside its part.
+
+        Raises:
+            InvalidRequest: a part is not UTF-8.
+
+        """
+        try:
+            parts = self.path.split("/")[1:]
+            if "%" not in self.path:
+                return [part.encode("latin-1").decode() for part in parts]
+            return [unquote(part, errors="strict") for part in parts]
+        except UnicodeDecodeError as exc:
+            raise InvalidRequest(reason="the path is not UTF-8") from exc
+
+    def pairs(self, limit_bytes: int) -> list[tuple[str, str]]:
+        """The query parameters in order.
+
+        Raises:
+            InvalidRequest: not UTF-8, too long, or too many.
+
+        """
+        if not self.query_string:
+            return []
+        if len(self.query_string) > limit_bytes:
+            raise InvalidRequest(reason=f"the query string is longer than {limit_bytes} bytes")
+        try:
+            return parse_qsl(
+                self.query_string.decode("ascii"),
+                keep_blank_values=True,
+                errors="strict",
+                max_num_fields=_MAX_PARAMETERS,
+            )
+        except UnicodeDecodeError as exc:
+            raise InvalidRequest(reason="the query string is not percent-encoded UTF-8") from exc
+        except ValueError as exc:
+            reason = f"there are more than {_MAX_PARAMETERS} query parameters"
+            raise InvalidRequest(reason=reason) from exc
+
+    async def body(self, limit_bytes: int) -> bytes:
+        """The whole body; a second call returns the same bytes.
+
+        Raises:
+            PayloadTooLarge: announced or found longer than `limit_bytes`; the rest is not read.
+            ClientGone: the connection ended first.
+
+        """
+        if self._body is not None:
+            return self._body
+        announced = self.headers.get("content-length", "")
+        if announced.isdecimal() and int(announced) > limit_bytes:
+            raise PayloadTooLarge(limit_bytes=limit_bytes)
+        chunks: list[bytes] = []
+        size = 0
+        while True:
+            message = await self._receive()
+            if message["type"] != "http.request":
+                raise ClientGone
+            chunk: bytes = message.get("body", b"")
+            size += len(chunk)
+            if size > limit_bytes:
+                raise PayloadTooLarge(limit_bytes=limit_bytes)
+            chunks.append(chunk)
+            if not message.get("more_body", False):
+                break
+        self._body = b"".join(chunks)
+        return self._body
+
+
+class Response:
+    """A finished answer: status, headers beside type and length, body."""
+
+    __slots__ = ("body", "content_type", "headers", "status")
+
+    def __init__(
+        self,
+        body: bytes = b"",
+        *,
+        status: int = 200,
+        content_type: bytes = JSON,
+        headers: RawHeaders | None = None,
+    ) -> None:
+        self.status = status
+        self.body = body
+        self.content_type = content_type
+        self.headers: RawHeaders = [] if headers is None else headers
+
+    async def send(self, send: Send, *, with_body: bool = True) -> None:
+        """Write it; `with_body` is false for HEAD, which keeps the length."""
+        headers = self.headers
+        if self.status not in {204, 304}:
+            headers = [
+                (b"content-type", self.content_type),
+                (b"content-length", b"%d" % len(self.body)),
+                *headers,
+            ]
+        await send({"type": "http.response.start", "status": self.status, "headers": headers})
+        body = self.body if with_body and self.status not in {204, 304} else b""
+        await send({"type": "http.response.body", "body": body})

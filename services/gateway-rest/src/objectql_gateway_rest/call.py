@@ -1,0 +1,181 @@
+"""One request with its caller: what every handler is given.
+
+The context (actor, deadline, idempotency key, consistency) is settled once, from the headers, and
+travels to the kernel with each message.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, Protocol, TypeAlias, TypeVar
+
+import msgspec
+
+from objectql.clock import Clock
+from objectql.context import Actor, Context
+from objectql.errors import InvalidRequest, Unauthenticated
+from objectql.ids import uuid7
+from objectql.wire.headers import TRACE, parse_read_policy
+from objectql_gateway_rest.asgi import Request
+from objectql_gateway_rest.bodies import check_content_type, decode_json, decode_object
+from objectql_gateway_rest.metadata_view import MetadataView
+from objectql_gateway_rest.recent import RecentTransactions
+from objectql_gateway_rest.settings import LimitSettings
+from objectql_gateway_rest.url_cache import UrlCache
+
+T = TypeVar("T")
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}\Z")
+_TOKEN = re.compile(r"[\x21-\x7e]{1,255}\Z")
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}\Z")
+_TRACE_TEXT = re.compile(r"[\x20-\x7e]{1,4096}\Z")
+
+
+class Kernel(Protocol):
+    """What the gateway needs of `objectql.bus.client.KernelClient`."""
+
+    async def call(
+        self, verb: str, request: msgspec.Struct, context: Context, reply_type: type[T]
+    ) -> T: ...
+
+
+class Verifier(Protocol):
+    """What the gateway needs of `objectql.service.auth.TokenVerifier`."""
+
+    async def verify(self, token: str) -> Actor: ...
+
+
+Observe: TypeAlias = Callable[[str, str, float], None]
+"""Told of every answer: the route, the status, seconds from arrival to answer."""
+
+
+class Services(msgspec.Struct, frozen=True):
+    """What handlers share for the life of the process."""
+
+    kernel: Kernel
+    verifier: Verifier
+    metadata: MetadataView
+    clock: Clock
+    limits: LimitSettings
+    recent: RecentTransactions
+    urls: UrlCache
+    observe: Observe
+
+
+class Call:
+    """A request on its way to the kernel."""
+
+    __slots__ = ("_context", "label", "request", "request_id", "services")
+
+    def __init__(self, request: Request, services: Services) -> None:
+        self.request = request
+        self.services = services
+        self.label = "unrouted"
+        given = request.headers.get("x-request-id", "")
+        self.request_id = given if _REQUEST_ID.match(given) else uuid7()
+        self._context: Context | None = None
+
+    async def authenticate(self) -> None:
+        """Settle the context.
+
+        Raises:
+            Unauthenticated: no token, or one that is not valid; the answer is always the same.
+            InvalidRequest: a header that has no meaning.
+
+        """
+        headers = self.request.headers
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not token.strip():
+            raise Unauthenticated
+        actor = await self.services.verifier.verify(token.strip())
+        policy = headers.get("oql-read-policy")
+        read_policy, max_lag_ms = (None, None) if policy is None else parse_read_policy(policy)
+        self._context = Context(
+            actor=actor,
+            deadline_ms=self.services.clock.now_ms() + self._timeout_ms(),
+            request_id=self.request_id,
+            idempotency_key=_token(headers, "idempotency-key"),
+            consistency_token=_token(headers, "oql-consistency-token"),
+            read_policy=read_policy,
+            max_lag_ms=max_lag_ms,
+            trace=_trace(headers),
+        )
+
+    def _timeout_ms(self) -> int:
+        limits = self.services.limits
+        text = self.request.headers.get("x-timeout-ms")
+        if text is None:
+            return int(limits.timeout_s * 1000)
+        if not (text.isascii() and text.isdecimal()) or len(text) > 9 or int(text) == 0:
+            raise InvalidRequest(reason=f'"{text[:40]}" is not a time limit in milliseconds')
+        return min(int(text), int(limits.max_timeout_s * 1000))
+
+    @property
+    def context(self) -> Context:
+        """Who asks; settled by `authenticate`."""
+        if self._context is None:
+            raise Unauthenticated
+        return self._context
+
+    # --- the body ------------------------------------------------------------------------
+
+    async def body(self) -> bytes:
+        """The JSON text of the body, its type and size checked, not yet decoded."""
+        check_content_type(self.request.headers.get("content-type"))
+        return await self.request.body(self.services.limits.body_bytes)
+
+    async def decode(self, type_: type[T]) -> T:
+        """The body as a `type_`; see `bodies.decode_json` for what is raised."""
+        return decode_json(await self.body(), type_, nesting=self.services.limits.nesting)
+
+    async def document(self) -> dict[str, Any]:
+        """The body, which must be a JSON object."""
+        return decode_object(await self.body(), nesting=self.services.limits.nesting)
+
+    async def object_bytes(self, *, may_be_empty: bool = False) -> bytes:
+        """The body as it came, known to be a JSON object."""
+        body = await self.body()
+        if may_be_empty and not body.strip():
+            return b"{}"
+        decode_object(body, nesting=self.services.limits.nesting)
+        return body
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """The query parameters."""
+        return self.request.pairs(self.services.limits.query_string_bytes)
+
+    # --- the kernel ----------------------------------------------------------------------
+
+    async def read(self, verb: str, message: msgspec.Struct, reply_type: type[T]) -> T:
+        """The kernel's answer to a question."""
+        return await self.services.kernel.call(verb, message, self.context, reply_type)
+
+    async def write(self, verb: str, message: msgspec.Struct, reply_type: type[T]) -> T:
+        """The kernel's answer to a change.
+
+        A change without an idempotency key gets one of its own: the client of the bus may then
+        repeat it when a kernel dies in the middle, and it still happens once.
+        """
+        context = self.context
+        if context.idempotency_key is None:
+            context = msgspec.structs.replace(context, idempotency_key=uuid7())
+        return await self.services.kernel.call(verb, message, context, reply_type)
+
+
+def _token(headers: dict[str, str], name: str) -> str | None:
+    text = headers.get(name)
+    if text is not None and _TOKEN.match(text) is None:
+        raise InvalidRequest(reason=f"{name} must be 1 to 255 visible ASCII characters")
+    return text
+
+
+def _trace(headers: dict[str, str]) -> dict[str, str]:
+    """The W3C headers as they came; malformed ones are dropped, as the standard asks."""
+    if _TRACEPARENT.match(headers.get("traceparent", "")) is None:
+        return {}
+    return {
+        name: headers[name]
+        for name in TRACE
+        if name in headers and _TRACE_TEXT.match(headers[name]) is not None
+    }

@@ -1,0 +1,165 @@
+"""The metadata as this gateway knows it: a snapshot kept fresh by events, and by polling as net.
+
+The kernel is the authority; the snapshot serves what needs no kernel (OpenAPI, the names of query
+parameters), and may be a moment old.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from typing import Protocol, TypeVar
+
+import msgspec
+
+from objectql.bus.port import Bus, Envelope, Unsubscribe
+from objectql.clock import Clock
+from objectql.context import Context, system_actor
+from objectql.errors import ObjectQLError, Unavailable
+from objectql.ids import uuid7
+from objectql.metadata.model import ObjectDef
+from objectql.wire import codec, subjects
+from objectql.wire.messages import MetadataChanged, SnapshotReply, SnapshotRequest
+
+T = TypeVar("T")
+
+_POLL_S = 1.0
+_TIMEOUT_MS = 5000
+
+log = logging.getLogger(__name__)
+
+
+class SnapshotSource(Protocol):
+    """Where snapshots come from: the kernel client."""
+
+    async def call(
+        self, verb: str, request: msgspec.Struct, context: Context, reply_type: type[T]
+    ) -> T: ...
+
+
+class Snapshot(Protocol):
+    """What the gateway needs of `objectql.metadata.registry.MetadataSnapshot`."""
+
+    @property
+    def version(self) -> int: ...
+
+    @property
+    def objects(self) -> Mapping[str, ObjectDef]: ...
+
+    def object(self, name: str) -> ObjectDef:
+        """The object, or `ObjectUnknown`."""
+        ...
+
+
+class MetadataView:
+    """The newest snapshot that was seen. `start` keeps it fresh until `stop`."""
+
+    def __init__(
+        self, source: SnapshotSource, clock: Clock, decode: Callable[[bytes], Snapshot]
+    ) -> None:
+        self._source = source
+        self._clock = clock
+        self._decode = decode
+        self._snapshot: Snapshot | None = None
+        self._changed = asyncio.Event()
+        self._refreshing = asyncio.Lock()
+        self._task: asyncio.Task[None] | None = None
+        self._unsubscribe: Unsubscribe | None = None
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether there is a snapshot at all."""
+        return self._snapshot is not None
+
+    @property
+    def version(self) -> int:
+        """The version of the snapshot, 0 before the first."""
+        return 0 if self._snapshot is None else self._snapshot.version
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The newest snapshot that was seen.
+
+        Raises:
+            Unavailable: no kernel has answered yet.
+
+        """
+        if self._snapshot is None:
+            raise Unavailable(what="the metadata", retry_after_ms=1000)
+        return self._snapshot
+
+    async def refresh(self, at_least: int = 0) -> None:
+        """Fetch a newer snapshot if there is one; with `at_least`, only if ours is older.
+
+        Raises:
+            ObjectQLError: the kernel could not be asked.
+
+        """
+        async with self._refreshing:
+            if at_least and self.version >= at_least:
+                return
+            context = Context(
+                actor=system_actor(),
+                deadline_ms=self._clock.now_ms() + _TIMEOUT_MS,
+                request_id=uuid7(),
+            )
+            request = SnapshotRequest(known=self.version)
+            reply = await self._source.call("snapshot", request, context, SnapshotReply)
+            if reply.items is not None and reply.version != self.version:
+                self._snapshot = self._decode(reply.items)
+
+    async def catch_up(self, version: int) -> None:
+        """Try to know what was just published as `version`; the poll goes on if this fails."""
+        try:
+            await self.refresh(version)
+        except ObjectQLError as exc:
+            log.warning("metadata_refresh_failed", extra={"reason": str(exc)})
+
+    async def start(self, bus: Bus) -> None:
+        """Follow the kernel's announcements and poll; returns without waiting for a snapshot."""
+        self._task = asyncio.create_task(self._follow(bus), name="metadata-view")
+
+    async def stop(self) -> None:
+        """Stop following."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+        if self._unsubscribe is not None:
+            await self._unsubscribe()
+            self._unsubscribe = None
+
+    async def _follow(self, bus: Bus) -> None:
+        was_reachable = True
+        while True:
+            self._changed.clear()
+            try:
+                if self._unsubscribe is None:
+                    subject = subjects.kernel_event("metadata:published")
+                    self._unsubscribe = await bus.subscribe(subject, self._on_published)
+                await self.refresh()
+                was_reachable = True
+            except (ObjectQLError, msgspec.MsgspecError) as exc:
+                if was_reachable:  # once per outage, not once per poll
+                    log.warning("metadata_refresh_failed", extra={"reason": str(exc)})
+                was_reachable = False
+            await self._pause()
+
+    async def _pause(self) -> None:
+        poll = asyncio.ensure_future(self._clock.sleep(_POLL_S))
+        change = asyncio.ensure_future(self._changed.wait())
+        try:
+            await asyncio.wait({poll, change}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            poll.cancel()
+            change.cancel()
+
+    async def _on_published(self, message: Envelope) -> None:
+        try:
+            news = codec.decode(MetadataChanged, message.body)
+        except msgspec.MsgspecError:
+            self._changed.set()  # of a newer kernel: ask it
+            return
+        if news.version > self.version:
+            self._changed.set()

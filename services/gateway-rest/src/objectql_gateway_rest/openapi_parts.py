@@ -1,0 +1,155 @@
+"""The parts of the description that every object shares: parameters, headers, answers, errors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Json = dict[str, Any]
+
+
+def ref(kind: str, name: str) -> Json:
+    """A reference to a component."""
+    return {"$ref": f"#/components/{kind}/{name}"}
+
+
+def json_content(schema: Json) -> Json:
+    """`schema` as a JSON body."""
+    return {"application/json": {"schema": schema}}
+
+
+def _query(name: str, schema: Json, description: str) -> Json:
+    return {"name": name, "in": "query", "schema": schema, "description": description}
+
+
+def _header(name: str, schema: Json, description: str) -> Json:
+    return {"name": name, "in": "header", "schema": schema, "description": description}
+
+
+_TEXT: Json = {"type": "string"}
+_VISIBLE: Json = {"type": "string", "pattern": "^[!-~]{1,255}$"}
+
+PARAMETERS: Json = {
+    "filter": _query("$filter", _TEXT, "A condition: `total gt 100 and status in ('a','b')`."),
+    "orderby": _query("$orderby", _TEXT, "Sort keys: `issued_on desc,number`."),
+    "select": _query("$select", _TEXT, "Fields to return: `id,number`."),
+    "expand": _query("$expand", _TEXT, "Relations to put in place: `customer($select=name)`."),
+    "top": _query("$top", {"type": "integer", "minimum": 0, "maximum": 1000}, "Page size."),
+    "skip": _query(
+        "$skip", {"type": "integer", "minimum": 0, "maximum": 1_000_000}, "Records to pass over."
+    ),
+    "count": _query("$count", {"type": "boolean"}, "Whether to return `meta.total`."),
+    "search": _query("$search", _TEXT, "Words that must all occur in the searchable fields."),
+    "after": _query("$after", _TEXT, "The `meta.next` of the page before."),
+    "if_match": _header("If-Match", _VISIBLE, "The entity tag the record must have."),
+    "if_none_match": _header("If-None-Match", _VISIBLE, "Answer 304 if the tag is still this."),
+    "idempotency_key": _header(
+        "Idempotency-Key", _VISIBLE, "Same key and body within 24 hours: the same answer, once."
+    ),
+    "read_policy": _header(
+        "Oql-Read-Policy",
+        {"type": "string", "pattern": "^(primary|any|bounded:[0-9]{1,6})$"},
+        "Where the answer may come from.",
+    ),
+    "id": {
+        "name": "id",
+        "in": "path",
+        "required": True,
+        "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+    },
+}
+
+HEADERS: Json = {
+    "ETag": {"schema": {"type": "string"}, "description": "The record's version, quoted."},
+    "RequestId": {"schema": {"type": "string"}, "description": "Names the request in the logs."},
+    "ConsistencyToken": {
+        "schema": {"type": "string"},
+        "description": "Present it with a later read to see this write.",
+    },
+    "RetryAfter": {"schema": {"type": "integer"}, "description": "Seconds to wait."},
+    "Location": {"schema": {"type": "string"}, "description": "Where the new record is."},
+}
+
+PROBLEM: Json = {
+    "type": "object",
+    "description": "RFC 9457 problem details.",
+    "required": ["type", "title", "status", "detail", "code", "errors", "request_id"],
+    "properties": {
+        "type": {"type": "string", "pattern": "^urn:objectql:error:"},
+        "title": {"type": "string"},
+        "status": {"type": "integer", "minimum": 400, "maximum": 599},
+        "detail": {"type": "string"},
+        "code": {"type": "string", "description": "What went wrong; stable."},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["path", "code", "message"],
+                "properties": {
+                    "path": {"type": "string"},
+                    "code": {"type": "string"},
+                    "message": {"type": "string"},
+                },
+            },
+        },
+        "request_id": {"type": "string"},
+        "retry_after_ms": {"type": "integer"},
+        "details": {"type": "object"},
+    },
+}
+
+PAGE_META: Json = {
+    "type": "object",
+    "required": ["size", "has_next"],
+    "properties": {
+        "size": {"type": "integer", "description": "The limit that was applied."},
+        "has_next": {"type": "boolean"},
+        "next": {"type": "string", "description": "Cursor for `$after`."},
+        "total": {"type": "integer", "description": "All matches, when `$count` asks."},
+    },
+}
+
+_PROBLEMS = {
+    400: "The request is not valid",
+    401: "Valid credentials are required",
+    403: "The caller may not do this",
+    404: "There is no such thing",
+    405: "The method is not served here",
+    409: "In conflict with what is stored",
+    412: "The record is not at the expected version",
+    413: "The body is too large",
+    415: "The body is not JSON",
+    429: "Too many requests",
+    500: "A fault of the server",
+    501: "Not supported",
+    503: "Unavailable for a while",
+    504: "Not done in time",
+}
+
+
+def problem_responses() -> Json:
+    """One component per status, `Problem400` and so on."""
+    return {f"Problem{status}": _problem(status, text) for status, text in _PROBLEMS.items()}
+
+
+def _problem(status: int, text: str) -> Json:
+    headers = {"X-Request-Id": ref("headers", "RequestId")}
+    if status in {429, 503}:
+        headers["Retry-After"] = ref("headers", "RetryAfter")
+    content = {"application/problem+json": {"schema": ref("schemas", "Problem")}}
+    return {"description": f"{text}.", "headers": headers, "content": content}
+
+
+def errors() -> Json:
+    """Every error answer, by status: any operation may be refused for any of these reasons."""
+    return {str(status): ref("responses", f"Problem{status}") for status in _PROBLEMS}
+
+
+def success(description: str, schema: Json | None, *headers: str) -> Json:
+    """An answer with a JSON body (none: empty) and the named headers."""
+    shown = {"X-Request-Id": ref("headers", "RequestId")}
+    names = {"ETag": "ETag", "Location": "Location", "Oql-Consistency-Token": "ConsistencyToken"}
+    shown |= {header: ref("headers", names[header]) for header in headers}
+    answer: Json = {"description": description, "headers": shown}
+    if schema is not None:
+        answer["content"] = json_content(schema)
+    return answer

@@ -1,0 +1,131 @@
+"""HTTP to `Query`: one parser for all surfaces, remembered per query string.
+
+Parsing depends on nothing but the text (macros stay text until the kernel resolves them), so a
+repeated URL costs one look-up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import msgspec
+
+from objectql.errors import (
+    InvalidQuery,
+    NotSupported,
+    ObjectUnknown,
+    QueryParamUnknown,
+    TooManyRecords,
+)
+from objectql.ids import is_name
+from objectql.query.ast import Expand, Path, Query
+from objectql.query.parse import parse_query
+from objectql.query.url import parse_url
+from objectql_gateway_rest.call import Call
+from objectql_gateway_rest.settings import LimitSettings
+from objectql_gateway_rest.url_cache import Dialect, UrlRequest
+
+
+def check_object(name: str) -> str:
+    """`name` if it may be an object's; whether there is one, the kernel says.
+
+    Raises:
+        ObjectUnknown: no object can have this name.
+
+    """
+    if not is_name(name):
+        raise ObjectUnknown(object=name[:100])
+    return name
+
+
+def list_query(call: Call, object: str, dialect: Dialect) -> UrlRequest:
+    """The query of a list request's URL, its page limited."""
+    query_string = call.request.query_string
+    version = call.services.metadata.version if dialect == "v1" else 0
+    key = (object, dialect, version, query_string)
+    cache = call.services.urls
+    found = cache.get(key)
+    if found is not None:
+        return found
+    fields: Collection[str] = ()
+    if dialect == "v1" and query_string:
+        fields = call.services.metadata.snapshot.object(check_object(object)).fields
+    parsed = parse_url(check_object(object), call.pairs(), dialect=dialect, fields=fields)
+    if parsed.explain:
+        raise NotSupported(feature="explain over REST")
+    result = UrlRequest(
+        query=limited(parsed.query, call.services.limits),
+        is_wrapped=parsed.envelope,
+        total=parsed.total,
+    )
+    cache.put(key, result)
+    return result
+
+
+def body_query(call: Call, object: str, document: dict[str, Any]) -> Query:
+    """The query that a body describes, its page limited."""
+    return limited(parse_query(document, object=check_object(object)), call.services.limits)
+
+
+def limited(query: Query, limits: LimitSettings) -> Query:
+    """`query` with a page size: the default, or the one asked for if it is allowed.
+
+    Groups are not cut at the default: half of a report is a wrong report.
+
+    Raises:
+        TooManyRecords: more than a page holds.
+
+    """
+    if query.limit is None:
+        size = limits.max_page if query.is_aggregate else limits.default_page
+        return msgspec.structs.replace(query, limit=size)
+    if query.limit > limits.max_page:
+        raise TooManyRecords(requested=query.limit, max=limits.max_page)
+    return query
+
+
+class Projection(msgspec.Struct, frozen=True):
+    """What of one record is asked for."""
+
+    fields: tuple[Path, ...] | None = None
+    expand: tuple[Expand, ...] = ()
+    is_wrapped: bool = False
+
+
+_WHOLE = Projection()
+
+
+def projection(call: Call, object: str, dialect: Dialect) -> Projection:
+    """The `$select` and `$expand` of a request for one record.
+
+    Raises:
+        QueryParamUnknown: a parameter that only lists have.
+
+    """
+    if not call.request.query_string:
+        return _WHOLE
+    parsed = list_query(call, object, dialect)
+    query = parsed.query
+    plain = Query(object=query.object, fields=query.fields, expand=query.expand, limit=query.limit)
+    if query != plain or query.limit != call.services.limits.default_page:
+        raise InvalidQuery(reason="one record is read with $select and $expand only")
+    return Projection(query.fields, query.expand, parsed.is_wrapped)
+
+
+def flag(call: Call, name: str) -> bool:
+    """The value of the only query parameter that a request may have: true or false.
+
+    Raises:
+        QueryParamUnknown: another parameter.
+        InvalidQuery: neither true nor false.
+
+    """
+    value = False
+    for key, text in call.pairs():
+        if key != name:
+            raise QueryParamUnknown(param=key[:100])
+        if text not in {"true", "false"}:
+            raise InvalidQuery(reason=f"{name} is true or false", path=name)
+        value = text == "true"
+    return value

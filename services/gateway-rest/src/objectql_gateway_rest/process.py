@@ -1,0 +1,53 @@
+"""Wires the gateway into a service process."""
+
+from __future__ import annotations
+
+from objectql.bus.client import KernelClient, RetryPolicy
+from objectql.metadata.registry import decode_snapshot
+from objectql.service.auth import TokenVerifier
+from objectql.service.run import Process
+from objectql_gateway_rest.app import create_application
+from objectql_gateway_rest.call import Services
+from objectql_gateway_rest.metadata_view import MetadataView
+from objectql_gateway_rest.recent import RecentTransactions
+from objectql_gateway_rest.server import HttpServer
+from objectql_gateway_rest.settings import GatewayRestSettings
+from objectql_gateway_rest.url_cache import UrlCache
+
+
+async def build(process: Process[GatewayRestSettings]) -> None:
+    """Serve clients from now on; ready once there are metadata."""
+    settings, metrics = process.settings, process.metrics
+    kernel = KernelClient(process.bus, clock=process.clock, retry=RetryPolicy())
+    metadata = MetadataView(kernel, process.clock, decode_snapshot)
+    services = Services(
+        kernel=kernel,
+        verifier=TokenVerifier(
+            settings.auth,
+            clock=process.clock,
+            refused=lambda cause: metrics.count("oql_auth_failures_total", cause),
+        ),
+        metadata=metadata,
+        clock=process.clock,
+        limits=settings.limits,
+        recent=RecentTransactions(),
+        urls=UrlCache(),
+        observe=metrics.observe_request,
+    )
+    application = create_application(services)
+    server = HttpServer(
+        application,
+        host=settings.http.host,
+        port=settings.http.port,
+        drain_s=settings.drain_s,
+    )
+    process.address = f"http://{settings.http.host}:{settings.http.port}"
+    process.metadata_version = lambda: metadata.version
+    process.load = lambda: float(application.gateway.in_flight)
+    metrics.read("oql_requests_in_flight", process.load)
+    process.health.add_check("metadata", lambda: None if metadata.is_ready else "not loaded")
+    process.health.add_check("http", lambda: None if server.is_listening else "not listening")
+    await metadata.start(process.bus)
+    process.on_stop(metadata.stop)
+    process.on_drain(server.stop)
+    process.start(server.run())

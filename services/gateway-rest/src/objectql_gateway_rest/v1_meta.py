@@ -1,0 +1,122 @@
+"""`/api/v1/meta` and `/api/v1/ui/view`: metadata as the ObjectStack client reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import msgspec
+
+from objectql.errors import QueryParamUnknown, RouteUnknown
+from objectql.wire.messages import JsonReply, MetaListRequest, MetaTypesRequest, ViewRequest
+from objectql_gateway_rest.asgi import Response
+from objectql_gateway_rest.bodies import decoder
+from objectql_gateway_rest.call import Call
+from objectql_gateway_rest.metadata_routes import delete_item, get_item, item_etag, put_item
+from objectql_gateway_rest.params import check_object
+from objectql_gateway_rest.representation import is_not_modified, json_response, to_json
+from objectql_gateway_rest.routes import Route
+from objectql_gateway_rest.v1 import absent
+
+
+class TypeEntry(msgspec.Struct, frozen=True):
+    """What the kernel says about a metadata type; more is ignored here."""
+
+    type: str
+    count: int = 0
+
+
+async def types(call: Call) -> Response:
+    reply = await call.read("meta_types", MetaTypesRequest(), JsonReply)
+    entries = decoder(list[TypeEntry]).decode(reply.body)
+    return json_response({"types": [entry.type for entry in entries], "entries": entries})
+
+
+async def items(call: Call, type: str) -> Response:
+    package = None
+    for key, value in call.pairs():
+        if key != "package":
+            raise QueryParamUnknown(param=key[:100], suggestions=("package",))
+        package = value
+    reply = await call.read("meta_list", MetaListRequest(type, package), JsonReply)
+    return Response(b'{"type":' + to_json(type) + b',"items":' + reply.body + b"}")
+
+
+async def item(call: Call, type: str, name: str) -> Response:
+    reply = await get_item(call, type, name)
+    tag = item_etag(reply)
+    if is_not_modified(call.request, tag):
+        return Response(status=304, headers=[(b"etag", tag)])
+    text = b'{"type":%s,"name":%s,"item":%s}' % (to_json(type), to_json(name), reply.body)
+    return Response(text, headers=[(b"etag", tag)])
+
+
+async def put(call: Call, type: str, name: str) -> Response:
+    document = await call.object_bytes()
+    reply = await put_item(call, type, name, document, allow_destructive=False)
+    return json_response(
+        {"success": True, "version": reply.version, "seq": reply.version, "state": "active"}
+    )
+
+
+async def delete(call: Call, type: str, name: str) -> Response:
+    reply = await delete_item(call, type, name, allow_destructive=False)
+    return json_response({"success": True, "version": reply.version})
+
+
+async def view(call: Call, object: str, type: str) -> Response:
+    reply = await call.read("view", ViewRequest(check_object(object), type), JsonReply)
+    return Response(reply.body)
+
+
+async def next_states(call: Call, type: str, name: str, field: str) -> Response:
+    """Where a record may go from a state; `next` is null where no machine watches the field."""
+    if type not in {"object", "objects"}:
+        raise RouteUnknown(path=call.request.path)
+    start = None
+    for key, value in call.pairs():
+        if key != "from":
+            raise QueryParamUnknown(param=key[:100], suggestions=("from",))
+        start = value
+    machine = call.services.metadata.snapshot.object(name).state_machines.get(field)
+    next_: list[str] | None = None
+    if machine is not None:
+        origin = machine["initial"] if start is None else start
+        next_ = targets(machine["states"].get(origin) or {})
+    return json_response({"object": name, "field": field, "from": start, "next": next_})
+
+
+def targets(state: Mapping[str, Any]) -> list[str]:
+    """The states that the edges of `state` lead to, each once, in order."""
+    found: dict[str, None] = {}
+    edges: dict[str, Any] = state.get("on") or {}
+    for edge in edges.values():
+        choices = cast("list[Any]", edge) if isinstance(edge, list) else [edge]
+        for choice in choices:
+            target: Any = choice
+            if isinstance(choice, dict):
+                target = cast("dict[str, Any]", choice).get("target")
+            if isinstance(target, str):
+                found[target] = None
+    return list(found)
+
+
+_LIFECYCLE = ("history", "published", "references", "audit", "publish", "rollback", "diff", "tree")
+
+ROUTES = (
+    Route("GET", "/api/v1/meta", types, "v1"),
+    Route("GET", "/api/v1/meta/{type}", items, "v1"),
+    Route("GET", "/api/v1/meta/{type}/{name}", item, "v1"),
+    Route("PUT", "/api/v1/meta/{type}/{name}", put, "v1"),
+    Route("DELETE", "/api/v1/meta/{type}/{name}", delete, "v1"),
+    Route("GET", "/api/v1/ui/view/{object}/{type}", view, "v1"),
+    *(
+        Route(method, f"/api/v1/meta/{{type}}/{{name}}/{part}", absent(f"metadata {part}"), "v1")
+        for part in _LIFECYCLE
+        for method in ("GET", "POST")
+    ),
+    Route("GET", "/api/v1/meta/{type}/{name}/state/{field}", next_states, "v1"),
+    Route("GET", "/api/v1/meta/_drafts", absent("metadata drafts"), "v1"),
+    Route("POST", "/api/v1/meta/_migrate-stored", absent("metadata migration"), "v1"),
+    Route("GET", "/api/v1/meta/diagnostics", absent("metadata diagnostics"), "v1"),
+)

@@ -1,0 +1,58 @@
+"""What a kernel worker is told."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal, TypeAlias
+
+import msgspec
+from msgspec import Meta
+
+from objectql.service.settings import ServiceSettings
+
+Failpoint: TypeAlias = Literal["before_commit", "after_commit", "before_publish", "after_publish"]
+
+
+class PoolLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """Database connections of this process, per data source."""
+
+    min_size: Annotated[int, Meta(ge=0, le=1000)] = 2
+    max_size: Annotated[int, Meta(ge=1, le=1000)] = 16
+    acquire_timeout_s: Annotated[float, Meta(gt=0)] = 5.0
+    idle_timeout_s: Annotated[float, Meta(gt=0)] = 300.0
+
+
+class CacheSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The shared result cache; without it every read goes to the database."""
+
+    url: Annotated[str | None, Meta(description="redis://host:port/db")] = None
+
+
+class Load(msgspec.Struct, frozen=True, kw_only=True):
+    """How much a worker takes on; beyond it requests are refused with 503."""
+
+    max_running: Annotated[int, Meta(ge=1, description="requests that run at once")] = 256
+    max_waiting: Annotated[int, Meta(ge=0, description="requests that may wait for a turn")] = 1024
+
+
+class KernelSettings(ServiceSettings, frozen=True, kw_only=True):
+    """A kernel worker. `datasources` needs at least `default`."""
+
+    service: ClassVar[str] = "kernel"
+
+    datasources: Annotated[
+        dict[str, str], Meta(description="name to URL: postgresql://, sqlite:///path, memory:")
+    ] = {}
+    replicas: Annotated[
+        dict[str, str], Meta(description="name of a data source to the URL of its hot standby")
+    ] = {}
+    cache: CacheSettings = CacheSettings()
+    pool: PoolLimits = PoolLimits()
+    load: Load = Load()
+    metadata: Annotated[
+        tuple[str, ...], Meta(description="directories of packages that this worker publishes")
+    ] = ()
+    seed: Annotated[bool, Meta(description="insert the packages' data rows where absent")] = True
+    max_page: Annotated[int, Meta(ge=1, description="most records of one page")] = 1000
+    failpoints: Annotated[
+        tuple[Failpoint, ...], Meta(description="die at these points; for fault tests")
+    ] = ()

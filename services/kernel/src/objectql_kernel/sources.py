@@ -1,0 +1,48 @@
+"""Data sources from their URLs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from objectql.drivers.memory import MemoryDriver
+from objectql.drivers.sql.sqlite import SqliteDriver, SqliteSettings
+
+from objectql.drivers.pool import PoolSettings
+from objectql.drivers.protocol import Driver
+from objectql.drivers.sql.postgres import PostgresDriver, PostgresSettings
+from objectql.errors import InvalidRequest
+from objectql.ids import DataSource
+from objectql_kernel.settings import PoolLimits
+
+DEFAULT = "default"
+
+
+def open_sources(urls: Mapping[str, str], limits: PoolLimits) -> tuple[Driver, ...]:
+    """One driver per data source, not yet connected.
+
+    Raises:
+        InvalidRequest: there is no default source, or a URL of no known kind.
+    """
+    if DEFAULT not in urls:
+        raise InvalidRequest(reason="set OQL_KERNEL_DATASOURCES__DEFAULT, for example to postgresql://…")
+    return tuple(_open(DataSource(name), url, limits) for name, url in urls.items())
+
+
+def _open(name: DataSource, url: str, limits: PoolLimits) -> Driver:
+    kind, _, rest = url.partition(":")
+    match kind:
+        case "postgresql" | "postgres":
+            pool = PoolSettings(
+                min_size=limits.min_size,
+                max_size=limits.max_size,
+                acquire_timeout_s=limits.acquire_timeout_s,
+                idle_timeout_s=limits.idle_timeout_s,
+            )
+            return PostgresDriver(PostgresSettings(url=url, pool=pool), name=name)
+        case "sqlite":
+            return SqliteDriver(SqliteSettings(path=rest.removeprefix("//").removeprefix("/")), name=name)
+        case "memory":
+            return MemoryDriver(name=name)
+        case _:
+            reason = f'data source "{name}": "{kind}" is not one of postgresql, sqlite, memory'
+            raise InvalidRequest(reason=reason)

@@ -1,0 +1,37 @@
+"""A fuzzer that reads the generated OpenAPI finds no server error and no answer against it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from objectql_devstack.cluster import Cluster
+
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(600)]
+
+CHECKS = (
+    "not_a_server_error,status_code_conformance,content_type_conformance,"
+    "response_headers_conformance,response_schema_conformance,unsupported_method"
+)
+
+
+def test_no_server_error_and_no_schema_violation(cluster: Cluster) -> None:
+    command = [
+        str(Path(sys.executable).parent / "schemathesis"),
+        "run",
+        f"{cluster.env['OQL_REST_URL']}/openapi.json",
+        *("--header", f"Authorization: Bearer {cluster.env['OQL_ADMIN_TOKEN']}"),
+        *("--checks", CHECKS),
+        *("--phases", "examples,coverage,fuzzing"),
+        *("--max-examples", "10"),
+        *("--suppress-health-check", "all"),
+        *("--warnings", "off"),
+        *("--seed", "1"),
+        *("--no-color", "--workers", "2"),
+        *("--request-timeout", "10"),
+    ]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd="/tmp")
+    assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]

@@ -7,11 +7,13 @@ names of constraints carry their columns, but long names are cut, so they are lo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal, NamedTuple, TypeAlias
 
 import msgspec
 
+from objectql.drivers.sql.ddl import constraint_name, indexes_of
+from objectql.drivers.sql.scope import table_name
 from objectql.errors import (
     DatabaseFailed,
     DeadlineExceeded,
@@ -24,6 +26,7 @@ from objectql.errors import (
     WriteConflict,
 )
 from objectql.metadata.model import ObjectDef
+from objectql.metadata.types import Storage
 
 RETRYABLE_STATES = frozenset({"40001", "40P01"})
 """Serialization failure and deadlock: the transaction may be run again as it was."""
@@ -71,17 +74,21 @@ class Constraint(msgspec.Struct, frozen=True):
 
 
 def constraint_columns(object_: ObjectDef) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """The constraints of the object's table: each name with its fields."""
-    table = object_.table or object_.name
-    yield f"{table}_pkey", ("id",)
-    for field in object_.stored_fields:
-        if field.unique:
-            yield f"uq_{table}__{field.name}", (field.name,)
-        if field.is_lookup:
-            yield f"fk_{table}__{field.name}", (field.name,)
-    for index in object_.indexes:
+    """The constraints of the object's table beside its primary key: each name with its fields."""
+    for index in indexes_of(object_):
         if index.unique:
-            yield f"uq_{table}__{'__'.join(index.fields)}", index.fields
+            yield index.name, index.fields
+    for field in references_in(object_):
+        yield constraint_name("fk", table_name(object_), (field,)), (field,)
+
+
+def references_in(object_: ObjectDef) -> Mapping[str, str]:
+    """The lookups that a foreign key may guard: each field with the object that it points to."""
+    return {
+        field.name: field.reference
+        for field in object_.stored_fields
+        if field.reference is not None and field.storage is Storage.TEXT
+    }
 
 
 class ConstraintNames:
@@ -98,10 +105,19 @@ class ConstraintNames:
             if self._learned.get(object_.name) is object_:
                 continue
             self._learned[object_.name] = object_
-            table = object_.table or object_.name
-            self._objects[table] = object_.name
+            self._objects[table_name(object_)] = object_.name
             for name, columns in constraint_columns(object_):
                 self._constraints[name] = Constraint(object_.name, columns)
+
+    @property
+    def objects(self) -> Iterable[ObjectDef]:
+        """What is known."""
+        return self._learned.values()
+
+    def table_of(self, object_: str) -> str | None:
+        """The table of an object, if it is known."""
+        known = self._learned.get(object_)
+        return None if known is None else table_name(known)
 
     def object_of(self, table: str) -> str:
         """The object kept in `table`, or the table's name when none is known."""

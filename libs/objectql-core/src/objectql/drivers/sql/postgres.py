@@ -31,8 +31,11 @@ from objectql.drivers.protocol import (
     WriteScope,
 )
 from objectql.drivers.sql.answers import lowered_sql, page_of, record_of
+from objectql.drivers.sql.ddl import plan_tables
+from objectql.drivers.sql.dialect import identifier
 from objectql.drivers.sql.dialect_postgres import POSTGRES
 from objectql.drivers.sql.errors import ConstraintNames
+from objectql.drivers.sql.introspect import INTROSPECT_POSTGRES, parse_introspection
 from objectql.drivers.sql.lower import lower
 from objectql.drivers.sql.postgres_calls import (
     Deadline,
@@ -40,7 +43,6 @@ from objectql.drivers.sql.postgres_calls import (
     Target,
     is_lost,
 )
-from objectql.drivers.sql.postgres_schema import introspect, plan_schema
 from objectql.drivers.sql.postgres_session import IDEMPOTENCY_SQL, PostgresSession
 from objectql.drivers.sql.record import image_text
 from objectql.drivers.sql.system import (
@@ -58,7 +60,6 @@ from objectql.drivers.sql.writes import (
     document,
     outcome_of,
     parameters,
-    quoted,
     shape_of,
 )
 from objectql.errors import (
@@ -361,7 +362,7 @@ class PostgresDriver:
     async def _find(self, idempotency: Idempotency | None) -> Remembered | None:
         if idempotency is None:
             return None
-        return remembered_of(await self.run(IDEMPOTENCY_SQL.find, *idempotency_key(idempotency)))
+        return remembered_of(await self.read(IDEMPOTENCY_SQL.find, *idempotency_key(idempotency)))
 
     async def _commit(
         self, text: str, args: Sequence[object], deadline: Deadline, target: Target
@@ -379,6 +380,10 @@ class PostgresDriver:
             raise
         finally:
             self._pool.release(connection, discard=not is_sound)
+
+    async def read(self, text: str, *params: object) -> Sequence[Sequence[Any]]:
+        """See `SystemRunner`."""
+        return await self._read(text, params, None)
 
     async def run(self, text: str, *params: object) -> Sequence[Sequence[Any]]:
         """See `SystemRunner`."""
@@ -435,9 +440,8 @@ class PostgresDriver:
         """See `Driver`."""
         self._names.learn(objects)
         async with self.begin() as session:
-            return plan_schema(
-                await introspect(session), objects, allow_destructive=allow_destructive
-            )
+            existing = parse_introspection(await session.run(INTROSPECT_POSTGRES))
+        return plan_tables(existing, objects, "postgres", allow_destructive=allow_destructive)
 
     async def apply_schema(self, plan: SchemaPlan) -> None:
         """See `Driver`: all or nothing, one kernel at a time."""
@@ -449,7 +453,7 @@ class PostgresDriver:
     async def drop_object(self, object_: ObjectName, table: str) -> None:
         """See `Driver`. References to the table from others lose their constraint."""
         del object_
-        await self.run(f"DROP TABLE IF EXISTS {quoted(table)} CASCADE")
+        await self.run(f"DROP TABLE IF EXISTS {identifier(table)} CASCADE")
 
 
 def _image(object_: ObjectDef, alias: str) -> str:

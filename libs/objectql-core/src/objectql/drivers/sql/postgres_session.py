@@ -73,6 +73,10 @@ class PostgresSession:
             self.failure = failure
             raise
 
+    async def read(self, text: str, *params: object) -> Sequence[Sequence[Any]]:
+        """See `SystemRunner`."""
+        return await self.run(text, *params)
+
     @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncGenerator[PostgresSession, None]:
         """The session itself: a nested block is part of the transaction."""

@@ -145,6 +145,10 @@ def idempotency_sql(words: SystemWords) -> IdempotencySql:
 class SystemRunner(Protocol):
     """How the stores reach their database. Errors come out as `ObjectQLError`."""
 
+    async def read(self, text: str, *params: object) -> Sequence[Sequence[Any]]:
+        """The rows of a statement that changes nothing; never waits for writers."""
+        ...
+
     async def run(self, text: str, *params: object) -> Sequence[Sequence[Any]]:
         """The rows of one statement, in a transaction of its own unless inside `transaction`."""
         ...
@@ -172,12 +176,12 @@ class SqlMetadataStore:
 
     async def current_version(self) -> int:
         """See `MetadataStore`."""
-        rows = await self._runner.run("SELECT version FROM oql_metadata_state")
+        rows = await self._runner.read("SELECT version FROM oql_metadata_state")
         return int(rows[0][0])
 
     async def load(self) -> tuple[int, tuple[StoredItem, ...]]:
         """See `MetadataStore`; one statement, so version and items belong together."""
-        rows = await self._runner.run(
+        rows = await self._runner.read(
             """SELECT s.version, m.layer, m.type, m.name, m.content, m.version, m.path
             FROM oql_metadata_state s LEFT JOIN oql_metadata m ON 1 = 1
             ORDER BY m.layer, m.type, m.name"""
@@ -235,7 +239,7 @@ class SqlOutbox:
 
     async def pending(self, limit: int) -> tuple[tuple[int, ChangeEvent], ...]:
         """See `Outbox` and the head of this module."""
-        rows = await self._runner.run(
+        rows = await self._runner.read(
             f"""SELECT position, {_EVENT_COLUMNS} FROM oql_outbox
             WHERE published_at IS NULL ORDER BY position LIMIT CAST($1 AS bigint)""",
             limit,
@@ -256,7 +260,7 @@ class SqlOutbox:
         if self._words is SQLITE_WORDS:
             oldest = "julianday(min(at))"
         age = self._words.seconds_between.format(late=self._words.now, early=oldest)
-        rows = await self._runner.run(
+        rows = await self._runner.read(
             f"SELECT count(*), {age} FROM oql_outbox WHERE published_at IS NULL"
         )
         return int(rows[0][0]), max(float(rows[0][1] or 0.0), 0.0)

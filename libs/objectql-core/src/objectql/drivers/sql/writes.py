@@ -20,6 +20,8 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 import msgspec
 
 from objectql.drivers.protocol import Idempotency, RowWrite, WriteOutcome, WriteScope
+from objectql.drivers.sql.dialect import identifier, string_literal
+from objectql.drivers.sql.scope import table_name
 from objectql.drivers.sql.system import POSTGRES_WORDS
 from objectql.ids import FieldName
 from objectql.metadata.model import ObjectDef
@@ -54,21 +56,6 @@ Form: TypeAlias = Literal["one", "remembered", "many"]
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
-def quoted(name: str) -> str:
-    """`name` as an SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def literal(text: str) -> str:
-    """`text` as an SQL string literal."""
-    return "'" + text.replace("'", "''") + "'"
-
-
-def table_name(object_: ObjectDef) -> str:
-    """The quoted name of the object's table."""
-    return quoted(object_.table or object_.name)
-
-
 class Shape(NamedTuple):
     """What of a write decides its statement."""
 
@@ -87,8 +74,8 @@ def shape_of(write: RowWrite) -> Shape:
 
 def _input(columns: Mapping[str, str], form: Form) -> str:
     """The rows of the document, numbered by `_n`."""
-    types = ", ".join(f"{quoted(name)} {type_}" for name, type_ in columns.items())
-    names = ", ".join(quoted(name) for name in columns)
+    types = ", ".join(f"{identifier(name)} {type_}" for name, type_ in columns.items())
+    names = ", ".join(identifier(name) for name in columns)
     if form == "many":
         rows = f"ROWS FROM (json_to_recordset($1::json) AS ({types})) WITH ORDINALITY"
         return f"SELECT * FROM {rows} AS i ({names}, _n)"
@@ -98,11 +85,11 @@ def _input(columns: Mapping[str, str], form: Form) -> str:
 
 def _insert_parts(object_: ObjectDef, form: Form, image: Image) -> str:
     types = {field.name: _INPUT_TYPES[field.storage] for field in object_.stored_fields}
-    columns = ", ".join(quoted(name) for name in types)
+    columns = ", ".join(identifier(name) for name in types)
     return f"""input AS (
     {_input({**types, "_event": "text", "_at": "text"}, form)}),
 written AS (
-    INSERT INTO {table_name(object_)} AS r (tenant_id, {columns})
+    INSERT INTO {identifier(table_name(object_))} AS r (tenant_id, {columns})
     SELECT $2, {columns} FROM input ORDER BY _n
     RETURNING r.id, r.version, ({image(object_, "r")})::text AS image),
 answer AS (
@@ -120,24 +107,24 @@ def _change_parts(shape: Shape, form: Form, image: Image) -> str:
     }
     changed.pop(FieldName("version"), None)
     target = {
-        name: f"COALESCE(r.{quoted(name)}, 0) + i.{quoted(name)}"
+        name: f"COALESCE(r.{identifier(name)}, 0) + i.{identifier(name)}"
         if name in shape.increments
-        else f"i.{quoted(name)}"
+        else f"i.{identifier(name)}"
         for name in changed
     }
     if shape.kind == "update":
         differs = [
-            f"r.{quoted(name)} IS DISTINCT FROM {value}"
+            f"r.{identifier(name)} IS DISTINCT FROM {value}"
             for name, value in target.items()
             if name not in AUDIT_FIELDS
         ]
-        sets = [f"{quoted(name)} = {value}" for name, value in target.items()]
-        verb = f"UPDATE {table_name(object_)} AS r SET {', '.join([*sets, 'version = r.version + 1'])} FROM"
+        sets = [f"{identifier(name)} = {value}" for name, value in target.items()]
+        verb = f"UPDATE {identifier(table_name(object_))} AS r SET {', '.join([*sets, 'version = r.version + 1'])} FROM"
         condition = f" AND ({' OR '.join(differs) or 'false'})"
         result = f"r.id, r.version, ({image(object_, 'r')})::text AS image"
         is_done = "o.id IS NOT NULL AND (i._expected IS NULL OR i._expected = o.version)"
     else:
-        verb = f"DELETE FROM {table_name(object_)} AS r USING"
+        verb = f"DELETE FROM {identifier(table_name(object_))} AS r USING"
         condition = ""
         result = "r.id, r.version + 1 AS version, NULL::text AS image"
         is_done = "w.id IS NOT NULL"
@@ -146,7 +133,7 @@ def _change_parts(shape: Shape, form: Form, image: Image) -> str:
     {_input({**changed, **keys}, form)}),
 old AS (
     SELECT r.id, r.version, ({image(object_, "r")})::text AS image
-    FROM {table_name(object_)} AS r JOIN input i ON r.id = i._id
+    FROM {identifier(table_name(object_))} AS r JOIN input i ON r.id = i._id
     WHERE r.tenant_id = $2 FOR UPDATE OF r),
 written AS (
     {verb} old o JOIN input i ON i._id = o.id
@@ -159,7 +146,7 @@ answer AS (
     FROM input i LEFT JOIN old o ON o.id = i._id LEFT JOIN written w ON w.id = i._id)"""
 
 
-_EVENT_KINDS = {"insert": "created", "update": "updated", "delete": "deleted"}
+EVENT_KINDS = {"insert": "created", "update": "updated", "delete": "deleted"}
 
 _KNOWN = f"""known AS MATERIALIZED (
     SELECT body_hash, reply FROM oql_idempotency
@@ -201,7 +188,7 @@ def write_text(shape: Shape, form: Form, image: Image) -> str:
 outbox AS (
     INSERT INTO oql_outbox (event_id, tenant, object, record_id, kind, version, at, actor,
     request_id, traceparent, batch, batch_size, before, after)
-    SELECT _event, $2, {literal(object_.name)}, id, {literal(_EVENT_KINDS[shape.kind])}, version,
+    SELECT _event, $2, {string_literal(object_.name)}, id, {string_literal(EVENT_KINDS[shape.kind])}, version,
     _at, $3, $4, $5, $6, $7::integer, before, after
     FROM answer WHERE version IS NOT NULL ORDER BY _n){_REMEMBER if is_single else ""}
 {answer}"""
@@ -234,7 +221,7 @@ class WriteStatements:
         if known is not None:
             return known[1]
         text = f"""SELECT convert_to(({self._image(object_, "r")})::text, 'UTF8'), r.version
-FROM {table_name(object_)} AS r WHERE r.tenant_id = $1 AND r.id = $2 FOR UPDATE"""
+FROM {identifier(table_name(object_))} AS r WHERE r.tenant_id = $1 AND r.id = $2 FOR UPDATE"""
         self._texts[key] = (object_, text)
         return text
 

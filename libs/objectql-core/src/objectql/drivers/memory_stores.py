@@ -1,0 +1,113 @@
+"""Metadata, outbox and leases of the memory driver."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from objectql.clock import Clock
+from objectql.drivers.protocol import StoredItem
+from objectql.errors import WriteConflict
+from objectql.events import ChangeEvent
+
+
+class MemoryMetadataStore:
+    """See `MetadataStore`; an item's `version` is that of its publication."""
+
+    def __init__(self) -> None:
+        self._version = 0
+        self._items: dict[tuple[str, str, str], StoredItem] = {}
+
+    async def current_version(self) -> int:
+        """See `MetadataStore`."""
+        return self._version
+
+    async def load(self) -> tuple[int, tuple[StoredItem, ...]]:
+        """See `MetadataStore`."""
+        return self._version, tuple(self._items[key] for key in sorted(self._items))
+
+    async def publish(
+        self,
+        put: Sequence[StoredItem],
+        remove: Sequence[tuple[str, str, str]],
+        *,
+        expected_version: int,
+    ) -> int:
+        """See `MetadataStore`."""
+        if expected_version != self._version:
+            raise WriteConflict
+        self._version += 1
+        for key in remove:
+            self._items.pop(key, None)
+        for item in put:
+            stored = msgspec.structs.replace(item, version=self._version)
+            self._items[item.layer, item.type, item.name] = stored
+        return self._version
+
+
+class MemoryOutbox:
+    """See `Outbox`."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._last = 0
+        self._pending: dict[int, tuple[ChangeEvent, int]] = {}
+        self._published: list[int] = []
+        """When each published event was published (Unix ms); the events themselves are dropped."""
+
+    def append(self, events: Sequence[ChangeEvent]) -> None:
+        """Take over the events of a commit."""
+        now_ms = self._clock.now_ms()
+        for event in events:
+            self._last += 1
+            self._pending[self._last] = (event, now_ms)
+
+    async def pending(self, limit: int) -> tuple[tuple[int, ChangeEvent], ...]:
+        """See `Outbox`."""
+        first = list(self._pending)[:limit]
+        return tuple((position, self._pending[position][0]) for position in first)
+
+    async def mark_published(self, positions: Sequence[int]) -> None:
+        """See `Outbox`."""
+        now_ms = self._clock.now_ms()
+        for position in positions:
+            if self._pending.pop(position, None) is not None:
+                self._published.append(now_ms)
+
+    async def counts(self) -> tuple[int, float]:
+        """See `Outbox`."""
+        oldest_ms = min((at_ms for _, at_ms in self._pending.values()), default=None)
+        if oldest_ms is None:
+            return 0, 0.0
+        return len(self._pending), max(self._clock.now_ms() - oldest_ms, 0) / 1000
+
+    async def purge(self, older_than_s: float) -> int:
+        """See `Outbox`."""
+        limit_ms = self._clock.now_ms() - older_than_s * 1000
+        kept = [at_ms for at_ms in self._published if at_ms > limit_ms]
+        count = len(self._published) - len(kept)
+        self._published = kept
+        return count
+
+
+class MemoryLeases:
+    """See `Leases`; the clock is the process's."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._held: dict[str, tuple[str, int]] = {}
+
+    async def acquire(self, name: str, holder: str, ttl_s: float) -> bool:
+        """See `Leases`."""
+        now_ms = self._clock.now_ms()
+        current, expires_ms = self._held.get(name, (holder, 0))
+        if current != holder and expires_ms > now_ms:
+            return False
+        self._held[name] = (holder, now_ms + int(ttl_s * 1000))
+        return True
+
+    async def release(self, name: str, holder: str) -> None:
+        """See `Leases`."""
+        if self._held.get(name, ("", 0))[0] == holder:
+            del self._held[name]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from objectql_gateway_rest.app import create_application
+from objectql_gateway_rest.application import create_application
 from objectql_gateway_rest.bodies import is_nested_deeper
 
 

@@ -8,7 +8,7 @@ from collections.abc import Generator
 
 import uvicorn
 
-from objectql_gateway_rest.app import Application
+from objectql_gateway_rest.application import Application
 
 _KEEP_ALIVE_S = 75
 _BACKLOG = 2048

@@ -54,6 +54,7 @@ class FakeKernel:
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, Any, Context]] = []
+        self.slow: dict[str, Any] = {}
         self.answers: dict[str, Any] = {
             "find": m.PageReply(items=b'[{"id":"1"}]', count=1, limit=100),
             "get": m.RecordReply(record=b'{"id":"1","title":"a"}', id="1", version=3),
@@ -89,6 +90,8 @@ class FakeKernel:
     def _answer(self, verb: str) -> Any:
         async def answer(request: Any, context: Context) -> Any:
             self.asked.append((verb, request, context))
+            if verb in self.slow:
+                return await self.slow[verb](request, context)
             result = self.answers[verb]
             if isinstance(result, Exception):
                 raise result

@@ -255,7 +255,7 @@ def _bulk_schema(kind: str) -> Json:
             "operation": {"enum": ["create", "update", "upsert", "delete"]},
             "records": {
                 "type": "array",
-                "maxItems": 200,
+                "maxItems": 1000,
                 "items": ref("schemas", f"{kind}Create"),
             },
             "atomic": {"type": "boolean"},
@@ -309,7 +309,7 @@ def _batch() -> Json:
         "required": ["operations"],
         "additionalProperties": False,
         "properties": {
-            "operations": {"type": "array", "maxItems": 200, "items": operation},
+            "operations": {"type": "array", "maxItems": 1000, "items": operation},
             "atomic": {"type": "boolean"},
             "isolation": {"enum": ["read_committed", "repeatable_read", "serializable"]},
         },

@@ -5,10 +5,11 @@ import pytest
 from objectql.context import Actor, system_actor
 from objectql.errors import PermissionDenied
 from objectql.ids import ObjectName
-from objectql.metadata.model import ObjectPermissions
+from objectql.metadata.model import ObjectDef, ObjectPermissions
 from objectql.security.permissions import PermissionCompiler
 
 ACCOUNT = ObjectName("account")
+CONTACT = ObjectDef(name=ObjectName("contact"), fields={})
 PERMISSIONS = {
     ACCOUNT: ObjectPermissions(
         object=ACCOUNT,
@@ -52,9 +53,9 @@ def test_a_grant_needs_one_of_its_roles(roles: tuple[str, ...], operations: set[
 def test_an_object_without_permissions_is_denied_unless_the_server_is_open() -> None:
     actor = Actor(id="u", roles=("sales",))
     with pytest.raises(PermissionDenied) as caught:
-        PermissionCompiler(PERMISSIONS).policy(actor).check_read("contact")
+        PermissionCompiler(PERMISSIONS).policy(actor).check_read(CONTACT)
     assert (caught.value.operation, caught.value.object) == ("read", "contact")
-    PermissionCompiler(PERMISSIONS, default="allow").policy(actor).check_read("contact")
+    PermissionCompiler(PERMISSIONS, default="allow").policy(actor).check_read(CONTACT)
     with pytest.raises(PermissionDenied):
         PermissionCompiler(PERMISSIONS, default="allow").policy(actor).check("delete", "account")
 

@@ -6,7 +6,7 @@ All problems of a record are found at once. Rules over several fields are `kerne
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from difflib import get_close_matches
 from typing import Any, NamedTuple, TypeAlias, cast
 
@@ -148,11 +148,16 @@ class RecordValidator:
             issues.append(Issue(path=name, code="invalid_value", message=message))
 
     def check_update(
-        self, data: Mapping[str, Any], previous: Mapping[str, Value] | None = None
+        self,
+        data: Mapping[str, Any],
+        previous: Mapping[str, Value] | None = None,
+        *,
+        trusted: Collection[str] = (),
     ) -> Checked:
         """`data` as a change: only the keys present are checked.
 
         A readonly key that repeats the value of `previous` is left out without being reported.
+        Readonly fields in `trusted` may be set: hooks have given them, not the caller.
         """
         issues: list[Issue] = []
         values: dict[str, Value] = {}
@@ -161,7 +166,7 @@ class RecordValidator:
         checks = self._checks
         for name, value in data.items():
             check = checks.get(name)
-            if check is None or name in self._dropped_on_update:
+            if check is None or (name in self._dropped_on_update and name not in trusted):
                 if name not in self._dropped_on_update:
                     issues.append(self._unknown(name))
                 elif previous is None or previous.get(name) != value:

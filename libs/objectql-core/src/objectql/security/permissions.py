@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from objectql.context import Actor
 from objectql.errors import PermissionDenied
 from objectql.ids import FieldName, ObjectName
 from objectql.metadata.model import ObjectDef, ObjectPermissions
 from objectql.query.bound import Predicate
+from objectql.query.policy import RuleBinder
 
 DefaultAccess: TypeAlias = Literal["deny", "allow"]
 
@@ -31,7 +32,7 @@ class FullAccess:
     def check(self, operation: str, object: str) -> None:
         """Everything is allowed."""
 
-    def check_read(self, object: str) -> None:
+    def check_read(self, object: ObjectDef) -> None:
         """Everything is allowed."""
 
     def check_action(self, object: str, action: str) -> None:
@@ -45,7 +46,7 @@ class FullAccess:
         """All fields."""
         return None
 
-    def row_rule(self, object: ObjectDef, binder: Any) -> Predicate | None:
+    def row_rule(self, object: ObjectDef, binder: RuleBinder) -> Predicate | None:
         """All rows."""
         return None
 
@@ -93,10 +94,10 @@ class RolePolicy:
         if not self.allows(operation, object):
             raise PermissionDenied(operation=operation, object=object)
 
-    def check_read(self, object: str) -> None:
-        """`check("read", object)`."""
-        if not self.allows("read", object):
-            raise PermissionDenied(operation="read", object=object)
+    def check_read(self, object: ObjectDef) -> None:
+        """`check("read", object.name)`."""
+        if not self.allows("read", object.name):
+            raise PermissionDenied(operation="read", object=object.name)
 
     def check_action(self, object: str, action: str) -> None:
         """Return if the roles may run `action`.
@@ -122,7 +123,7 @@ class RolePolicy:
         """All fields: field permissions are not compiled here."""
         return None
 
-    def row_rule(self, object: ObjectDef, binder: Any) -> Predicate | None:
+    def row_rule(self, object: ObjectDef, binder: RuleBinder) -> Predicate | None:
         """All rows of the tenant: record rules are not compiled here."""
         return None
 

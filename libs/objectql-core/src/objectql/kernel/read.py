@@ -1,0 +1,306 @@
+"""Reads: template → prepared plan → parameters → driver → the reply, its bytes untouched.
+
+Rows are decoded only where an after-hook wants to see them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, cast
+
+import msgspec
+
+from objectql.context import Context
+from objectql.drivers.protocol import Driver, Lowered, Page, RecordImage, Session
+from objectql.errors import (
+    InvalidQuery,
+    NotSupported,
+    PermissionDenied,
+    RecordNotFound,
+    TooManyRecords,
+)
+from objectql.kernel.engine import Engine, Model
+from objectql.kernel.json import decode_json, encode_json
+from objectql.kernel.query_document import query_document
+from objectql.metadata.model import ObjectDef
+from objectql.plugins.context import Api, HookContext
+from objectql.plugins.hooks import HookPipeline
+from objectql.query.ast import Compare, Op, Query
+from objectql.query.bind import bind
+from objectql.query.bound import BoundQuery, Column, Order, ParamSource
+from objectql.query.cache import CacheStatistics, PlanCache, PlanKey
+from objectql.query.cursor import encode_cursor, page_digest
+from objectql.query.parse import parse_query
+from objectql.query.plan import Plan, make_plan
+from objectql.query.policy import AccessPolicy
+from objectql.query.template import extract
+from objectql.query.values_in import resolve
+from objectql.values import Value
+from objectql.wire.messages import AggregateRequest, FindRequest, GetRequest, PageReply, RecordReply
+
+
+class Prepared(NamedTuple):
+    """A query shape, ready to run for any literals."""
+
+    plan: Plan
+    driver: Driver
+    lowered: Lowered
+    sources: tuple[ParamSource, ...]
+
+
+class Runnable(NamedTuple):
+    """A prepared query with its parameters."""
+
+    prepared: Prepared
+    params: tuple[Value, ...]
+
+
+class Scope(NamedTuple):
+    """Under what a read happens: whose request, which metadata, in which transaction if any."""
+
+    context: Context
+    model: Model
+    policy: AccessPolicy
+    session: Session | None = None
+    driver: Driver | None = None
+    """The driver of `session`; data sources other than this are read outside it."""
+
+
+class Reader:
+    """Answers find, get, count and aggregate."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._plans: PlanCache[Prepared] = PlanCache(engine.settings.plan_cache_size)
+        self._caches = engine.settings.features.query_caching
+        engine.registry.on_publish(lambda _, new: self._forget(new.version))
+
+    def _forget(self, version: int) -> None:
+        self._plans.keep_version(version)
+
+    def statistics(self) -> CacheStatistics:
+        """How the plan cache has done."""
+        return self._plans.statistics()
+
+    def scope(self, context: Context) -> Scope:
+        """Reads for `context` by the metadata now in force."""
+        model = self._engine.model
+        return Scope(context, model, model.policy(context.actor))
+
+    # --- operations ---
+
+    async def find(
+        self, request: FindRequest | AggregateRequest, scope: Scope, api: Api | None = None
+    ) -> PageReply:
+        """One page of records or groups.
+
+        Raises:
+            ObjectUnknown, PermissionDenied, and whatever is wrong with the query.
+
+        """
+        query = request.query
+        operation = "aggregate" if query.is_aggregate else "find"
+        before = self._engine.hooks.pipeline(query.object, "beforeFind")
+        after = self._engine.hooks.pipeline(query.object, "afterFind")
+        if before is None and after is None:
+            return await self._page(query, scope)
+        scope.policy.check_read(scope.model.object(query.object))
+        ctx = self._hook_context(query.object, operation, scope, api)
+        query = await self._run_before(before, ctx, query)
+        reply = await self._page(query, scope)
+        if after is None:
+            return reply
+        ctx.result = decode_json(reply.items)
+        await after.run(ctx)
+        rows = cast("Sequence[Any]", ctx.result)
+        return msgspec.structs.replace(reply, items=encode_json(rows), count=len(rows))
+
+    async def get(self, request: GetRequest, scope: Scope, api: Api | None = None) -> RecordReply:
+        """One record.
+
+        Raises:
+            RecordNotFound: there is none that the caller may see.
+
+        """
+        image = await self.get_image(request, scope, api)
+        return RecordReply(record=image.json, id=request.id, version=image.version)
+
+    async def get_image(
+        self, request: GetRequest, scope: Scope, api: Api | None = None
+    ) -> RecordImage:
+        """`get`, as the driver answers it."""
+        before = self._engine.hooks.pipeline(request.object, "beforeFind")
+        after = self._engine.hooks.pipeline(request.object, "afterFind")
+        where = Compare(("id",), Op.EQ, request.id, at="id")
+        query = Query(
+            object=request.object,
+            fields=request.fields,
+            where=where,
+            expand=request.expand,
+            limit=1,
+        )
+        ctx: HookContext | None = None
+        if before is not None or after is not None:
+            scope.policy.check_read(scope.model.object(query.object))
+            ctx = self._hook_context(request.object, "find", scope, api)
+            ctx.id = request.id
+            query = await self._run_before(before, ctx, query)
+        image = await self.first(query, scope)
+        if image is None:
+            raise RecordNotFound(object=request.object, id=request.id)
+        if after is not None and ctx is not None:
+            ctx.result = decode_json(image.json)
+            await after.run(ctx)
+            if ctx.result is None:
+                raise RecordNotFound(object=request.object, id=request.id)
+            image = RecordImage(encode_json(ctx.result), image.version)
+        return image
+
+    async def count(self, query: Query, scope: Scope, api: Api | None = None) -> int:
+        """How many records match, whatever limit and offset the query names."""
+        before = self._engine.hooks.pipeline(query.object, "beforeCount")
+        after = self._engine.hooks.pipeline(query.object, "afterCount")
+        ctx = self._hook_context(query.object, "count", scope, api)
+        if before is not None:
+            query = await self._run_before(before, ctx, query)
+        counting = Query(
+            object=query.object,
+            fields=(("id",),),
+            where=query.where,
+            search=query.search,
+            limit=0,
+            count="exact",
+            include_deleted=query.include_deleted,
+        )
+        page = await self.fetch(counting, scope)
+        if after is None:
+            return page.total or 0
+        ctx.result = page.total or 0
+        await after.run(ctx)
+        return cast("int", ctx.result)
+
+    # --- the way of a query, without hooks ---
+
+    def prepare(self, query: Query, scope: Scope) -> Runnable:
+        """`query` as something a driver can run; the plan comes from the cache if it can."""
+        extracted = extract(query)
+        key = PlanKey(extracted.template, scope.model.version, scope.policy.shape, "")
+        prepared = self._plans.get(key) if self._caches else None
+        if prepared is None:
+            prepared = self._compile(extracted.template, extracted.places, scope)
+            if self._caches:
+                self._plans.put(key, prepared)
+        context = scope.context
+        params = resolve(
+            prepared.sources,
+            extracted.literals,
+            tenant=context.actor.tenant,
+            actor=context.actor,
+            now_ms=self._engine.clock.now_ms(),
+            timezone=self._engine.settings.timezone,
+            places=extracted.places,
+        )
+        return Runnable(prepared, params)
+
+    async def fetch(self, query: Query, scope: Scope) -> Page:
+        """A page as the driver answers it; no default limit is put in."""
+        (_, driver, lowered, _), params = self.prepare(query, scope)
+        if scope.session is not None and scope.driver is driver:
+            return await scope.session.fetch(lowered, params)
+        return await driver.fetch(lowered, params, deadline_ms=scope.context.deadline_ms)
+
+    async def first(self, query: Query, scope: Scope) -> RecordImage | None:
+        """The first record with its version."""
+        (_, driver, lowered, _), params = self.prepare(query, scope)
+        if scope.session is not None and scope.driver is driver:
+            return await scope.session.fetch_one(lowered, params)
+        return await driver.fetch_one(lowered, params, deadline_ms=scope.context.deadline_ms)
+
+    async def rows(self, query: Query, scope: Scope) -> list[dict[str, Any]]:
+        """The records of a query as mappings."""
+        page = await self.fetch(query, scope)
+        return cast("list[dict[str, Any]]", decode_json(page.items))
+
+    async def _page(self, query: Query, scope: Scope) -> PageReply:
+        settings = self._engine.settings
+        limit = query.limit
+        if limit is None:
+            limit = settings.default_limit
+            query = msgspec.structs.replace(query, limit=limit)
+        elif limit > settings.max_limit and not scope.context.actor.is_system:
+            raise TooManyRecords(requested=limit, max=settings.max_limit)
+        if query.include_deleted and not scope.context.actor.is_admin:
+            raise PermissionDenied(operation="read deleted records of", object=query.object)
+        (prepared, params) = self.prepare(query, scope)
+        if scope.session is not None and scope.driver is prepared.driver:
+            page = await scope.session.fetch(prepared.lowered, params)
+        else:
+            page = await prepared.driver.fetch(
+                prepared.lowered, params, deadline_ms=scope.context.deadline_ms
+            )
+        cursor = None
+        if page.has_next and page.last_key is not None:
+            cursor = encode_cursor(prepared.plan.digest, page.last_key)
+        return PageReply(
+            items=page.items,
+            count=page.count,
+            limit=limit,
+            offset=query.offset or 0,
+            has_next=page.has_next,
+            next=cursor,
+            total=page.total,
+        )
+
+    def explain(self, query: Query, scope: Scope) -> Plan:
+        """The plan of a query, not run."""
+        return self.prepare(query, scope).prepared.plan
+
+    def _compile(self, template: Query, places: Sequence[str], scope: Scope) -> Prepared:
+        bound = bind(template, scope.model.snapshot, scope.policy, places=places)
+        plan = make_plan(bound, digest=page_digest(template))
+        driver = self._engine.driver(bound.object)
+        for other in _objects_of(plan.query):
+            if other.datasource != bound.object.datasource:
+                feature = f"a query over {bound.object.name} and {other.name} (two data sources)"
+                raise NotSupported(feature=feature)
+        return Prepared(plan, driver, driver.lower(plan.query), plan.query.params)
+
+    # --- hooks ---
+
+    def _hook_context(
+        self, object_name: str, operation: str, scope: Scope, api: Api | None
+    ) -> HookContext:
+        context = scope.context
+        return HookContext(
+            object_name,
+            operation,
+            context.actor,
+            api=api,
+            request_id=context.request_id,
+            trace=context.trace,
+            transaction=scope.session,
+        )
+
+    async def _run_before(
+        self, pipeline: HookPipeline | None, ctx: HookContext, query: Query
+    ) -> Query:
+        """The query as the before-hooks leave it."""
+        ctx.query = query_document(query)
+        if pipeline is None:
+            return query
+        await pipeline.run(ctx)
+        if not isinstance(cast("object", ctx.query), dict):
+            raise InvalidQuery(reason="a hook left no query")
+        return parse_query(ctx.query, object=query.object)
+
+
+def _objects_of(query: BoundQuery) -> Iterator[ObjectDef]:
+    """Every object that a query reaches through relations and lookups."""
+    columns = [output.column for output in query.outputs]
+    columns += [key.by for key in query.order if isinstance(key, Order) and isinstance(key.by, Column)]
+    for column in columns:
+        for hop in column.hops:
+            yield hop.target
+    for relation in query.expand:
+        yield relation.query.object
+        yield from _objects_of(relation.query)

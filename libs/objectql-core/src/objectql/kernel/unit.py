@@ -1,0 +1,457 @@
+"""One transaction on one data source, and the whole write pipeline inside it.
+
+create: permission → keys and defaults → before-hooks → field checks → object rules → autonumbers
+→ insert with its event → after-hooks. update: the same around a locked record. delete: the records
+that point here are deleted, emptied or in the way, as their fields say; then the record itself.
+Every row goes through all of it, whoever asks: a request, a batch, a hook or a cascade.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any, cast
+
+from objectql.drivers.protocol import Driver, RecordImage, RowWrite, Session, WriteScope
+from objectql.errors import (
+    BatchTooLarge,
+    HookRecursion,
+    InvalidRequest,
+    Issue,
+    NotSupported,
+    ObjectQLError,
+    RecordNotFound,
+    ValidationFailed,
+    VersionConflict,
+)
+from objectql.kernel.api import DataApi
+from objectql.kernel.autonumber import autonumber_fields, fill_autonumbers
+from objectql.kernel.change import (
+    Change,
+    Moment,
+    change_of,
+    delete_of,
+    insert_of,
+    update_of,
+)
+from objectql.kernel.engine import Engine
+from objectql.kernel.json import decode_json, encode_json
+from objectql.kernel.read import Reader, Scope
+from objectql.kernel.references import Referrers
+from objectql.kernel.validate import Checked
+from objectql.metadata.model import ObjectDef
+from objectql.plugins.context import HookContext
+from objectql.plugins.hooks import HookPipeline
+from objectql.query.ast import Compare, Filter, Op, Query
+from objectql.query.parse import parse_where
+from objectql.query.policy import AllowAll
+from objectql.values import Value, canonical_instant
+
+_log = logging.getLogger(__name__)
+_LOOKUP_LIMIT = 100
+
+
+class Unit:
+    """The writes of one transaction. Made inside `driver.begin`, gone with it."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        reader: Reader,
+        scope: Scope,
+        session: Session,
+        driver: Driver,
+        events: WriteScope,
+        *,
+        is_bulk: bool = False,
+    ) -> None:
+        self._engine = engine
+        self._reader = reader
+        self._scope = scope._replace(session=session, driver=driver)
+        self._trusted = self._scope._replace(policy=AllowAll())
+        self.session = session
+        self._driver = driver
+        self._events = events
+        self._is_bulk = is_bulk
+        self._moment = Moment.of(scope.context, engine.clock.now_ms())
+        self._deleting: set[tuple[str, str]] = set()
+        self._affected = 0
+        self._committed: list[tuple[HookPipeline, HookContext]] = []
+
+    def api(self, depth: int = 0) -> DataApi:
+        """Data operations inside this transaction."""
+        return DataApi(self._reader, self._scope, self, depth)
+
+    @property
+    def scope(self) -> Scope:
+        """Reads inside this transaction."""
+        return self._scope
+
+    # --- the three writes ---
+
+    async def create(self, object_name: str, data: Mapping[str, Any], *, depth: int = 0) -> Change:
+        """Insert a record.
+
+        Raises:
+            ObjectUnknown, PermissionDenied, ValidationFailed, UniqueViolation, HookAborted,
+            HookFailed
+
+        """
+        object_ = self._enter(object_name, depth)
+        self._scope.policy.check("create", object_name)
+        given = dict(data)
+        checked = self._check_create(object_, given)
+        ctx: HookContext | None = None
+        if self._has_hooks(object_name, "Create"):
+            _raise_unknown_keys(object_, checked)
+            started = {**checked.values, **given}
+            ctx = self._hook_context(object_, "create", depth)
+            ctx.data = {k: v for k, v in started.items() if k not in checked.dropped}
+            await self._run(object_name, "beforeCreate", ctx)
+            checked = self._check_create(object_, ctx.data, dropped=checked.dropped)
+        _raise_issues(object_, checked)
+        values = dict(checked.values)
+        id_ = cast("str | None", values.pop("id", None))
+        warnings = await self._check_rules(object_, "create", {**values, "id": id_})
+        write = insert_of(object_, values, self._moment, id_)
+        if autonumber_fields(object_):
+            numbered = await fill_autonumbers(
+                object_, write.values, self.session, self._events.tenant, self._moment.now
+            )
+            write = insert_of(object_, numbered, self._moment, write.id)
+        change = await self._apply(write, checked.dropped, warnings)
+        return await self._finish(ctx, change, "Create")
+
+    async def update(
+        self,
+        object_name: str,
+        id_: str,
+        data: Mapping[str, Any],
+        *,
+        depth: int = 0,
+        replace: bool = False,
+        if_version: int | None = None,
+        if_updated_at: str | None = None,
+        is_cascade: bool = False,
+    ) -> Change:
+        """Change a record; `replace` gives absent fields their default or null.
+
+        Raises:
+            RecordNotFound, VersionConflict, and whatever `create` raises.
+
+        """
+        object_ = self._enter(object_name, depth)
+        if not is_cascade:
+            self._scope.policy.check("update", object_name)
+        previous = await self._lock(object_, id_, if_version, if_updated_at)
+        given = dict(data)
+        if replace:
+            given = self._completed(object_, given)
+        by_system = frozenset(given) if is_cascade else frozenset[str]()
+        checked = self._check_update(object_, given, previous, trusted=by_system)
+        ctx: HookContext | None = None
+        if self._has_hooks(object_name, "Update"):
+            _raise_unknown_keys(object_, checked)
+            ctx = self._hook_context(object_, "update", depth, id_, previous)
+            before = {k: v for k, v in given.items() if k not in checked.dropped}
+            ctx.data = dict(before)
+            await self._run(object_name, "beforeUpdate", ctx)
+            set_by_hooks = {k for k, v in ctx.data.items() if k not in before or before[k] != v}
+            checked = self._check_update(
+                object_, ctx.data, previous, dropped=checked.dropped, trusted=set_by_hooks | by_system
+            )
+        _raise_issues(object_, checked)
+        merged = _merged(previous, checked)
+        changed = {k for k, v in merged.items() if previous.get(k) != v}
+        warnings = await self._check_rules(object_, "update", merged, previous, changed)
+        write = update_of(object_, id_, checked.values, checked.increments, self._moment)
+        change = await self._apply(write, checked.dropped, warnings)
+        if change.action == "unchanged":
+            return change
+        return await self._finish(ctx, change, "Update")
+
+    async def delete(
+        self,
+        object_name: str,
+        id_: str,
+        *,
+        depth: int = 0,
+        if_version: int | None = None,
+        if_updated_at: str | None = None,
+        is_cascade: bool = False,
+    ) -> Change:
+        """Delete a record and settle what points to it.
+
+        Raises:
+            RecordNotFound, VersionConflict, DeleteRestricted, PermissionDenied, HookAborted,
+            HookFailed, BatchTooLarge: too many records would be touched.
+
+        """
+        object_ = self._enter(object_name, depth)
+        if not is_cascade:
+            self._scope.policy.check("delete", object_name)
+        previous = await self._lock(object_, id_, if_version, if_updated_at)
+        ctx: HookContext | None = None
+        if self._has_hooks(object_name, "Delete"):
+            ctx = self._hook_context(object_, "delete", depth, id_, previous)
+            await self._run(object_name, "beforeDelete", ctx)
+        warnings = await self._check_rules(object_, "delete", previous, previous)
+        self._deleting.add((object_name, id_))
+        await self._release(object_, id_, depth)
+        change = await self._apply(delete_of(object_, id_, self._moment), (), warnings)
+        return await self._finish(ctx, change, "Delete")
+
+    async def find_ids(
+        self, object_name: str, where: Filter | None, limit: int = 2
+    ) -> list[str]:
+        """The ids of up to `limit` records that match and that the caller may see."""
+        query = Query(object=object_name, fields=(("id",),), where=where, limit=limit)
+        return [str(row["id"]) for row in await self._reader.rows(query, self._scope)]
+
+    async def id_of_external(self, object_name: str, value: str) -> str:
+        """The record with that external id.
+
+        Raises:
+            InvalidRequest: the object has no external id field.
+            RecordNotFound: no record has it.
+
+        """
+        object_ = self._scope.model.object(object_name)
+        field = next((f for f in object_.fields.values() if f.external_id), None)
+        if field is None:
+            raise InvalidRequest(reason=f"{object_name} has no external id field")
+        found = await self.find_ids(object_name, Compare((field.name,), Op.EQ, value), 1)
+        if not found:
+            raise RecordNotFound(object=object_name, id=value)
+        return found[0]
+
+    def is_deleted(self, object_name: str, id_: str) -> bool:
+        """Whether this unit has deleted the record already, perhaps by a cascade."""
+        return (object_name, id_) in self._deleting
+
+    async def run_after_commit(self) -> None:
+        """Run the `afterCommit` hooks of what was written; their failures are only logged."""
+        for pipeline, ctx in self._committed:
+            ctx.transaction = None
+            ctx.api = None
+            try:
+                await pipeline.run(ctx)
+            except ObjectQLError as exc:
+                _log.error("hook after commit failed", exc_info=exc)
+
+    # --- steps ---
+
+    def _enter(self, object_name: str, depth: int) -> ObjectDef:
+        limit = self._engine.settings.max_nesting
+        if depth > limit:
+            raise HookRecursion(object=object_name, depth=depth)
+        self._affected += 1
+        maximum = self._engine.settings.max_affected_rows
+        if self._affected > maximum:
+            raise BatchTooLarge(count=self._affected, max=maximum)
+        object_ = self._scope.model.object(object_name)
+        if self._engine.driver(object_) is not self._driver:
+            feature = f"writing {object_name} in a transaction of another data source"
+            raise NotSupported(feature=feature)
+        return object_
+
+    async def _lock(
+        self, object_: ObjectDef, id_: str, if_version: int | None, if_updated_at: str | None
+    ) -> dict[str, Any]:
+        image = await self.session.lock(object_, self._events.tenant, id_)
+        if image is None:
+            raise RecordNotFound(object=object_.name, id=id_)
+        previous = cast("dict[str, Any]", decode_json(image.json))
+        check_version(object_, id_, image, previous, if_version, if_updated_at)
+        return previous
+
+    def _check_create(
+        self, object_: ObjectDef, data: Mapping[str, Any], dropped: tuple[str, ...] = ()
+    ) -> Checked:
+        validator = self._scope.model.validator(object_)
+        checked = validator.check_create(data, now=self._moment.now, actor=self._moment.actor)
+        return checked._replace(dropped=tuple(dict.fromkeys((*dropped, *checked.dropped))))
+
+    def _check_update(
+        self,
+        object_: ObjectDef,
+        data: Mapping[str, Any],
+        previous: Mapping[str, Any],
+        dropped: tuple[str, ...] = (),
+        trusted: set[str] | frozenset[str] = frozenset(),
+    ) -> Checked:
+        validator = self._scope.model.validator(object_)
+        checked = validator.check_update(data, previous, trusted=trusted)
+        return checked._replace(dropped=tuple(dict.fromkeys((*dropped, *checked.dropped))))
+
+    def _completed(self, object_: ObjectDef, given: dict[str, Any]) -> dict[str, Any]:
+        """`given` with every absent writable field: its default, or null."""
+        validator = self._scope.model.validator(object_)
+        fresh = validator.check_create({}, now=self._moment.now, actor=self._moment.actor).values
+        for field in object_.stored_fields:
+            if field.is_writable and not field.readonly and field.name not in given:
+                given[field.name] = fresh.get(field.name)
+        return given
+
+    async def _check_rules(
+        self,
+        object_: ObjectDef,
+        operation: str,
+        record: Mapping[str, Any],
+        previous: Mapping[str, Any] | None = None,
+        changed: set[str] | None = None,
+    ) -> tuple[str, ...]:
+        """Run the object's rules; the texts of those that only warn."""
+        rules = self._scope.model.rules(object_)
+        if not rules.applies_to(operation):
+            return ()
+
+        async def lookup(name: str, where: Mapping[str, Any]) -> list[dict[str, Any]]:
+            query = Query(
+                object=name or object_.name, where=parse_where(dict(where)), limit=_LOOKUP_LIMIT
+            )
+            return await self._reader.rows(query, self._trusted)
+
+        report = await rules.check(
+            record,
+            operation=operation,
+            now=self._moment.now,
+            actor=self._moment.actor,
+            previous=previous,
+            changed=changed,
+            lookup=lookup,
+            bulk=self._is_bulk,
+        )
+        if report.errors:
+            raise ValidationFailed(object=object_.name, issues=report.errors)
+        return tuple(issue.message for issue in report.warnings)
+
+    async def _apply(
+        self, write: RowWrite, dropped: tuple[str, ...], warnings: tuple[str, ...]
+    ) -> Change:
+        (outcome,) = await self.session.apply((write,), self._events)
+        change = change_of(write, outcome)
+        return Change(change.action, change.id, change.version, change.record, dropped, warnings)
+
+    async def _release(self, object_: ObjectDef, id_: str, depth: int) -> None:
+        """Settle the records that point to one that is about to be deleted."""
+        referrers = Referrers(self._engine, self._reader, self._trusted, self._driver)
+        for link in referrers.links(object_):
+            ids = await referrers.ids(link, id_, self._engine.settings.max_affected_rows)
+            ids = [i for i in ids if (link.object.name, i) not in self._deleting]
+            if not ids:
+                continue
+            link.refuse_restricted(object_, id_)
+            for child in ids:
+                if (link.object.name, child) in self._deleting:
+                    continue  # an earlier cascade has reached it
+                if link.behavior == "cascade":
+                    await self.delete(link.object.name, child, depth=depth, is_cascade=True)
+                else:
+                    emptied = await referrers.emptied(link, child, id_)
+                    await self.update(
+                        link.object.name, child, emptied, depth=depth, is_cascade=True
+                    )
+
+    # --- hooks ---
+
+    def _has_hooks(self, object_name: str, operation: str) -> bool:
+        pipeline = self._engine.hooks.pipeline
+        return (
+            pipeline(object_name, f"before{operation}") is not None
+            or pipeline(object_name, f"after{operation}") is not None
+            or pipeline(object_name, "afterCommit") is not None
+        )
+
+    def _hook_context(
+        self,
+        object_: ObjectDef,
+        operation: str,
+        depth: int,
+        id_: str | None = None,
+        previous: dict[str, Any] | None = None,
+    ) -> HookContext:
+        context = self._scope.context
+        return HookContext(
+            object_.name,
+            operation,
+            context.actor,
+            api=self.api(depth + 1),
+            id=id_,
+            previous_data=previous,
+            request_id=context.request_id,
+            trace=context.trace,
+            transaction=self.session,
+        )
+
+    async def _run(self, object_name: str, event: str, ctx: HookContext) -> None:
+        pipeline = self._engine.hooks.pipeline(object_name, event)
+        ctx.stop_propagation = False
+        if pipeline is not None:
+            await pipeline.run(ctx)
+
+    async def _finish(self, ctx: HookContext | None, change: Change, operation: str) -> Change:
+        """Run the after-hooks; the change with the record that they leave."""
+        if ctx is None:
+            return change
+        ctx.id = change.id
+        after = self._engine.hooks.pipeline(ctx.object_name, f"after{operation}")
+        committed = self._engine.hooks.pipeline(ctx.object_name, "afterCommit")
+        record = decode_json(change.record)
+        ctx.result = record
+        if after is not None:
+            ctx.stop_propagation = False
+            await after.run(ctx)
+            image = encode_json(ctx.result)
+            change = Change(
+                change.action, change.id, change.version, image, change.dropped, change.warnings
+            )
+        if committed is not None:
+            self._committed.append((committed, ctx))
+        return change
+
+
+def check_version(
+    object_: ObjectDef,
+    id_: str,
+    image: RecordImage,
+    previous: Mapping[str, Any],
+    if_version: int | None,
+    if_updated_at: str | None,
+) -> None:
+    """Return when the stored record is the one that the caller has seen.
+
+    Raises:
+        VersionConflict: it is not.
+        ValidationFailed: the instant is none.
+
+    """
+    is_current = if_version is None or if_version == image.version
+    if if_updated_at is not None:
+        try:
+            is_current = is_current and canonical_instant(if_updated_at) == previous["updated_at"]
+        except ValueError as exc:
+            issue = Issue(path="if_updated_at", code="invalid_date", message=str(exc))
+            raise ValidationFailed(object=object_.name, issues=(issue,)) from exc
+    if not is_current:
+        raise VersionConflict(object=object_.name, id=id_, current_version=image.version)
+
+
+def _merged(previous: Mapping[str, Any], checked: Checked) -> dict[str, Value]:
+    """The record as it will be."""
+    merged: dict[str, Value] = {**previous, **checked.values}
+    for name, amount in checked.increments.items():
+        merged[name] = (previous.get(name) or 0) + amount
+    return merged
+
+
+def _raise_issues(object_: ObjectDef, checked: Checked) -> None:
+    if checked.issues:
+        raise ValidationFailed(object=object_.name, issues=checked.issues)
+
+
+def _raise_unknown_keys(object_: ObjectDef, checked: Checked) -> None:
+    """Unknown keys are the caller's; what hooks may still mend is checked after them."""
+    unknown = tuple(issue for issue in checked.issues if issue.code == "unknown_field")
+    if unknown:
+        raise ValidationFailed(object=object_.name, issues=unknown)

@@ -1,0 +1,306 @@
+"""Writes of single records: in one round trip where nothing else must happen, else in a `Unit`.
+
+The direct way is open when the object has no hooks, no rules for the operation, no autonumbers and,
+for a deletion, nothing that could point to it. Both ways answer alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from objectql.context import Context
+from objectql.drivers.protocol import (
+    Driver,
+    Idempotency,
+    Isolation,
+    Remembered,
+    RowWrite,
+)
+from objectql.errors import InvalidRequest, NotSupported, ValidationFailed
+from objectql.kernel import failpoints
+from objectql.kernel.autonumber import autonumber_fields
+from objectql.kernel.change import (
+    Change,
+    ChangeAction,
+    Moment,
+    change_of,
+    delete_of,
+    idempotency_of,
+    insert_of,
+    remembered_change,
+    remembered_reply,
+    update_of,
+    write_scope,
+)
+from objectql.kernel.engine import Engine
+from objectql.kernel.json import decode_object
+from objectql.kernel.read import Reader, Scope
+from objectql.kernel.unit import Unit
+from objectql.metadata.model import ObjectDef
+from objectql.wire.messages import CreateRequest, DeleteRequest, UpdateRequest
+
+
+class Writer:
+    """Creates, updates and deletes single records."""
+
+    def __init__(self, engine: Engine, reader: Reader) -> None:
+        self._engine = engine
+        self._reader = reader
+
+    async def create(self, request: CreateRequest, context: Context) -> Change:
+        """Insert a record; see `Unit.create`."""
+        scope = self._reader.scope(context)
+        object_ = scope.model.object(request.object)
+        scope.policy.check("create", request.object)
+        data = decode_object(request.data)
+        idempotency = idempotency_of(context, "create", request.object, data)
+        if self._is_direct(scope, object_, "create"):
+            moment = Moment.of(context, self._engine.clock.now_ms())
+            checked = scope.model.validator(object_).check_create(
+                data, now=moment.now, actor=context.actor
+            )
+            if checked.issues:
+                raise ValidationFailed(object=object_.name, issues=checked.issues)
+            values = dict(checked.values)
+            id_ = values.pop("id", None)
+            write = insert_of(object_, values, moment, None if id_ is None else str(id_))
+            return await self._write(object_, write, context, idempotency, checked.dropped)
+        return await self.in_unit(
+            object_,
+            scope,
+            idempotency,
+            "created",
+            lambda unit: unit.create(request.object, data),
+        )
+
+    async def update(self, request: UpdateRequest, context: Context) -> Change:
+        """Change a record; see `Unit.update`."""
+        scope = self._reader.scope(context)
+        object_ = scope.model.object(request.object)
+        scope.policy.check("update", request.object)
+        data = decode_object(request.data)
+        conditions = (request.replace, request.if_version, request.if_updated_at)
+        idempotency = idempotency_of(
+            context, "update", request.object, request.id, data, *conditions
+        )
+        self._check_version_given(object_, request.if_version, request.if_updated_at)
+        is_plain = not request.replace and request.if_updated_at is None
+        if is_plain and self._is_direct(scope, object_, "update"):
+            moment = Moment.of(context, self._engine.clock.now_ms())
+            checked = scope.model.validator(object_).check_update(data)
+            if checked.issues:
+                raise ValidationFailed(object=object_.name, issues=checked.issues)
+            write = update_of(
+                object_,
+                request.id,
+                checked.values,
+                checked.increments,
+                moment,
+                request.if_version,
+            )
+            return await self._write(object_, write, context, idempotency, checked.dropped)
+        return await self.in_unit(
+            object_,
+            scope,
+            idempotency,
+            "updated",
+            lambda unit: unit.update(
+                request.object,
+                request.id,
+                data,
+                replace=request.replace,
+                if_version=request.if_version,
+                if_updated_at=request.if_updated_at,
+            ),
+        )
+
+    async def delete(self, request: DeleteRequest, context: Context) -> Change:
+        """Delete a record; see `Unit.delete`."""
+        scope = self._reader.scope(context)
+        object_ = scope.model.object(request.object)
+        scope.policy.check("delete", request.object)
+        conditions = (request.if_version, request.if_updated_at)
+        idempotency = idempotency_of(context, "delete", request.object, request.id, *conditions)
+        self._check_version_given(object_, request.if_version, request.if_updated_at)
+        is_plain = request.if_updated_at is None
+        is_free = not scope.model.snapshot.inverse_lookups(object_.name)
+        if is_plain and is_free and self._is_direct(scope, object_, "delete"):
+            moment = Moment.of(context, self._engine.clock.now_ms())
+            write = delete_of(object_, request.id, moment, request.if_version)
+            return await self._write(object_, write, context, idempotency, ())
+        return await self.in_unit(
+            object_,
+            scope,
+            idempotency,
+            "deleted",
+            lambda unit: unit.delete(
+                request.object,
+                request.id,
+                if_version=request.if_version,
+                if_updated_at=request.if_updated_at,
+            ),
+        )
+
+    # --- the two ways ---
+
+    async def _write(
+        self,
+        object_: ObjectDef,
+        write: RowWrite,
+        context: Context,
+        idempotency: Idempotency | None,
+        dropped: tuple[str, ...],
+    ) -> Change:
+        driver = self._engine.driver(object_)
+        failpoints.hit(failpoints.BEFORE_COMMIT)
+        answer = await driver.write(
+            (write,), write_scope(context), idempotency=idempotency, deadline_ms=context.deadline_ms
+        )
+        failpoints.hit(failpoints.AFTER_COMMIT)
+        if isinstance(answer, Remembered):
+            assert idempotency is not None  # only a request with a key is remembered
+            change = remembered_change(answer, idempotency, _ACTIONS[write.kind])
+        else:
+            change = change_of(write, answer[0])
+        if not dropped:
+            return change
+        return Change(change.action, change.id, change.version, change.record, dropped)
+
+    async def in_unit(
+        self,
+        object_: ObjectDef,
+        scope: Scope,
+        idempotency: Idempotency | None,
+        action: ChangeAction,
+        work: Callable[[Unit], Awaitable[Change]],
+    ) -> Change:
+        """Run `work` in a transaction of the object's data source, once per idempotency key."""
+        driver = self._engine.driver(object_)
+        async with self.unit(driver, scope, size=None) as unit:
+            if idempotency is not None:
+                found = await unit.session.recall(idempotency)
+                if found is not None:
+                    return remembered_change(found, idempotency, action)
+                # Taking the key now makes a second request with it wait for this one.
+                await unit.session.apply((), write_scope(scope.context), idempotency)
+            change = await work(unit)
+            if idempotency is not None:
+                await unit.session.remember(idempotency, change.record)
+            return change
+
+    @asynccontextmanager
+    async def unit(
+        self,
+        driver: Driver,
+        scope: Scope,
+        *,
+        size: int | None = None,
+        isolation: Isolation = "read_committed",
+        is_bulk: bool = False,
+    ) -> AsyncGenerator[Unit, None]:
+        """A unit of work that commits when the block ends; then `afterCommit` hooks run."""
+        context = scope.context
+        async with driver.begin(isolation=isolation, deadline_ms=context.deadline_ms) as session:
+            unit = Unit(
+                self._engine,
+                self._reader,
+                scope,
+                session,
+                driver,
+                write_scope(context, size=size),
+                is_bulk=is_bulk,
+            )
+            yield unit
+            failpoints.hit(failpoints.BEFORE_COMMIT)
+        failpoints.hit(failpoints.AFTER_COMMIT)
+        await unit.run_after_commit()
+
+    async def remembered(
+        self, unit: Unit, idempotency: Idempotency | None, context: Context
+    ) -> bytes | None:
+        """The reply stored under the key, or None after reserving the key for this unit."""
+        if idempotency is None:
+            return None
+        found = await unit.session.recall(idempotency)
+        if found is not None:
+            return remembered_reply(found, idempotency)
+        await unit.session.apply((), write_scope(context), idempotency)
+        return None
+
+    def _is_direct(self, scope: Scope, object_: ObjectDef, operation: str) -> bool:
+        return self._engine.settings.features.direct_writes and is_plain_write(
+            self._engine, scope, object_, operation
+        )
+
+    def _check_version_given(
+        self, object_: ObjectDef, if_version: int | None, if_updated_at: str | None
+    ) -> None:
+        if object_.require_version and if_version is None and if_updated_at is None:
+            reason = f"{object_.name} is changed only with the version that was read"
+            raise InvalidRequest(reason=reason)
+
+
+_ACTIONS: Mapping[str, ChangeAction] = {
+    "insert": "created",
+    "update": "updated",
+    "delete": "deleted",
+}
+
+
+def is_plain_write(engine: Engine, scope: Scope, object_: ObjectDef, operation: str) -> bool:
+    """Whether writing needs neither hooks nor rules nor numbers: only checks and the rows."""
+    point = operation.capitalize()
+    pipeline = engine.hooks.pipeline
+    if (
+        pipeline(object_.name, f"before{point}") is not None
+        or pipeline(object_.name, f"after{point}") is not None
+        or pipeline(object_.name, "afterCommit") is not None
+        or scope.model.rules(object_).applies_to(operation)
+    ):
+        return False
+    return operation != "create" or not autonumber_fields(object_)
+
+
+class OwnTransactions:
+    """Writes of an action that has no transaction: each request commits by itself."""
+
+    def __init__(self, writer: Writer, engine: Engine, scope: Scope) -> None:
+        self._writer = writer
+        self._engine = engine
+        self._scope = scope
+
+    async def create(self, object_name: str, data: Mapping[str, Any], *, depth: int = 0) -> Change:
+        """See `Unit.create`."""
+        return await self._run(object_name, lambda u: u.create(object_name, data, depth=depth))
+
+    async def update(
+        self, object_name: str, id_: str, data: Mapping[str, Any], *, depth: int = 0
+    ) -> Change:
+        """See `Unit.update`."""
+        return await self._run(
+            object_name, lambda u: u.update(object_name, id_, data, depth=depth)
+        )
+
+    async def delete(self, object_name: str, id_: str, *, depth: int = 0) -> Change:
+        """See `Unit.delete`."""
+        return await self._run(object_name, lambda u: u.delete(object_name, id_, depth=depth))
+
+    async def _run(self, object_name: str, work: Callable[[Unit], Awaitable[Change]]) -> Change:
+        object_ = self._scope.model.object(object_name)
+        return await self._writer.in_unit(object_, self._scope, None, "updated", work)
+
+
+def same_source(engine: Engine, objects: list[ObjectDef]) -> Driver:
+    """The one data source of all objects.
+
+    Raises:
+        NotSupported: there are several.
+
+    """
+    drivers = {object_.datasource: engine.driver(object_) for object_ in objects}
+    if len(drivers) > 1:
+        names = " and ".join(sorted(drivers))
+        raise NotSupported(feature=f"one transaction over the data sources {names}")
+    return next(iter(drivers.values()))

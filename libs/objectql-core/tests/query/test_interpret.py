@@ -48,6 +48,8 @@ def test_nulls_come_last_ascending_and_text_sorts_by_code_point(
         ({"total": {"$gt": "0.1"}}, ["2", "4"]),
         ({"lines": {"$gt": {"$field": "lines"}}}, []),
         ({"lines": {"$ne": {"$field": "lines"}}}, ["4"]),
+        ({"lines": {"$gte": {"$field": "score"}}}, []),
+        ({"lines": {"$ne": {"$field": "score"}}}, ["1", "2", "3", "4"]),
         ({"$not": {"lines": {"$gt": 1}}}, ["1", "3", "4"]),
     ],
 )

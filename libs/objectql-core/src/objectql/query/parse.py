@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
-import msgspec
-
 from objectql.errors import InvalidFilter, InvalidQuery, QueryTooExpensive
 from objectql.query.ast import (
     Aggregation,
@@ -367,8 +365,3 @@ def _check_keys(document: dict[str, Any], known: tuple[str, ...], at: str) -> No
 def _check_count(entries: Any, at: str, maximum: int = MAX_PARTS) -> None:
     if len(entries) > maximum:
         raise QueryTooExpensive(what=f"the length of {at}", actual=len(entries), max=maximum)
-
-
-def with_limit(query: Query, limit: int) -> Query:
-    """`query` with `limit` where it names none."""
-    return query if query.limit is not None else msgspec.structs.replace(query, limit=limit)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -14,11 +14,12 @@ from objectql.bus.memory import MemoryBus
 from objectql.bus.server import BusServer, Verb
 from objectql.clock import SystemClock
 from objectql.context import Actor, Context
-from objectql.errors import ObjectUnknown, Unauthenticated
+from objectql.errors import Unauthenticated
 from objectql.ids import FieldName, ObjectName
 from objectql.metadata.model import ActionDef, FieldDef, ObjectDef, Option, system_fields
+from objectql.metadata.registry import MetadataSnapshot
 from objectql.wire import messages as m
-from objectql_gateway_rest.app import create_application
+from objectql_gateway_rest.application import create_application
 from objectql_gateway_rest.call import Services
 from objectql_gateway_rest.metadata_view import MetadataView
 from objectql_gateway_rest.recent import RecentTransactions
@@ -53,6 +54,7 @@ class FakeKernel:
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, Any, Context]] = []
+        self.slow: dict[str, Any] = {}
         self.answers: dict[str, Any] = {
             "find": m.PageReply(items=b'[{"id":"1"}]', count=1, limit=100),
             "get": m.RecordReply(record=b'{"id":"1","title":"a"}', id="1", version=3),
@@ -88,6 +90,8 @@ class FakeKernel:
     def _answer(self, verb: str) -> Any:
         async def answer(request: Any, context: Context) -> Any:
             self.asked.append((verb, request, context))
+            if verb in self.slow:
+                return await self.slow[verb](request, context)
             result = self.answers[verb]
             if isinstance(result, Exception):
                 raise result
@@ -103,19 +107,6 @@ class FakeKernel:
     @property
     def count(self) -> int:
         return sum(verb != "snapshot" for verb, _, _ in self.asked)
-
-
-class FakeSnapshot:
-    """One version of two objects."""
-
-    def __init__(self, version: int, objects: Mapping[str, ObjectDef]) -> None:
-        self.version = version
-        self.objects = objects
-
-    def object(self, name: str) -> ObjectDef:
-        if name not in self.objects:
-            raise ObjectUnknown(object=name)
-        return self.objects[name]
 
 
 def define(name: str, *fields: FieldDef, **more: Any) -> ObjectDef:
@@ -184,8 +175,8 @@ async def services(kernel: FakeKernel, limits: LimitSettings) -> AsyncIterator[S
     clock = SystemClock()
     client = KernelClient(bus)
 
-    def decode(_: bytes) -> FakeSnapshot:
-        return FakeSnapshot(1, {"task": TASK, "project": PROJECT})
+    def decode(_: bytes) -> MetadataSnapshot:
+        return MetadataSnapshot(1, {o.name: o for o in (TASK, PROJECT)})
 
     metadata = MetadataView(client, clock, decode)
     await metadata.refresh()

@@ -11,6 +11,8 @@ import jsonschema_rs
 import pytest
 import schemathesis
 
+from objectql.ids import ObjectName
+from objectql.metadata.registry import MetadataSnapshot
 from objectql_gateway_rest.openapi import describe, downgrade
 
 _METHODS = {"get", "put", "post", "delete", "options", "head", "patch", "trace"}
@@ -122,7 +124,7 @@ async def test_the_description_is_made_once_per_version(client: Any) -> None:
 
 def test_lookups_to_hidden_objects_stay_resolvable(services: Any) -> None:
     snapshot = services.metadata.snapshot
-    hidden = type(snapshot)(2, {"task": snapshot.objects["task"]})
+    hidden = MetadataSnapshot(2, {ObjectName("task"): snapshot.object("task")})
     document = describe(hidden)
     assert document["components"]["schemas"]["Project"] == {"type": "object"}
 

@@ -147,7 +147,7 @@ def _other(op: Op, value: Any) -> Any:
         return value
     if isinstance(value, tuple):
         if not value:
-            return value
+            return ()
         return (None, "x") if None in value else ("x", "y")
     return "another"
 

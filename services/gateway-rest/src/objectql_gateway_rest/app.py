@@ -1,73 +1,54 @@
-"""The composition root: the table of routes, and the application that serves it."""
+"""The composition root: wires the gateway into a service process."""
 
 from __future__ import annotations
 
-from fastapi import FastAPI  # noqa: TID251 - one of the HTTP gateways
+from objectql.metadata.transfer import decode_snapshot
 
-from objectql_gateway_rest import (
-    actions,
-    bulk,
-    docs_page,
-    metadata_routes,
-    openapi,
-    records,
-    sdk,
-    sdk_command,
-    sdk_metadata,
-    sdk_rpc,
-    v1,
-    v1_batch,
-    v1_data,
-    v1_meta,
-)
-from objectql_gateway_rest.asgi import Receive, Scope, Send
+from objectql.bus.client import KernelClient, RetryPolicy
+from objectql.service.auth import TokenVerifier
+from objectql.service.run import Process
+from objectql_gateway_rest.application import create_application
 from objectql_gateway_rest.call import Services
-from objectql_gateway_rest.gateway import Gateway
-from objectql_gateway_rest.routes import Route
-
-_MODULES = (
-    records,
-    bulk,
-    actions,
-    metadata_routes,
-    v1,
-    v1_data,
-    v1_batch,
-    v1_meta,
-    sdk,
-    sdk_rpc,
-    sdk_command,
-    sdk_metadata,
-    openapi,
-    docs_page,
-)
-
-ROUTES: tuple[Route, ...] = tuple(route for module in _MODULES for route in module.ROUTES)
+from objectql_gateway_rest.metadata_view import MetadataView
+from objectql_gateway_rest.recent import RecentTransactions
+from objectql_gateway_rest.server import HttpServer
+from objectql_gateway_rest.settings import GatewayRestSettings
+from objectql_gateway_rest.url_cache import UrlCache
 
 
-class Application(FastAPI):
-    """FastAPI for what is mounted on it; the gateway's own paths go past its layers.
-
-    A request for a mounted prefix is FastAPI's, every other one the gateway's.
-    """
-
-    def __init__(self, gateway: Gateway) -> None:
-        super().__init__(openapi_url=None, docs_url=None, redoc_url=None)
-        self.gateway = gateway
-        self._mounted: tuple[str, ...] = ()
-
-    def mount(self, path: str, app: object, name: str | None = None) -> None:
-        """Serve `app` under `path`."""
-        super().mount(path, app, name)  # pyright: ignore[reportArgumentType] - Starlette's ASGIApp
-        self._mounted = (*self._mounted, path)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or (self._mounted and scope["path"].startswith(self._mounted)):
-            await super().__call__(scope, receive, send)
-        else:
-            await self.gateway(scope, receive, send)
-
-
-def create_application(services: Services) -> Application:
-    """The application with every route of the gateway."""
-    return Application(Gateway(ROUTES, services))
+async def build(process: Process[GatewayRestSettings]) -> None:
+    """Serve clients from now on; ready once there are metadata."""
+    settings, metrics = process.settings, process.metrics
+    kernel = KernelClient(process.bus, clock=process.clock, retry=RetryPolicy())
+    metadata = MetadataView(kernel, process.clock, decode_snapshot)
+    services = Services(
+        kernel=kernel,
+        verifier=TokenVerifier(
+            settings.auth,
+            clock=process.clock,
+            refused=lambda cause: metrics.count("oql_auth_failures_total", cause),
+        ),
+        metadata=metadata,
+        clock=process.clock,
+        limits=settings.limits,
+        recent=RecentTransactions(),
+        urls=UrlCache(),
+        observe=metrics.observe_request,
+    )
+    application = create_application(services)
+    server = HttpServer(
+        application,
+        host=settings.http.host,
+        port=settings.http.port,
+        drain_s=settings.drain_s,
+    )
+    process.address = f"http://{settings.http.host}:{settings.http.port}"
+    process.metadata_version = lambda: metadata.version
+    process.load = lambda: float(application.gateway.in_flight)
+    metrics.read("oql_requests_in_flight", process.load)
+    process.health.add_check("metadata", lambda: None if metadata.is_ready else "not loaded")
+    process.health.add_check("http", lambda: None if server.is_listening else "not listening")
+    await metadata.start(process.bus)
+    process.on_stop(metadata.stop)
+    process.on_drain(server.stop)
+    process.start(server.run())

@@ -48,16 +48,18 @@ class Request:
         """The decoded parts of the path; an encoded slash stays inside its part.
 
         Raises:
-            InvalidRequest: a part is not UTF-8.
+            InvalidRequest: a part is not UTF-8, or holds a NUL.
 
         """
         try:
-            parts = self.path.split("/")[1:]
-            if "%" not in self.path:
-                return [part.encode("latin-1").decode() for part in parts]
-            return [unquote(part, errors="strict") for part in parts]
+            parts = self.path.encode("latin-1").decode().split("/")[1:]
+            if "%" in self.path:
+                parts = [unquote(part, errors="strict") for part in parts]
         except UnicodeDecodeError as exc:
             raise InvalidRequest(reason="the path is not UTF-8") from exc
+        if any("\0" in part for part in parts):
+            raise InvalidRequest(reason="the path holds a NUL character")
+        return parts
 
     def pairs(self, limit_bytes: int) -> list[tuple[str, str]]:
         """The query parameters in order.

@@ -66,7 +66,7 @@ class WrappedRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 async def bulk(call: Call, object: str) -> Response:
     body = await call.decode(BulkBody)
-    check_size(call, len(body.records))
+    check_size(len(body.records), call.services.limits.bulk_records)
     request = BulkRequest(
         object=check_object(object),
         operation=body.operation,
@@ -86,15 +86,15 @@ async def bulk(call: Call, object: str) -> Response:
     )
 
 
-def check_size(call: Call, count: int) -> None:
+def check_size(count: int, most: int) -> None:
     """Return if one request may hold `count` records.
 
     Raises:
         BatchTooLarge: it may not.
 
     """
-    if count > call.services.limits.bulk_records:
-        raise BatchTooLarge(count=count, max=call.services.limits.bulk_records)
+    if count > most:
+        raise BatchTooLarge(count=count, max=most)
 
 
 def read_rows(records: list[msgspec.Raw], operation: BulkOperation) -> tuple[BulkRow, ...]:
@@ -162,7 +162,7 @@ async def batch(call: Call) -> Response:
 
 async def run_batch(call: Call, body: BatchBody, *, with_transaction: bool) -> Response:
     """The results in order; a batch in doubt answers 202 and where to ask again."""
-    check_size(call, len(body.operations))
+    check_size(len(body.operations), call.services.limits.bulk_records)
     request = BatchRequest(
         operations=tuple(_operation(index, step) for index, step in enumerate(body.operations)),
         atomic=body.atomic,

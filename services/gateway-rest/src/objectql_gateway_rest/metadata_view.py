@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -18,7 +18,7 @@ from objectql.clock import Clock
 from objectql.context import Context, system_actor
 from objectql.errors import ObjectQLError, Unavailable
 from objectql.ids import uuid7
-from objectql.metadata.model import ObjectDef
+from objectql.metadata.registry import MetadataSnapshot
 from objectql.wire import codec, subjects
 from objectql.wire.messages import MetadataChanged, SnapshotReply, SnapshotRequest
 
@@ -38,30 +38,16 @@ class SnapshotSource(Protocol):
     ) -> T: ...
 
 
-class Snapshot(Protocol):
-    """What the gateway needs of `objectql.metadata.registry.MetadataSnapshot`."""
-
-    @property
-    def version(self) -> int: ...
-
-    @property
-    def objects(self) -> Mapping[str, ObjectDef]: ...
-
-    def object(self, name: str) -> ObjectDef:
-        """The object, or `ObjectUnknown`."""
-        ...
-
-
 class MetadataView:
     """The newest snapshot that was seen. `start` keeps it fresh until `stop`."""
 
     def __init__(
-        self, source: SnapshotSource, clock: Clock, decode: Callable[[bytes], Snapshot]
+        self, source: SnapshotSource, clock: Clock, decode: Callable[[bytes], MetadataSnapshot]
     ) -> None:
         self._source = source
         self._clock = clock
         self._decode = decode
-        self._snapshot: Snapshot | None = None
+        self._snapshot: MetadataSnapshot | None = None
         self._changed = asyncio.Event()
         self._refreshing = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
@@ -78,7 +64,7 @@ class MetadataView:
         return 0 if self._snapshot is None else self._snapshot.version
 
     @property
-    def snapshot(self) -> Snapshot:
+    def snapshot(self) -> MetadataSnapshot:
         """The newest snapshot that was seen.
 
         Raises:

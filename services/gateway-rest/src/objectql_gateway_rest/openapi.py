@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, cast
 
 from objectql.metadata.model import ActionDef, ObjectDef
+from objectql.metadata.registry import MetadataSnapshot
 from objectql_gateway_rest.asgi import Response
 from objectql_gateway_rest.call import Call
-from objectql_gateway_rest.metadata_view import Snapshot
 from objectql_gateway_rest.openapi_parts import (
     HEADERS,
     PAGE_META,
@@ -33,7 +33,7 @@ _LIST = ("filter", "orderby", "select", "expand", "top", "skip", "count", "searc
 _ANY: Json = {}
 
 
-def describe(snapshot: Snapshot) -> Json:
+def describe(snapshot: MetadataSnapshot) -> Json:
     """The OpenAPI 3.1 document of every object that is served."""
     paths: Json = {}
     schemas: Json = {"Problem": PROBLEM, "PageMeta": PAGE_META, "Query": _query_schema()}
@@ -255,7 +255,7 @@ def _bulk_schema(kind: str) -> Json:
             "operation": {"enum": ["create", "update", "upsert", "delete"]},
             "records": {
                 "type": "array",
-                "maxItems": 200,
+                "maxItems": 1000,
                 "items": ref("schemas", f"{kind}Create"),
             },
             "atomic": {"type": "boolean"},
@@ -309,7 +309,7 @@ def _batch() -> Json:
         "required": ["operations"],
         "additionalProperties": False,
         "properties": {
-            "operations": {"type": "array", "maxItems": 200, "items": operation},
+            "operations": {"type": "array", "maxItems": 1000, "items": operation},
             "atomic": {"type": "boolean"},
             "isolation": {"enum": ["read_committed", "repeatable_read", "serializable"]},
         },
@@ -404,7 +404,7 @@ class _Rendered:
     """The documents of the snapshot that was described last."""
 
     def __init__(self) -> None:
-        self.snapshot: Snapshot | None = None
+        self.snapshot: MetadataSnapshot | None = None
         self.texts: dict[str, bytes] = {}
 
 

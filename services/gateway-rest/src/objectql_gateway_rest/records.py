@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from objectql.errors import BatchTooLarge, InvalidQuery, InvalidRequest, RecordNotFound
+from objectql.errors import InvalidQuery, InvalidRequest, RecordNotFound
 from objectql.ids import is_record_id
 from objectql.query.ast import Query
 from objectql.wire.messages import (
@@ -25,6 +25,7 @@ from objectql.wire.messages import (
 )
 from objectql_gateway_rest.asgi import Response
 from objectql_gateway_rest.bodies import decode_json, first_byte
+from objectql_gateway_rest.bulk import check_size
 from objectql_gateway_rest.call import Call
 from objectql_gateway_rest.params import body_query, check_object, list_query, projection
 from objectql_gateway_rest.representation import (
@@ -109,8 +110,7 @@ def _created(call: Call, object: str, reply: RecordReply) -> Response:
 async def _create_all(call: Call, object: str, body: bytes) -> Response:
     limits = call.services.limits
     rows = decode_json(body, list[msgspec.Raw], nesting=limits.nesting)
-    if len(rows) > limits.bulk_records:
-        raise BatchTooLarge(count=len(rows), max=limits.bulk_records)
+    check_size(len(rows), limits.bulk_records)
     for index, row in enumerate(rows):
         if first_byte(bytes(row)) != b"{":
             raise InvalidRequest(reason=f"item {index} is not a JSON object")

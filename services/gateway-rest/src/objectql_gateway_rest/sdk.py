@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from objectql.errors import BatchTooLarge, InvalidRequest
+from objectql.errors import InvalidRequest
 from objectql.query.ast import Query
 from objectql.query.parse import parse_where
 from objectql.wire.messages import (
@@ -29,6 +29,7 @@ from objectql.wire.messages import (
 )
 from objectql_gateway_rest.asgi import Response
 from objectql_gateway_rest.bodies import decode_json, decoder, first_byte
+from objectql_gateway_rest.bulk import check_size
 from objectql_gateway_rest.call import Call
 from objectql_gateway_rest.params import check_object, list_query, projection
 from objectql_gateway_rest.records import check_id, find
@@ -128,9 +129,7 @@ async def create_all(call: Call, object: str, rows: list[bytes]) -> list[bytes]:
         InvalidRequest: a row that is no object.
 
     """
-    most = call.services.limits.bulk_records
-    if len(rows) > most:
-        raise BatchTooLarge(count=len(rows), max=most)
+    check_size(len(rows), call.services.limits.bulk_records)
     for index, row in enumerate(rows):
         if first_byte(row) != b"{":
             raise InvalidRequest(reason=f"item {index} is not a JSON object")

@@ -120,7 +120,7 @@ async def all_rows(
     call: Call, object: str, operation: BulkOperation, rows: tuple[BulkRow, ...]
 ) -> tuple[RowResult, ...]:
     """The results of rows that are written all or none."""
-    check_size(call, len(rows))
+    check_size(len(rows), call.services.limits.bulk_records)
     if not rows:
         return ()
     request = BulkRequest(object=object, operation=operation, rows=rows, atomic=True)

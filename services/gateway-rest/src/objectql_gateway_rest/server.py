@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import Generator
 
 import uvicorn
 
-from objectql_gateway_rest.app import Application
+from objectql_gateway_rest.application import Application
 
 _KEEP_ALIVE_S = 75
 _BACKLOG = 2048
@@ -16,6 +17,14 @@ _BACKLOG = 2048
 
 class _Server(uvicorn.Server):
     """uvicorn without its own signal handling: the process decides when to stop."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.listening.set()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
@@ -47,6 +56,10 @@ class HttpServer:
     @property
     def is_listening(self) -> bool:
         return self._server.started
+
+    async def wait_listening(self) -> None:
+        """Return once connections are accepted."""
+        await self._server.listening.wait()
 
     @property
     def port(self) -> int:

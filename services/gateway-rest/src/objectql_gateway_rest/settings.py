@@ -18,7 +18,10 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
     nesting: Annotated[int, Meta(ge=1, le=500, description="levels of JSON")] = 64
     default_page: Annotated[int, Meta(ge=1)] = 100
     max_page: Annotated[int, Meta(ge=1)] = 1000
-    bulk_records: Annotated[int, Meta(ge=1, le=1000, description="records per request")] = 200
+    bulk_records: Annotated[int, Meta(ge=1, le=1000, description="records per request")] = 1000
+    v1_batch_records: Annotated[
+        int, Meta(ge=1, le=1000, description="the same for the ObjectStack client's batches")
+    ] = 200
     timeout_s: Annotated[float, Meta(gt=0, description="where the client names none")] = 10.0
     max_timeout_s: Annotated[float, Meta(gt=0)] = 60.0
     in_flight: Annotated[int, Meta(ge=1, description="requests at a time; more are 503")] = 2048

@@ -59,7 +59,7 @@ async def _bulk(
 ) -> BulkReply:
     if options.validate_only:
         raise NotSupported(feature="validateOnly")
-    check_size(call, len(rows))
+    check_size(len(rows), call.services.limits.v1_batch_records)
     request = BulkRequest(
         object=check_object(object),
         operation=operation,

@@ -24,7 +24,9 @@ def open_sources(urls: Mapping[str, str], limits: PoolLimits) -> tuple[Driver, .
         InvalidRequest: there is no default source, or a URL of no known kind.
     """
     if DEFAULT not in urls:
-        raise InvalidRequest(reason="set OQL_KERNEL_DATASOURCES__DEFAULT, for example to postgresql://…")
+        raise InvalidRequest(
+            reason="set OQL_KERNEL_DATASOURCES__DEFAULT, for example to postgresql://…"
+        )
     return tuple(_open(DataSource(name), url, limits) for name, url in urls.items())
 
 
@@ -40,7 +42,9 @@ def _open(name: DataSource, url: str, limits: PoolLimits) -> Driver:
             )
             return PostgresDriver(PostgresSettings(url=url, pool=pool), name=name)
         case "sqlite":
-            return SqliteDriver(SqliteSettings(path=rest.removeprefix("//").removeprefix("/")), name=name)
+            return SqliteDriver(
+                SqliteSettings(path=rest.removeprefix("//").removeprefix("/")), name=name
+            )
         case "memory":
             return MemoryDriver(name=name)
         case _:

@@ -331,15 +331,19 @@ class NatsBus:
     # --- the connection ------------------------------------------------------------------
 
     async def _keep_connected(self) -> None:
+        was_told = False
         while True:
             lost = asyncio.Event()
             client = Client()
             try:
                 await self._open(client, lost)
             except (OSError, TimeoutError, nats.errors.Error) as exc:
-                log.info("bus_unreachable", extra={"reason": repr(exc)})
+                if not was_told:
+                    log.warning("bus_unreachable", extra={"reason": repr(exc)})
+                was_told = True
                 await _discard(client)
             else:
+                was_told = False
                 self._tell(is_up=True)
                 await lost.wait()
                 self._tell(is_up=False)
@@ -479,4 +483,4 @@ async def _discard(client: Client) -> None:
 
 
 async def _note_error(error: Exception) -> None:  # noqa: RUF029 - nats-py wants a coroutine
-    log.info("bus_error", extra={"reason": repr(error)})
+    log.debug("bus_error", extra={"reason": repr(error)})

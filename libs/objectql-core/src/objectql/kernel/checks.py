@@ -313,7 +313,7 @@ def _option(field: FieldDef) -> Check:
     shown = ", ".join(list(stored)[:10])
 
     def check(value: Any, path: str, issues: Issues) -> Value:
-        kind: type[Any] = type(value)
+        kind: type[Any] = type(cast("object", value))
         if kind is str and value in stored:
             return stored[value]
         if kind in (int, float, bool) and (kind, value) in exact:
@@ -342,7 +342,7 @@ def check_json(value: Any, path: str, issues: Issues, depth: int = 0) -> Value:
     """A JSON value of bounded depth, with storable texts and exact numbers."""
     if depth > MAX_JSON_DEPTH:
         return _fail(issues, path, "invalid_json", f"Nested deeper than {MAX_JSON_DEPTH} levels")
-    kind: type[Any] = type(value)
+    kind: type[Any] = type(cast("object", value))
     if kind is str:
         if not is_storable(value):
             _fail(issues, path, "invalid_value", "Must not contain NUL or broken characters")

@@ -79,9 +79,9 @@ def _rank_indexes(object_: ObjectDef, equal: set[str], ranged: set[str]) -> tupl
         covered = 0
         for field in index.fields:
             if field in equal:
-                covered += 1
+                covered += 2
                 continue
-            covered += field in ranged
+            covered += field in ranged  # less selective than an equality
             break
         if covered:
             ranked.append((-covered, index.name))

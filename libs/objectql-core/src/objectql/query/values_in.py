@@ -62,6 +62,7 @@ def resolve(
             and source.storage is Storage.TEXT
             and source.shape == "scalar"
             and literal[:1] not in "{$@"
+            and len(literal) <= _MAX_TEXT
             and literal.isascii()
             and literal.isprintable()
         ):

@@ -1,0 +1,258 @@
+"""Metadata in force: publishing packages and single items, and following other workers.
+
+The store of the default data source is the truth. A publication validates the whole merged
+snapshot, makes the tables match (additive changes only, unless told), replaces the documents and
+raises the version, under a lease, so that two workers that start at once do it once. The rest of
+the cluster is told; whoever misses that sees the version move (`converge`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from typing import TypeAlias
+
+import msgspec
+
+from objectql.drivers.protocol import Driver, MetadataStore, SchemaStep, StoredItem
+from objectql.errors import (
+    Issue,
+    MetadataInvalid,
+    MetadataNotFound,
+    SchemaChangeRefused,
+    Unavailable,
+    VersionConflict,
+)
+from objectql.events import MetadataPublished
+from objectql.kernel.documents import documents_of, stored_items
+from objectql.kernel.engine import Engine
+from objectql.metadata.build import build_snapshot
+from objectql.metadata.document import CUSTOM_LAYER, Document
+from objectql.metadata.loader import LoadedPackage
+from objectql.metadata.model import ObjectDef
+from objectql.metadata.registry import MetadataSnapshot
+
+log = logging.getLogger(__name__)
+
+Announce: TypeAlias = Callable[[int], Awaitable[None]]
+"""Tells the cluster that a version was published; a lost announcement costs half a second."""
+
+ItemKey: TypeAlias = tuple[str, str, str]
+
+_LEASE = "metadata:publish"
+_LEASE_TTL_S = 30.0
+_LEASE_PAUSE_S = 0.1
+
+
+class Publication(msgspec.Struct, frozen=True):
+    """The version in force after a publication, and the schema steps that it took."""
+
+    version: int
+    changes: tuple[str, ...] = ()
+
+
+class MetadataPublisher:
+    """Publishes into the store and swaps the engine's model."""
+
+    def __init__(self, engine: Engine, *, announce: Announce | None = None) -> None:
+        self._engine = engine
+        self.announce = announce
+        self._swapping = asyncio.Lock()
+
+    @property
+    def _store(self) -> MetadataStore:
+        return self._engine.system_driver.metadata
+
+    async def converge(self) -> bool:
+        """Take over what is published if it is newer than what is in force; whether it was."""
+        if await self._store.current_version() <= self._engine.model.version:
+            return False
+        async with self._swapping:
+            version, items = await self._store.load()
+            if version <= self._engine.model.version:
+                return False
+            await self._put_in_force(build_snapshot(documents_of(items), version))
+            return True
+
+    async def publish_packages(self, packages: Sequence[LoadedPackage]) -> Publication:
+        """Make the store's layers of `packages` equal to what was loaded.
+
+        Where they already are, only tables are checked and the stored version comes into force.
+        A destructive change is left undone, and logged: data outlives the metadata that named it.
+
+        Raises:
+            MetadataInvalid: what all layers make up together is wrong; with every problem.
+        """
+        layers = {package.name for package in packages}
+        loaded = [document for package in packages for document in package.items]
+        async with self._publishing():
+            version, stored = await self._store.load()
+            wanted = {_key(item): item for item in stored_items(loaded)}
+            held = {_key(item): item for item in stored if item.layer in layers}
+            put = [i for k, i in wanted.items() if k not in held or held[k].content != i.content]
+            gone = [key for key in held if key not in wanted]
+            others = documents_of(item for item in stored if item.layer not in layers)
+            snapshot = self._build([*loaded, *others], version + bool(put or gone))
+            changes, refused = await self._sync_schema(snapshot, allow_destructive=False)
+            for step in refused:
+                log.warning("schema_change_refused", extra={"change": step.description})
+            return await self._publish(snapshot, put, gone, version, changes)
+
+    async def put(
+        self,
+        type_: str,
+        name: str,
+        content: object,
+        *,
+        if_version: int | None = None,
+        allow_destructive: bool = False,
+    ) -> Publication:
+        """Store a document in the custom layer, over what packages declare, and publish.
+
+        Raises:
+            MetadataInvalid: with every problem.
+            SchemaChangeRefused: it would lose data and that was not asked for.
+            VersionConflict: the metadata is no longer at `if_version`.
+        """
+        document = Document(CUSTOM_LAYER, type_, name, content)
+        item = stored_items([document])[0]
+        async with self._publishing():
+            version, stored = await self._store.load()
+            _check_version(if_version, version, type_, name)
+            rest = documents_of(i for i in stored if _key(i) != _key(item))
+            snapshot = self._build([*rest, document], version + 1)
+            changes = await self._sync_custom(snapshot, allow_destructive=allow_destructive)
+            return await self._publish(snapshot, [item], [], version, changes)
+
+    async def delete(
+        self, type_: str, name: str, *, allow_destructive: bool = False
+    ) -> Publication:
+        """Remove a document of the custom layer; what packages declare comes back.
+
+        The table of an object that nothing declares any more stays, unless `allow_destructive`.
+
+        Raises:
+            MetadataNotFound: the custom layer has no such document.
+            MetadataInvalid: something still refers to it.
+        """
+        key = (CUSTOM_LAYER, type_, name)
+        async with self._publishing():
+            version, stored = await self._store.load()
+            if all(_key(item) != key for item in stored):
+                raise MetadataNotFound(type=type_, name=name)
+            before = self._engine.model.snapshot
+            rest = documents_of(item for item in stored if _key(item) != key)
+            snapshot = self._build(rest, version + 1)
+            publication = await self._publish(snapshot, [], [key], version, ())
+            orphans = [o for n, o in before.objects.items() if n not in snapshot.objects]
+            if allow_destructive:
+                for object_ in orphans:
+                    await self._engine.driver(object_).drop_object(
+                        object_.name, object_.table or object_.name
+                    )
+            return publication
+
+    # --- the steps of a publication ----------------------------------------------------------
+
+    @asynccontextmanager
+    async def _publishing(self) -> AsyncGenerator[None]:
+        """One publication at a time in the cluster."""
+        leases, holder = self._engine.system_driver.leases, self._engine.settings.node
+        clock = self._engine.clock
+        async with self._swapping:
+            give_up_s = clock.monotonic_s() + _LEASE_TTL_S * 2
+            while not await leases.acquire(_LEASE, holder, _LEASE_TTL_S):
+                if clock.monotonic_s() > give_up_s:
+                    raise Unavailable(what="the right to publish metadata")
+                await clock.sleep(_LEASE_PAUSE_S)
+            try:
+                yield
+            finally:
+                await leases.release(_LEASE, holder)
+
+    def _build(self, documents: Iterable[Document], version: int) -> MetadataSnapshot:
+        snapshot = build_snapshot(documents, version)
+        issues = tuple(
+            Issue(
+                path=f"{object_.name}.datasource",
+                code="unknown_datasource",
+                message=f'no data source is called "{object_.datasource}"',
+            )
+            for object_ in snapshot.objects.values()
+            if object_.datasource not in self._engine.drivers
+        )
+        if issues:
+            raise MetadataInvalid(issues=issues)
+        return snapshot
+
+    def _placed(self, snapshot: MetadataSnapshot) -> list[tuple[Driver, list[ObjectDef]]]:
+        """The data sources with the objects they keep."""
+        return [
+            (driver, [o for o in snapshot.objects.values() if o.datasource == name])
+            for name, driver in self._engine.drivers.items()
+        ]
+
+    async def _sync_schema(
+        self, snapshot: MetadataSnapshot, *, allow_destructive: bool
+    ) -> tuple[tuple[str, ...], tuple[SchemaStep, ...]]:
+        """Make the tables match; what was done, and what was refused."""
+        done: list[str] = []
+        refused: list[SchemaStep] = []
+        if self._engine.settings.sync_schema:
+            for driver, objects in self._placed(snapshot):
+                plan = await driver.plan_schema(objects, allow_destructive=allow_destructive)
+                await driver.apply_schema(plan)
+                done += [step.description for step in plan.steps]
+                refused += plan.refused
+        return tuple(done), tuple(refused)
+
+    async def _sync_custom(
+        self, snapshot: MetadataSnapshot, *, allow_destructive: bool
+    ) -> tuple[str, ...]:
+        """As `_sync_schema`, refusing the whole change where it newly loses data."""
+        if not allow_destructive and self._engine.settings.sync_schema:
+            issues: list[Issue] = []
+            now = dict(self._placed(self._engine.model.snapshot))
+            for driver, objects in self._placed(snapshot):
+                old = {s.description for s in (await driver.plan_schema(now[driver])).refused}
+                issues += [
+                    Issue(path="", code="destructive_change", message=step.description)
+                    for step in (await driver.plan_schema(objects)).refused
+                    if step.description not in old
+                ]
+            if issues:
+                raise SchemaChangeRefused(issues=tuple(issues))
+        changes, _ = await self._sync_schema(snapshot, allow_destructive=allow_destructive)
+        return changes
+
+    async def _publish(
+        self,
+        snapshot: MetadataSnapshot,
+        put: Sequence[StoredItem],
+        remove: Sequence[ItemKey],
+        version: int,
+        changes: tuple[str, ...],
+    ) -> Publication:
+        if put or remove:
+            stored = await self._store.publish(put, remove, expected_version=version)
+            assert stored == snapshot.version, "publications are numbered one by one"
+            log.info("metadata_published", extra={"version": stored, "changes": len(changes)})
+        await self._put_in_force(snapshot)
+        if (put or remove) and self.announce is not None:
+            await self.announce(snapshot.version)
+        return Publication(snapshot.version, changes)
+
+    async def _put_in_force(self, snapshot: MetadataSnapshot) -> None:
+        self._engine.registry.publish(snapshot)
+        await self._engine.events.emit(MetadataPublished(version=snapshot.version))
+
+
+def _key(item: StoredItem) -> ItemKey:
+    return item.layer, item.type, item.name
+
+
+def _check_version(expected: int | None, version: int, type_: str, name: str) -> None:
+    if expected is not None and expected != version:
+        raise VersionConflict(object=type_, id=name, current_version=version)

@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from objectql.context import Actor
+from objectql.errors import MetadataInvalid
+from objectql.kernel.passwords import hash_password, verify_password
+from objectql.kernel.validate import Checked, RecordValidator, compile_validator
+from objectql.metadata.document import Document
+from objectql.metadata.loader import build_snapshot
+
+NOW = "2026-01-02T03:04:05.678Z"
+ACTOR = Actor(id="u7", claims={"region": "north"})
+
+
+def validator(**fields: dict[str, Any]) -> RecordValidator:
+    document = Document("test", "object", "thing", {"fields": fields})
+    return compile_validator(build_snapshot([document], 1).object("thing"))
+
+
+def create(target: RecordValidator, **data: Any) -> Checked:
+    return target.check_create(data, now=NOW, actor=ACTOR)
+
+
+def problems(checked: Checked) -> list[tuple[str, str]]:
+    return [(issue.path, issue.code) for issue in checked.issues]
+
+
+@pytest.mark.parametrize(
+    ("field", "given", "kept"),
+    [
+        ({"type": "text"}, " as is ", " as is "),
+        ({"type": "integer"}, 3.0, 3),
+        ({"type": "number", "scale": 0}, 2.5, 3),
+        ({"type": "number"}, 1e300, 1e300),
+        ({"type": "currency"}, 1234.565, Decimal("1234.57")),
+        ({"type": "number", "scale": 3}, 0.1, Decimal("0.100")),
+        ({"type": "date"}, "2024-02-29", "2024-02-29"),
+        ({"type": "datetime"}, "2024-03-15T16:30:00+02:00", "2024-03-15T14:30:00.000Z"),
+        ({"type": "time"}, "14:30", "14:30:00"),
+        ({"type": "select", "options": [1, 2]}, 2, "2"),
+        ({"type": "multiselect", "options": ["a", "b"]}, ["b"], ["b"]),
+        ({"type": "tags"}, ["x", "y"], ["x", "y"]),
+        ({"type": "location"}, {"lat": 1, "lng": -2.5}, {"lat": 1, "lng": -2.5}),
+        ({"type": "vector", "dimension": 2}, [0.5, 1], [0.5, 1]),
+        ({"type": "json"}, [1, {"a": None}], [1, {"a": None}]),
+        ({"type": "file"}, "file_1", "file_1"),
+        ({"type": "image", "multiple": True}, ["file_1"], ["file_1"]),
+        ({"type": "number"}, "", None),
+    ],
+)
+def test_accepted_value_is_kept_in_its_canonical_form(
+    field: dict[str, Any], given: Any, kept: Any
+) -> None:
+    checked = create(validator(f=field), f=given)
+    assert checked.issues == ()
+    assert checked.values["f"] == kept
+    assert type(checked.values["f"]) is type(kept)
+
+
+@pytest.mark.parametrize(
+    ("field", "given", "path", "code"),
+    [
+        ({"type": "text"}, 5, "f", "invalid_type"),
+        ({"type": "text"}, "a\0b", "f", "invalid_value"),
+        ({"type": "text"}, "\ud800", "f", "invalid_value"),
+        ({"type": "number"}, "5", "f", "invalid_number"),
+        ({"type": "number"}, True, "f", "invalid_number"),
+        ({"type": "number"}, float("nan"), "f", "invalid_number"),
+        ({"type": "number"}, 2**53 + 1, "f", "invalid_number"),
+        ({"type": "integer"}, 1e300, "f", "max_value"),
+        ({"type": "currency"}, 1e30, "f", "max_value"),
+        ({"type": "rating", "max": 5}, 6, "f", "max_value"),
+        ({"type": "rating"}, -1, "f", "min_value"),
+        ({"type": "boolean"}, "true", "f", "invalid_boolean"),
+        ({"type": "date"}, "2026-02-30", "f", "invalid_date"),
+        ({"type": "datetime"}, "2026-02-01T10:00:00", "f", "invalid_date"),
+        ({"type": "time"}, "25:00", "f", "invalid_time"),
+        ({"type": "email"}, "x@y", "f", "invalid_email"),
+        ({"type": "url"}, "javascript:alert(1)", "f", "invalid_url"),
+        ({"type": "phone"}, "call me", "f", "invalid_phone"),
+        ({"type": "color"}, "red", "f", "invalid_format"),
+        ({"options": ["Open"]}, "open", "f", "invalid_option"),
+        ({"type": "multiselect", "options": ["a"]}, "a", "f", "invalid_type"),
+        ({"type": "multiselect", "options": ["a"]}, ["a", "x"], "f.1", "invalid_option"),
+        ({"type": "lookup", "reference": "thing"}, 5, "f", "invalid_type"),
+        ({"type": "lookup", "reference": "thing"}, "a\nb", "f", "invalid_value"),
+        ({"type": "location"}, {"lat": 91, "lng": 0}, "f.lat", "invalid_value"),
+        ({"type": "location"}, {"lat": 1}, "f.lng", "invalid_number"),
+        ({"type": "vector", "dimension": 3}, [1, 2], "f", "invalid_shape"),
+        ({"type": "object"}, [1], "f", "invalid_shape"),
+        ({"type": "json"}, {"a": [2**60]}, "f.a.0", "invalid_json"),
+        ({"type": "grid"}, [{}, 3], "f.1", "invalid_shape"),
+        (
+            {"type": "grid", "fields": {"x": {"type": "number"}}},
+            [{"x": 1}, {"x": "1"}],
+            "f.1.x",
+            "invalid_number",
+        ),
+        ({"type": "object", "fields": {"x": {}}}, {"y": 1}, "f.y", "unknown_field"),
+    ],
+)
+def test_refused_value_is_reported_at_its_path(
+    field: dict[str, Any], given: Any, path: str, code: str
+) -> None:
+    assert problems(create(validator(f=field), f=given)) == [(path, code)]
+
+
+def test_deep_json_is_refused_before_it_exhausts_the_stack() -> None:
+    deep: Any = []
+    for _ in range(900):
+        deep = [deep]
+    assert [code for _, code in problems(create(validator(f={"type": "json"}), f=deep))] == [
+        "invalid_json"
+    ]
+
+
+def test_all_problems_are_reported_at_once_with_suggestions() -> None:
+    target = validator(
+        amount={"type": "number", "required": True}, code={"minLength": 5, "pattern": "^[A-Z]+$"}
+    )
+    checked = create(target, amuont=1, code="ab")
+    assert problems(checked) == [
+        ("amuont", "unknown_field"),
+        ("code", "min_length"),
+        ("code", "invalid_format"),
+        ("amount", "required"),
+    ]
+    assert 'did you mean "amount"?' in checked.issues[0].message
+
+
+def test_a_wrong_required_value_is_one_problem() -> None:
+    assert problems(create(validator(n={"type": "number", "required": True}), n="x")) == [
+        ("n", "invalid_number")
+    ]
+
+
+def test_update_checks_only_what_is_there() -> None:
+    target = validator(a={"required": True}, b={"type": "number"})
+    assert target.check_update({"b": 1}) == Checked({"b": 1}, (), (), {})
+    assert problems(target.check_update({"a": None})) == [("a", "required")]
+    assert problems(target.check_update({"a": ""})) == [("a", "required")]
+
+
+def test_system_and_computed_keys_are_dropped_and_reported() -> None:
+    target = validator(a={}, n={"type": "autonumber"}, twice={"expression": "a + a"})
+    data = {"a": "x", "created_at": NOW, "version": 9, "n": "1", "twice": "xx", "id": "mine"}
+    created = target.check_create(data, now=NOW, actor=ACTOR)
+    assert created.values == {"a": "x", "id": "mine"}
+    assert created.dropped == ("created_at", "version", "n", "twice")
+    assert target.check_update(data).dropped == ("created_at", "version", "n", "twice", "id")
+
+
+def test_tenant_is_no_field() -> None:
+    assert problems(create(validator(a={}), tenant_id="other")) == [("tenant_id", "unknown_field")]
+
+
+def test_readonly_is_taken_on_create_and_dropped_on_update() -> None:
+    target = validator(a={"readonly": True})
+    assert create(target, a="x").values == {"a": "x"}
+    assert target.check_update({"a": "y"}, {"a": "x"}) == Checked({}, ("a",), (), {})
+    assert target.check_update({"a": "x"}, {"a": "x"}).dropped == ()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ({"defaultValue": "x"}, "x"),
+        ({"type": "datetime", "defaultValue": "$now"}, NOW),
+        ({"type": "datetime", "defaultValue": "NOW()"}, NOW),
+        ({"type": "datetime", "defaultValue": "$today"}, "2026-01-02T00:00:00.000Z"),
+        ({"type": "date", "defaultValue": "$today"}, "2026-01-02"),
+        ({"type": "time", "defaultValue": "$now"}, "03:04:05"),
+        ({"type": "user", "defaultValue": "current_user"}, "u7"),
+        ({"defaultValue": "$current_user.id"}, "u7"),
+        ({"defaultValue": "$current_user.region"}, "north"),
+        ({"options": ["a", {"value": "b", "default": True}]}, "b"),
+        ({"type": "multiselect", "options": ["a", {"value": "b", "default": True}]}, ["b"]),
+        ({"type": "currency", "defaultValue": 1}, Decimal("1.00")),
+        ({"type": "datetime", "defaultValue": {"expression": "now()"}}, NOW),
+    ],
+)
+def test_default_fills_an_absent_field(field: dict[str, Any], value: Any) -> None:
+    assert create(validator(f=field)).values == {"f": value}
+
+
+def test_default_does_not_replace_an_explicit_null() -> None:
+    assert create(validator(f={"defaultValue": "x"}), f=None).values == {"f": None}
+
+
+def test_default_lists_are_not_shared_between_records() -> None:
+    target = validator(f={"type": "tags", "defaultValue": ["x"]})
+    first, second = create(target).values["f"], create(target).values["f"]
+    assert first == second
+    assert first is not second
+
+
+def test_default_that_needs_the_expression_language_is_refused() -> None:
+    with pytest.raises(MetadataInvalid) as failure:
+        validator(f={"type": "number", "defaultValue": {"expression": "1 + 1"}})
+    assert [issue.code for issue in failure.value.issues] == ["unsupported_default"]
+
+
+def test_increment_is_for_numbers_and_updates_only() -> None:
+    target = validator(n={"type": "number"}, t={})
+    assert target.check_update({"n": {"$inc": 2}}) == Checked({}, (), (), {"n": 2})
+    assert problems(target.check_update({"t": {"$inc": 2}})) == [("t", "invalid_type")]
+    assert problems(target.check_update({"n": {"$inc": "2"}})) == [("n", "invalid_number")]
+    assert problems(create(target, n={"$inc": 2})) == [("n", "invalid_number")]
+
+
+def test_password_is_hashed_and_verifies() -> None:
+    stored = create(validator(pw={"type": "password", "minLength": 3}), pw="s3cret").values["pw"]
+    assert isinstance(stored, str)
+    assert "s3cret" not in stored
+    assert verify_password("s3cret", stored)
+    assert not verify_password("S3cret", stored)
+    assert not verify_password("s3cret", "plain")
+    assert hash_password("s3cret") != stored

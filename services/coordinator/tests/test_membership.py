@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from objectql.bus.port import Envelope
+from objectql.wire import codec
+from objectql.wire.messages import Heartbeat
+from objectql_coordinator.membership import Membership
+
+
+class HeldClock:
+    def __init__(self) -> None:
+        self.at_s = 100.0
+
+    def now_ms(self) -> int:
+        return round(self.at_s * 1000)
+
+    def monotonic_s(self) -> float:
+        return self.at_s
+
+    async def sleep(self, seconds: float) -> None:
+        self.at_s += seconds
+
+
+def beat(service: str, instance: str, **more: object) -> Envelope:
+    fields = {"version": "1.0.0", "started_ms": 1, "sent_ms": 2, "status": "ready", **more}
+    heartbeat = Heartbeat(service=service, instance=instance, **fields)  # pyright: ignore[reportArgumentType]
+    return Envelope(subject=f"oql.v1.hb.{service}.{instance}", body=codec.encode(heartbeat))
+
+
+async def test_member_is_dead_after_three_seconds_of_silence_and_then_forgotten() -> None:
+    clock = HeldClock()
+    membership = Membership(clock)
+    await membership.hear(beat("kernel", "kernel-1", metadata_version=7, details={"lag_ms": 12}))
+    (member,) = membership.members()
+    assert (member.status, member.role, member.last_seen_ms) == ("ready", "worker", 0)
+    assert (member.metadata_version, member.lag_ms) == (7, 12.0)
+    clock.at_s += 3.0
+    assert membership.members()[0].status == "ready"
+    clock.at_s += 0.1
+    assert membership.members()[0].status == "dead"
+    assert membership.count_alive() == {"kernel": 0}
+    await membership.hear(beat("kernel", "kernel-1"))
+    assert membership.members()[0].status == "ready"
+    clock.at_s += 60
+    assert membership.members() == []
+
+
+async def test_leader_and_coordinators_that_are_not_heard_are_marked() -> None:
+    membership = Membership(HeldClock())
+    await membership.hear(beat("coordinator", "c-1"))
+    await membership.hear(beat("gateway-rest", "g-1"))
+    members = membership.members(("c-1", "c-2"), leader="c-1")
+    assert [(m.instance, m.role, m.status) for m in members] == [
+        ("c-1", "leader", "ready"),
+        ("c-2", "follower", "unheard"),
+        ("g-1", "gateway", "ready"),
+    ]
+
+
+async def test_malformed_heartbeat_changes_nothing() -> None:
+    membership = Membership(HeldClock())
+    await membership.hear(Envelope(subject="oql.v1.hb.x.y", body=b"\xc1"))
+    assert membership.members() == []

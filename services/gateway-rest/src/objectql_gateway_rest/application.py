@@ -1,0 +1,73 @@
+"""The table of routes, and the application that serves it."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI  # noqa: TID251 - one of the HTTP gateways
+
+from objectql_gateway_rest import (
+    actions,
+    bulk,
+    docs_page,
+    metadata_routes,
+    openapi,
+    records,
+    sdk,
+    sdk_command,
+    sdk_metadata,
+    sdk_rpc,
+    v1,
+    v1_batch,
+    v1_data,
+    v1_meta,
+)
+from objectql_gateway_rest.asgi import Receive, Scope, Send
+from objectql_gateway_rest.call import Services
+from objectql_gateway_rest.gateway import Gateway
+from objectql_gateway_rest.routes import Route
+
+_MODULES = (
+    records,
+    bulk,
+    actions,
+    metadata_routes,
+    v1,
+    v1_data,
+    v1_batch,
+    v1_meta,
+    sdk,
+    sdk_rpc,
+    sdk_command,
+    sdk_metadata,
+    openapi,
+    docs_page,
+)
+
+ROUTES: tuple[Route, ...] = tuple(route for module in _MODULES for route in module.ROUTES)
+
+
+class Application(FastAPI):
+    """FastAPI for what is mounted on it; the gateway's own paths go past its layers.
+
+    A request for a mounted prefix is FastAPI's, every other one the gateway's.
+    """
+
+    def __init__(self, gateway: Gateway) -> None:
+        super().__init__(openapi_url=None, docs_url=None, redoc_url=None)
+        self.gateway = gateway
+        self._mounted: tuple[str, ...] = ()
+
+    def mount(self, path: str, app: object, name: str | None = None) -> None:
+        """Serve `app` under `path`."""
+        super().mount(path, app, name)  # pyright: ignore[reportArgumentType] - Starlette's ASGIApp
+        self._mounted = (*self._mounted, path)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or (self._mounted and scope["path"].startswith(self._mounted)):
+            await super().__call__(scope, receive, send)
+        else:
+            await self.gateway(scope, receive, send)
+
+
+def create_application(services: Services) -> Application:
+    """The application with every route of the gateway."""
+    return Application(Gateway(ROUTES, services))

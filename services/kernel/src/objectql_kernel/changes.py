@@ -1,0 +1,104 @@
+"""The outbox relays of this worker, and the nudges between workers.
+
+Whoever commits nudges its own relay, and over the bus the one that holds the lease. Nudges are
+merged: at most one message per `NUDGE_EVERY_S`, and a lost one costs the relay's idle wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+
+
+from objectql.bus.port import Bus, Envelope, EventStream
+from objectql.clock import Clock
+from objectql.drivers.protocol import Driver
+from objectql.errors import Unavailable
+from objectql.ids import DataSource
+from objectql.kernel.relay import Relay
+from objectql.wire.subjects import kernel_event
+
+log = logging.getLogger(__name__)
+
+NUDGE_EVERY_S = 0.002
+
+
+
+
+class Changes:
+    """All relays of one worker."""
+
+    def __init__(
+        self,
+        drivers: Mapping[DataSource, Driver],
+        bus: Bus,
+        stream: EventStream,
+        *,
+        holder: str,
+        clock: Clock,
+    ) -> None:
+        self._bus = bus
+        self._stream = stream
+        self._clock = clock
+        self._subject = kernel_event("outbox")
+        self._committed = asyncio.Event()
+        self.published = 0
+        self.relays = {
+            name: Relay(
+                name,
+                driver.outbox,
+                driver.leases,
+                stream.publish,
+                holder=holder,
+                clock=clock,
+                on_batch=self._count,
+            )
+            for name, driver in drivers.items()
+        }
+
+    def committed(self) -> None:
+        """Say that this worker committed something; cheap, safe to call for every request."""
+        self._committed.set()
+
+    async def run(self) -> None:
+        """Relay until cancelled."""
+        unsubscribe = await self._bus.subscribe(self._subject, self._on_nudge)
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._ensure_stream())
+                group.create_task(self._tell())
+                for relay in self.relays.values():
+                    group.create_task(relay.run())
+        finally:
+            await unsubscribe()
+
+    async def _ensure_stream(self) -> None:
+        while True:
+            try:
+                await self._stream.ensure()
+            except Unavailable as exc:
+                log.warning("event_stream_unavailable", extra={"reason": str(exc)})
+                await self._clock.sleep(0.5)
+            else:
+                return
+
+    async def _tell(self) -> None:
+        while True:
+            await self._committed.wait()
+            self._committed.clear()
+            for relay in self.relays.values():
+                relay.nudge()
+            if not all(relay.is_leading for relay in self.relays.values()):
+                try:
+                    await self._bus.publish(self._subject, b"")
+                except Unavailable:
+                    log.debug("nudge_lost")
+            await self._clock.sleep(NUDGE_EVERY_S)
+
+    async def _on_nudge(self, _envelope: Envelope) -> None:  # noqa: RUF029 - the port's shape
+        for relay in self.relays.values():
+            relay.nudge()
+
+    def _count(self, number: int) -> None:
+        self.published += number

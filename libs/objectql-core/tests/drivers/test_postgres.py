@@ -13,11 +13,10 @@ from objectql.drivers.pool import PoolSettings
 from objectql.drivers.protocol import Remembered
 from objectql.drivers.sql.postgres import PostgresDriver, PostgresSettings
 from objectql.errors import DeadlineExceeded, OutcomeUnknown, Unavailable
-from objectql.testing.drivers import (
+from objectql.testing.driver_samples import (
     ACME,
     CUSTOMERS,
     OBJECTS,
-    DriverSuite,
     by_id,
     ids,
     insert,
@@ -27,6 +26,7 @@ from objectql.testing.drivers import (
     update,
     write,
 )
+from objectql.testing.drivers import DriverSuite
 
 pytestmark = pytest.mark.servers
 

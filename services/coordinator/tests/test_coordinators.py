@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -17,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from objectql.clock import SystemClock
 from objectql_coordinator.leadership import Leadership
 from objectql_coordinator.zookeeper import NodeTaken, VersionChanged, ZooKeeper
 from objectql_devstack import DataStack
@@ -180,17 +182,15 @@ def test_without_zookeeper_there_is_no_leader_and_with_it_there_is_one_again(
 async def test_fenced_node_is_written_once_and_never_by_a_leader_of_the_past(
     stack: DataStack,
 ) -> None:
-    from objectql.clock import SystemClock
-
     leaderships: list[Leadership] = []
     store = ZooKeeper(
-        stack.zookeeper, session_timeout_s=2.0, on_state=lambda event: leaderships[0].tell(event)
+        stack.zookeeper,
+        session_timeout_s=2.0,
+        on_state=lambda event: leaderships[0].tell(event),  # noqa: PLW0108 - made just below
     )
     leadership = Leadership(store, "one", root="/fence", session_timeout_s=2.0, clock=SystemClock())
     leaderships.append(leadership)
     store.start()
-    import asyncio
-
     running = asyncio.ensure_future(leadership.run())
     async with asyncio.timeout(20):
         while leadership.leading_epoch is None:

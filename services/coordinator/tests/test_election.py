@@ -157,7 +157,7 @@ def look(world: World, number: int) -> World:
 
 def settled(world: World) -> World:
     """What becomes of `world` when nothing goes wrong any more."""
-    for _ in range(8):
+    for _ in range(4):
         for number in range(len(world.peers)):
             peer = world.peers[number]
             if peer.is_linked and peer.session not in world.alive:
@@ -183,10 +183,14 @@ def worlds() -> set[World]:
                 todo.append(world)
     assert len(seen) > 20_000  # guards against an exploration that silently explores nothing
     walk = Random(7)
-    for _ in range(300):
+    for _ in range(100):
         world = World(faults_left=10)
-        for _ in range(120):
-            world = walk.choice(list(next_worlds(world)) or [World(faults_left=10)])
+        for _ in range(200):
+            moves = list(next_worlds(world))
+            harmless = [after for after in moves if after.faults_left == world.faults_left]
+            if not moves:
+                break
+            world = walk.choice(harmless if harmless and walk.random() < 0.9 else moves)
             seen.add(world)
     return seen
 
@@ -209,7 +213,8 @@ def test_an_epoch_has_one_leader_and_only_its_owner_passes_the_fence(worlds: set
 
 
 def test_whatever_happened_one_leader_emerges_that_all_agree_on(worlds: set[World]) -> None:
-    for world in worlds:
+    some = sorted(worlds, key=repr)[::20]
+    for world in some:
         end = settled(world)
         leading = [peer for peer in end.peers if peer.state.leading is not None]
         assert [peer.state.leading for peer in leading] == [end.epoch], world

@@ -57,7 +57,7 @@ class Request:
                 parts = [unquote(part, errors="strict") for part in parts]
         except UnicodeDecodeError as exc:
             raise InvalidRequest(reason="the path is not UTF-8") from exc
-        if any("\0" in part for part in parts):
+        if "\0" in "".join(parts):
             raise InvalidRequest(reason="the path holds a NUL character")
         return parts
 

@@ -187,7 +187,9 @@ def _object_paths(definition: ObjectDef, kind: str) -> Json:
 
 
 def _list_schema(kind: str) -> Json:
-    items = {"type": "array", "items": ref("schemas", kind)}
+    """Records, or groups where the query has aggregations."""
+    either = {"anyOf": [ref("schemas", kind), {"type": "object"}]}
+    items = {"type": "array", "items": either}
     return {
         "type": "object",
         "required": ["items", "meta"],

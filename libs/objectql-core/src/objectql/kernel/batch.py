@@ -75,9 +75,7 @@ class BatchRunner:
         driver = same_source(self._engine, objects)
         idempotency = idempotency_of(context, "batch", encode(request))
         size = None if len(request.operations) > 1 else 1
-        async with self._writer.unit(
-            driver, scope, size=size, isolation=request.isolation
-        ) as unit:
+        async with self._writer.unit(driver, scope, size=size, isolation=request.isolation) as unit:
             stored = await self._writer.remembered(unit, idempotency, context)
             if stored is not None:
                 return decode(BatchReply, stored)
@@ -199,5 +197,3 @@ def resolve_references(value: Any, results: Sequence[RowResult]) -> Any:
     if isinstance(value, list):
         return [resolve_references(item, results) for item in cast("list[Any]", value)]
     return value
-
-

@@ -297,7 +297,9 @@ class Reader:
 def _objects_of(query: BoundQuery) -> Iterator[ObjectDef]:
     """Every object that a query reaches through relations and lookups."""
     columns = [output.column for output in query.outputs]
-    columns += [key.by for key in query.order if isinstance(key, Order) and isinstance(key.by, Column)]
+    columns += [
+        key.by for key in query.order if isinstance(key, Order) and isinstance(key.by, Column)
+    ]
     for column in columns:
         for hop in column.hops:
             yield hop.target

@@ -158,7 +158,11 @@ class Unit:
             await self._run(object_name, "beforeUpdate", ctx)
             set_by_hooks = {k for k, v in ctx.data.items() if k not in before or before[k] != v}
             checked = self._check_update(
-                object_, ctx.data, previous, dropped=checked.dropped, trusted=set_by_hooks | by_system
+                object_,
+                ctx.data,
+                previous,
+                dropped=checked.dropped,
+                trusted=set_by_hooks | by_system,
             )
         _raise_issues(object_, checked)
         merged = _merged(previous, checked)
@@ -201,9 +205,7 @@ class Unit:
         change = await self._apply(delete_of(object_, id_, self._moment), (), warnings)
         return await self._finish(ctx, change, "Delete")
 
-    async def find_ids(
-        self, object_name: str, where: Filter | None, limit: int = 2
-    ) -> list[str]:
+    async def find_ids(self, object_name: str, where: Filter | None, limit: int = 2) -> list[str]:
         """The ids of up to `limit` records that match and that the caller may see."""
         query = Query(object=object_name, fields=(("id",),), where=where, limit=limit)
         return [str(row["id"]) for row in await self._reader.rows(query, self._scope)]

@@ -279,9 +279,7 @@ class OwnTransactions:
         self, object_name: str, id_: str, data: Mapping[str, Any], *, depth: int = 0
     ) -> Change:
         """See `Unit.update`."""
-        return await self._run(
-            object_name, lambda u: u.update(object_name, id_, data, depth=depth)
-        )
+        return await self._run(object_name, lambda u: u.update(object_name, id_, data, depth=depth))
 
     async def delete(self, object_name: str, id_: str, *, depth: int = 0) -> Change:
         """See `Unit.delete`."""

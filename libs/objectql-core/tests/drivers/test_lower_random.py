@@ -236,3 +236,29 @@ def check_next_page(
     bound, params = bound_of(following, tenant, policy)
     want = interpret(bound, params, lambda of, _tenant: data[of.name])
     check(database, lower(bound, database.dialect), params, want)
+
+
+@pytest.mark.parametrize("policy", POLICIES[1:])
+def test_value_behind_a_hidden_record_reads_as_null(
+    databases: tuple[Database, ...], policy: BoxRule
+) -> None:
+    tenant = next(TENANTS)
+    shared = {"created_at": f"{NOW}Z", "updated_at": f"{NOW}Z", "version": 1}
+    data: dict[str, list[Record]] = {
+        "box": [
+            {"id": "b0", "parent": None, "flag": True, "size": 1, "word": "seen", **shared},
+            {"id": "b1", "parent": "b0", "flag": None, "size": -1, "word": "hidden", **shared},
+        ],
+        "item": [{"id": "i0", "box": "b0", **shared}, {"id": "i1", "box": "b1", **shared}],
+    }
+    for database in databases:
+        store(database, tenant, data)
+        lowered_from, params = bound_of(
+            Query(object="item", fields=(("box", "word"),)), tenant, policy
+        )
+        lowered = lower(lowered_from, database.dialect)
+        [row] = database.execute(lowered.text, *lowered.arguments(params))
+        assert [item["box.word"] for item in parse(row[0])] == ["seen", None]
+
+
+NOW = "2026-07-28T12:00:00.000"

@@ -30,7 +30,7 @@ from objectql.query.bound import BoundQuery, Predicate
 from objectql.query.cursor import encode_cursor, page_digest
 from objectql.query.interpret import Answer, interpret
 from objectql.query.optimize import optimize
-from objectql.query.policy import AllowAll
+from objectql.query.policy import AllowAll, RuleBinder
 from objectql.query.template import extract
 from objectql.query.values_in import resolve
 from objectql.testing.samples import ACTOR, NOW_MS
@@ -52,9 +52,10 @@ class BoxRule(AllowAll):
     def __init__(self, rule: Filter | None) -> None:
         self._rule = rule
 
-    def row_rule(self, object: ObjectDef, scope: Any) -> Predicate | None:
-        is_box = self._rule is not None and object.name == "box"
-        return scope.filter(self._rule) if is_box else None
+    def row_rule(self, object: ObjectDef, binder: RuleBinder) -> Predicate | None:
+        if self._rule is None or object.name != "box":
+            return None
+        return binder.filter(self._rule)
 
 
 POLICIES = tuple(
@@ -150,7 +151,7 @@ def bound_of(query: Query, tenant: str, policy: BoxRule) -> tuple[BoundQuery, tu
 
 def same(ours: Any, theirs: Any) -> bool:
     """Whether two JSON values mean the same; doubles may differ in the last bits."""
-    kinds = type(ours), type(theirs)
+    kinds: tuple[type, type] = (type(ours), type(theirs))
     if kinds == (dict, dict):
         return list(ours) == list(theirs) and all(same(ours[key], theirs[key]) for key in ours)
     if kinds == (list, list):

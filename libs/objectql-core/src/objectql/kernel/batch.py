@@ -75,9 +75,7 @@ class BatchRunner:
         driver = same_source(self._engine, objects)
         idempotency = idempotency_of(context, "batch", encode(request))
         size = None if len(request.operations) > 1 else 1
-        async with self._writer.unit(
-            driver, scope, size=size, isolation=request.isolation
-        ) as unit:
+        async with self._writer.unit(driver, scope, size=size, isolation=request.isolation) as unit:
             stored = await self._writer.remembered(unit, idempotency, context)
             if stored is not None:
                 return decode(BatchReply, stored)
@@ -191,13 +189,14 @@ def resolve_references(value: Any, results: Sequence[RowResult]) -> Any:
     if isinstance(value, Mapping):
         members = cast("Mapping[str, Any]", value)
         if "$ref" in members and len(members) == 1:
-            id_ = results[members["$ref"]].id
+            id_: str | None = results[int(members["$ref"])].id
             if id_ is None:
                 raise RecordNotFound(object="operation", id=str(members["$ref"]))
             return id_
-        return {key: resolve_references(item, results) for key, item in members.items()}
+        resolved: dict[str, Any] = {
+            key: resolve_references(item, results) for key, item in members.items()
+        }
+        return resolved
     if isinstance(value, list):
         return [resolve_references(item, results) for item in cast("list[Any]", value)]
     return value
-
-

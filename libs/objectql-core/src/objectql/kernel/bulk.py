@@ -151,9 +151,7 @@ class BulkRunner:
                     except ObjectQLError as exc:
                         undone = [ROLLED_BACK] * len(results)
                         failed = RowResult(id=row.id, error=exc.to_info())
-                        raise _Undone(
-                            _completed([*undone, failed], len(request.rows))
-                        ) from exc
+                        raise _Undone(_completed([*undone, failed], len(request.rows))) from exc
                     results.append(result_of(change, with_record=request.return_records))
                 reply = BulkReply(tuple(results))
                 if idempotency is not None:
@@ -185,9 +183,7 @@ class BulkRunner:
         object_: ObjectDef,
         driver: Driver,
     ) -> list[RowResult]:
-        if request.operation == "create" and is_plain_write(
-            self._engine, scope, object_, "create"
-        ):
+        if request.operation == "create" and is_plain_write(self._engine, scope, object_, "create"):
             try:
                 return await self._insert_chunk(request, rows, scope, object_, driver)
             except WriteConflict:
@@ -252,9 +248,7 @@ async def _row(unit: Unit, request: BulkRequest, row: BulkRow) -> Change:
     if request.operation == "create":
         return await unit.create(name, _data(row))
     if request.operation == "upsert":
-        return await upsert(
-            unit, name, _data(row), match=request.match, if_version=row.if_version
-        )
+        return await upsert(unit, name, _data(row), match=request.match, if_version=row.if_version)
     id_ = row.id
     if id_ is None and row.external_id is not None:
         id_ = await unit.id_of_external(name, row.external_id)

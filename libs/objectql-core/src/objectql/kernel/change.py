@@ -81,22 +81,19 @@ def update_of(
     values: Mapping[str, Value],
     increments: Mapping[str, Value],
     moment: Moment,
+    *,
     expected_version: int | None = None,
 ) -> RowWrite:
     """The change of a record's checked `values` and `increments`."""
     row = {**values, "updated_at": moment.now, "updated_by": moment.actor.id}
-    return RowWrite(
-        "update", object_, id_, uuid7(), moment.now, row, increments, expected_version
-    )
+    return RowWrite("update", object_, id_, uuid7(), moment.now, row, increments, expected_version)
 
 
 def delete_of(
     object_: ObjectDef, id_: str, moment: Moment, expected_version: int | None = None
 ) -> RowWrite:
     """The deletion of a record."""
-    return RowWrite(
-        "delete", object_, id_, uuid7(), moment.now, expected_version=expected_version
-    )
+    return RowWrite("delete", object_, id_, uuid7(), moment.now, expected_version=expected_version)
 
 
 def change_of(write: RowWrite, outcome: WriteOutcome) -> Change:

@@ -44,7 +44,7 @@ from objectql.plugins.context import HookContext
 from objectql.plugins.hooks import HookPipeline
 from objectql.query.ast import Compare, Filter, Op, Query
 from objectql.query.parse import parse_where
-from objectql.query.policy import AllowAll
+from objectql.security.permissions import FULL_ACCESS
 from objectql.values import Value, canonical_instant
 
 _log = logging.getLogger(__name__)
@@ -61,14 +61,14 @@ class Unit:
         scope: Scope,
         session: Session,
         driver: Driver,
-        events: WriteScope,
         *,
+        events: WriteScope,
         is_bulk: bool = False,
     ) -> None:
         self._engine = engine
         self._reader = reader
         self._scope = scope._replace(session=session, driver=driver)
-        self._trusted = self._scope._replace(policy=AllowAll())
+        self._trusted = self._scope._replace(policy=FULL_ACCESS)
         self.session = session
         self._driver = driver
         self._events = events
@@ -158,7 +158,11 @@ class Unit:
             await self._run(object_name, "beforeUpdate", ctx)
             set_by_hooks = {k for k, v in ctx.data.items() if k not in before or before[k] != v}
             checked = self._check_update(
-                object_, ctx.data, previous, dropped=checked.dropped, trusted=set_by_hooks | by_system
+                object_,
+                ctx.data,
+                previous,
+                dropped=checked.dropped,
+                trusted=set_by_hooks | by_system,
             )
         _raise_issues(object_, checked)
         merged = _merged(previous, checked)
@@ -201,9 +205,7 @@ class Unit:
         change = await self._apply(delete_of(object_, id_, self._moment), (), warnings)
         return await self._finish(ctx, change, "Delete")
 
-    async def find_ids(
-        self, object_name: str, where: Filter | None, limit: int = 2
-    ) -> list[str]:
+    async def find_ids(self, object_name: str, where: Filter | None, limit: int = 2) -> list[str]:
         """The ids of up to `limit` records that match and that the caller may see."""
         query = Query(object=object_name, fields=(("id",),), where=where, limit=limit)
         return [str(row["id"]) for row in await self._reader.rows(query, self._scope)]
@@ -262,7 +264,7 @@ class Unit:
         if image is None:
             raise RecordNotFound(object=object_.name, id=id_)
         previous = cast("dict[str, Any]", decode_json(image.json))
-        check_version(object_, id_, image, previous, if_version, if_updated_at)
+        check_version(object_, image, previous, if_version=if_version, if_updated_at=if_updated_at)
         return previous
 
     def _check_create(
@@ -413,9 +415,9 @@ class Unit:
 
 def check_version(
     object_: ObjectDef,
-    id_: str,
     image: RecordImage,
     previous: Mapping[str, Any],
+    *,
     if_version: int | None,
     if_updated_at: str | None,
 ) -> None:
@@ -434,7 +436,9 @@ def check_version(
             issue = Issue(path="if_updated_at", code="invalid_date", message=str(exc))
             raise ValidationFailed(object=object_.name, issues=(issue,)) from exc
     if not is_current:
-        raise VersionConflict(object=object_.name, id=id_, current_version=image.version)
+        raise VersionConflict(
+            object=object_.name, id=str(previous["id"]), current_version=image.version
+        )
 
 
 def _merged(previous: Mapping[str, Any], checked: Checked) -> dict[str, Value]:

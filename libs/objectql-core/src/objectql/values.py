@@ -84,7 +84,7 @@ def canonical_instant(text: str) -> str:
         except OverflowError as exc:
             raise ValueError("the date is out of range") from exc
     millis = (match[5] or "").ljust(3, "0")[:3]
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{millis}Z".rjust(24, "0")
+    return f"{moment.isoformat()[:19]}.{millis}Z"
 
 
 def instant_of_ms(unix_ms: int) -> str:

@@ -27,7 +27,11 @@ def rules(*given: dict[str, Any], **more: Any) -> RuleSet:
 
 
 async def check(target: RuleSet, record: dict[str, Any], **more: Any) -> RuleReport:
-    given = {"operation": "create", "now": "2026-05-01T00:00:00.000Z", "actor": ACTOR}
+    given: dict[str, Any] = {
+        "operation": "create",
+        "now": "2026-05-01T00:00:00.000Z",
+        "actor": ACTOR,
+    }
     return await target.check(record, **{**given, **more})
 
 
@@ -195,6 +199,10 @@ async def test_rule_that_cannot_be_evaluated_is_listed_and_fails() -> None:
     assert await failed(target, {"amount": 1, "data": {}}) == ["x", "y"]
 
 
+def _yes(_situation: object) -> bool:
+    return True
+
+
 async def test_script_is_a_violation_when_true_and_custom_when_false() -> None:
     content = {
         "fields": FIELDS,
@@ -209,7 +217,7 @@ async def test_script_is_a_violation_when_true_and_custom_when_false() -> None:
     def compiled(text: str) -> Any:
         if text == "?":
             raise ValueError("no meaning")
-        return lambda _situation: True
+        return _yes
 
     target = compile_rules(build_snapshot([document], 1).object("o"), expressions=compiled)
     assert target.unsupported == ()

@@ -93,7 +93,7 @@ async def test_recorded_call_gives_the_recorded_answer(case: dict[str, Any]) -> 
 def check_field_vector(args: list[Any], expected: list[dict[str, Any]]) -> None:
     name, config, value, _context = args
     config = {"label": name, **config}
-    user = ObjectDef(name=cast("Any", "user"), fields={cast("Any", name): field_of(name, config)})
+    user = ObjectDef(name=cast("Any", "user"), fields={name: field_of(name, config)})
     checked = compile_validator(user).check_create({name: value}, now=NOW, actor=ACTOR)
     found = [(f"{i.path}_{KINDS[i.code]}", i.message) for i in checked.issues]
     assert found == [

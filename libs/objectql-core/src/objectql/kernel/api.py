@@ -39,9 +39,9 @@ class DataApi:
     async def find(
         self, object: str, query: Mapping[str, Any] | None = None
     ) -> list[dict[str, Any]]:
-        """The records that match; at most the kernel's default number unless `limit` is given."""
+        """The records that match, all of them unless `limit` is given."""
         request = FindRequest(parse_query(query or {}, object=object))
-        reply = await self._reader.find(request, self._scope, self)
+        reply = await self._reader.find(request, self._scope, self, is_internal=True)
         return cast("list[dict[str, Any]]", decode_json(reply.items))
 
     async def find_one(
@@ -49,7 +49,7 @@ class DataApi:
     ) -> dict[str, Any] | None:
         """The first record that matches."""
         parsed = msgspec.structs.replace(parse_query(query or {}, object=object), limit=1)
-        reply = await self._reader.find(FindRequest(parsed), self._scope, self)
+        reply = await self._reader.find(FindRequest(parsed), self._scope, self, is_internal=True)
         found = cast("list[dict[str, Any]]", decode_json(reply.items))
         return found[0] if found else None
 

@@ -39,7 +39,7 @@ async def fill_autonumbers(
     """`values` with a number in each autonumber field; numbers of a rollback leave gaps."""
     filled = dict(values)
     for field in autonumber_fields(object_):
-        filled[field.name] = await _next(object_, field, filled, session, tenant, now)
+        filled[field.name] = await _next(object_, field, filled, session, tenant=tenant, now=now)
     return filled
 
 
@@ -48,6 +48,7 @@ async def _next(
     field: FieldDef,
     values: Mapping[str, Value],
     session: Session,
+    *,
     tenant: TenantId,
     now: str,
 ) -> str:

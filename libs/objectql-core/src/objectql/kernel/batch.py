@@ -189,11 +189,14 @@ def resolve_references(value: Any, results: Sequence[RowResult]) -> Any:
     if isinstance(value, Mapping):
         members = cast("Mapping[str, Any]", value)
         if "$ref" in members and len(members) == 1:
-            id_ = results[members["$ref"]].id
+            id_: str | None = results[int(members["$ref"])].id
             if id_ is None:
                 raise RecordNotFound(object="operation", id=str(members["$ref"]))
             return id_
-        return {key: resolve_references(item, results) for key, item in members.items()}
+        resolved: dict[str, Any] = {
+            key: resolve_references(item, results) for key, item in members.items()
+        }
+        return resolved
     if isinstance(value, list):
         return [resolve_references(item, results) for item in cast("list[Any]", value)]
     return value

@@ -81,6 +81,7 @@ def update_of(
     values: Mapping[str, Value],
     increments: Mapping[str, Value],
     moment: Moment,
+    *,
     expected_version: int | None = None,
 ) -> RowWrite:
     """The change of a record's checked `values` and `increments`."""

@@ -27,14 +27,14 @@ from objectql.plugins.context import Api, HookContext
 from objectql.plugins.hooks import HookPipeline
 from objectql.query.ast import Compare, Op, Query
 from objectql.query.bind import bind
-from objectql.query.bound import BoundQuery, Column, Order, ParamSource
+from objectql.query.bound import BoundQuery, Column, ParamSource
 from objectql.query.cache import CacheStatistics, PlanCache, PlanKey
 from objectql.query.cursor import encode_cursor, page_digest
 from objectql.query.parse import parse_query
 from objectql.query.plan import Plan, make_plan
-from objectql.query.policy import AccessPolicy
 from objectql.query.template import extract
 from objectql.query.values_in import resolve
+from objectql.security.permissions import AccessRules
 from objectql.values import Value
 from objectql.wire.messages import AggregateRequest, FindRequest, GetRequest, PageReply, RecordReply
 
@@ -60,7 +60,7 @@ class Scope(NamedTuple):
 
     context: Context
     model: Model
-    policy: AccessPolicy
+    policy: AccessRules
     session: Session | None = None
     driver: Driver | None = None
     """The driver of `session`; data sources other than this are read outside it."""
@@ -90,9 +90,16 @@ class Reader:
     # --- operations ---
 
     async def find(
-        self, request: FindRequest | AggregateRequest, scope: Scope, api: Api | None = None
+        self,
+        request: FindRequest | AggregateRequest,
+        scope: Scope,
+        api: Api | None = None,
+        *,
+        is_internal: bool = False,
     ) -> PageReply:
         """One page of records or groups.
+
+        `is_internal` is for code inside the process: no limit means none, and none is too large.
 
         Raises:
             ObjectUnknown, PermissionDenied, and whatever is wrong with the query.
@@ -103,11 +110,11 @@ class Reader:
         before = self._engine.hooks.pipeline(query.object, "beforeFind")
         after = self._engine.hooks.pipeline(query.object, "afterFind")
         if before is None and after is None:
-            return await self._page(query, scope)
+            return await self._page(query, scope, is_internal=is_internal)
         scope.policy.check_read(scope.model.object(query.object))
         ctx = self._hook_context(query.object, operation, scope, api)
         query = await self._run_before(before, ctx, query)
-        reply = await self._page(query, scope)
+        reply = await self._page(query, scope, is_internal=is_internal)
         if after is None:
             return reply
         ctx.result = decode_json(reply.items)
@@ -221,13 +228,15 @@ class Reader:
         page = await self.fetch(query, scope)
         return cast("list[dict[str, Any]]", decode_json(page.items))
 
-    async def _page(self, query: Query, scope: Scope) -> PageReply:
+    async def _page(self, query: Query, scope: Scope, *, is_internal: bool) -> PageReply:
         settings = self._engine.settings
         limit = query.limit
-        if limit is None:
+        if is_internal:
+            pass
+        elif limit is None:
             limit = settings.default_limit
             query = msgspec.structs.replace(query, limit=limit)
-        elif limit > settings.max_limit and not scope.context.actor.is_system:
+        elif limit > settings.max_limit:
             raise TooManyRecords(requested=limit, max=settings.max_limit)
         if query.include_deleted and not scope.context.actor.is_admin:
             raise PermissionDenied(operation="read deleted records of", object=query.object)
@@ -244,7 +253,7 @@ class Reader:
         return PageReply(
             items=page.items,
             count=page.count,
-            limit=limit,
+            limit=page.count if limit is None else limit,
             offset=query.offset or 0,
             has_next=page.has_next,
             next=cursor,
@@ -297,9 +306,7 @@ class Reader:
 def _objects_of(query: BoundQuery) -> Iterator[ObjectDef]:
     """Every object that a query reaches through relations and lookups."""
     columns = [output.column for output in query.outputs]
-    columns += [
-        key.by for key in query.order if isinstance(key, Order) and isinstance(key.by, Column)
-    ]
+    columns += [key.by for key in query.order if isinstance(key.by, Column)]
     for column in columns:
         for hop in column.hops:
             yield hop.target

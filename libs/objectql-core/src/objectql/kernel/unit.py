@@ -44,7 +44,7 @@ from objectql.plugins.context import HookContext
 from objectql.plugins.hooks import HookPipeline
 from objectql.query.ast import Compare, Filter, Op, Query
 from objectql.query.parse import parse_where
-from objectql.query.policy import AllowAll
+from objectql.security.permissions import FULL_ACCESS
 from objectql.values import Value, canonical_instant
 
 _log = logging.getLogger(__name__)
@@ -61,14 +61,14 @@ class Unit:
         scope: Scope,
         session: Session,
         driver: Driver,
-        events: WriteScope,
         *,
+        events: WriteScope,
         is_bulk: bool = False,
     ) -> None:
         self._engine = engine
         self._reader = reader
         self._scope = scope._replace(session=session, driver=driver)
-        self._trusted = self._scope._replace(policy=AllowAll())
+        self._trusted = self._scope._replace(policy=FULL_ACCESS)
         self.session = session
         self._driver = driver
         self._events = events
@@ -264,7 +264,7 @@ class Unit:
         if image is None:
             raise RecordNotFound(object=object_.name, id=id_)
         previous = cast("dict[str, Any]", decode_json(image.json))
-        check_version(object_, id_, image, previous, if_version, if_updated_at)
+        check_version(object_, image, previous, if_version=if_version, if_updated_at=if_updated_at)
         return previous
 
     def _check_create(
@@ -415,9 +415,9 @@ class Unit:
 
 def check_version(
     object_: ObjectDef,
-    id_: str,
     image: RecordImage,
     previous: Mapping[str, Any],
+    *,
     if_version: int | None,
     if_updated_at: str | None,
 ) -> None:
@@ -436,7 +436,9 @@ def check_version(
             issue = Issue(path="if_updated_at", code="invalid_date", message=str(exc))
             raise ValidationFailed(object=object_.name, issues=(issue,)) from exc
     if not is_current:
-        raise VersionConflict(object=object_.name, id=id_, current_version=image.version)
+        raise VersionConflict(
+            object=object_.name, id=str(previous["id"]), current_version=image.version
+        )
 
 
 def _merged(previous: Mapping[str, Any], checked: Checked) -> dict[str, Value]:

@@ -98,7 +98,7 @@ class Writer:
                 checked.values,
                 checked.increments,
                 moment,
-                request.if_version,
+                expected_version=request.if_version,
             )
             return await self._write(object_, write, context, idempotency, checked.dropped)
         return await self.in_unit(
@@ -209,7 +209,7 @@ class Writer:
                 scope,
                 session,
                 driver,
-                write_scope(context, size=size),
+                events=write_scope(context, size=size),
                 is_bulk=is_bulk,
             )
             yield unit
@@ -266,9 +266,8 @@ def is_plain_write(engine: Engine, scope: Scope, object_: ObjectDef, operation: 
 class OwnTransactions:
     """Writes of an action that has no transaction: each request commits by itself."""
 
-    def __init__(self, writer: Writer, engine: Engine, scope: Scope) -> None:
+    def __init__(self, writer: Writer, scope: Scope) -> None:
         self._writer = writer
-        self._engine = engine
         self._scope = scope
 
     async def create(self, object_name: str, data: Mapping[str, Any], *, depth: int = 0) -> Change:

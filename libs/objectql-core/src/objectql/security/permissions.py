@@ -135,7 +135,7 @@ class RolePolicy:
 
 AccessRules: TypeAlias = FullAccess | RolePolicy
 
-_FULL = FullAccess()
+FULL_ACCESS = FullAccess()
 
 
 class PermissionCompiler:
@@ -162,7 +162,7 @@ class PermissionCompiler:
     def policy(self, actor: Actor) -> AccessRules:
         """What `actor` may do."""
         if actor.is_admin:
-            return _FULL
+            return FULL_ACCESS
         policy = self._policies.get(actor.roles)
         if policy is None:
             roles = frozenset(actor.roles) & self._mentioned

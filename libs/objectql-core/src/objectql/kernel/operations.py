@@ -1,0 +1,312 @@
+"""The kernel's operations in the structs of the bus: one method per verb.
+
+A service only translates; whatever an operation means is settled below this class. Each method
+takes a request and the context of who asks, and goes through the pipeline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import Any, cast
+
+from objectql.context import Context
+from objectql.errors import MetadataNotFound, PermissionDenied
+from objectql.kernel.actions import ActionRunner
+from objectql.kernel.api import DataApi
+from objectql.kernel.batch import BatchRunner
+from objectql.kernel.bulk import BulkRunner
+from objectql.kernel.change import Change
+from objectql.kernel.engine import Engine
+from objectql.kernel.json import decode_json, decode_object, encode_json
+from objectql.kernel.metadata import MetadataPublisher
+from objectql.kernel.pipeline import Pipeline
+from objectql.kernel.read import Reader, Scope
+from objectql.kernel.search import search
+from objectql.kernel.write import OwnTransactions, Writer
+from objectql.metadata.model import ObjectDef, ObjectPermissions
+from objectql.metadata.registry import Definition, singular
+from objectql.metadata.transfer import encode_snapshot
+from objectql.metadata.views import get_view
+from objectql.wire.messages import (
+    ActionRequest,
+    AggregateRequest,
+    BatchReply,
+    BatchRequest,
+    BulkReply,
+    BulkRequest,
+    CloneRequest,
+    CountReply,
+    CreateRequest,
+    DeleteReply,
+    DeleteRequest,
+    FindRequest,
+    GetRequest,
+    JsonReply,
+    MetaDeleteRequest,
+    MetaGetRequest,
+    MetaListRequest,
+    MetaPutRequest,
+    MetaTypesRequest,
+    MetaWriteReply,
+    PageReply,
+    RecordReply,
+    SearchRequest,
+    SnapshotReply,
+    SnapshotRequest,
+    UpdateRequest,
+    ViewRequest,
+    WhereWriteRequest,
+)
+
+
+class Operations:
+    """Every operation, over one engine."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.pipeline = Pipeline(engine.middleware, engine.clock)
+        self.reader = Reader(engine)
+        self.writer = Writer(engine, self.reader)
+        self.publisher = MetadataPublisher(engine)
+        self._bulk = BulkRunner(engine, self.reader, self.writer)
+        self._batch = BatchRunner(engine, self.reader, self.writer)
+        self._actions = ActionRunner(engine, self.reader, self.writer)
+        self._encoded: tuple[int, bytes] | None = None
+
+    def api(self, scope: Scope, depth: int = 0) -> DataApi:
+        """Data operations of a caller, each write in a transaction of its own."""
+        return DataApi(self.reader, scope, OwnTransactions(self.writer, scope), depth)
+
+    # --- reads ---
+
+    async def handle_find(self, request: FindRequest, context: Context) -> PageReply:
+        """A page of records."""
+        name = request.query.object
+        return await self.pipeline.run("find", name, request, context, self._find)
+
+    async def handle_aggregate(self, request: AggregateRequest, context: Context) -> PageReply:
+        """A page of groups."""
+        name = request.query.object
+        return await self.pipeline.run("aggregate", name, request, context, self._find)
+
+    async def _find(self, request: FindRequest | AggregateRequest, context: Context) -> PageReply:
+        scope = self.reader.scope(context)
+        return await self.reader.find(request, scope, self.api(scope, 1))
+
+    async def handle_get(self, request: GetRequest, context: Context) -> RecordReply:
+        """One record."""
+        return await self.pipeline.run("get", request.object, request, context, self._get)
+
+    async def _get(self, request: GetRequest, context: Context) -> RecordReply:
+        scope = self.reader.scope(context)
+        return await self.reader.get(request, scope, self.api(scope, 1))
+
+    async def handle_search(self, request: SearchRequest, context: Context) -> JsonReply:
+        """Hits in several objects."""
+        return await self.pipeline.run("search", "*", request, context, self._search)
+
+    async def _search(self, request: SearchRequest, context: Context) -> JsonReply:
+        return await search(request, self.reader.scope(context), self.reader)
+
+    # --- writes ---
+
+    async def handle_create(self, request: CreateRequest, context: Context) -> RecordReply:
+        """The new record."""
+        return await self.pipeline.run("create", request.object, request, context, self._create)
+
+    async def _create(self, request: CreateRequest, context: Context) -> RecordReply:
+        change = await self.writer.create(request, context)
+        return self._record_reply(request.object, change, context)
+
+    async def handle_update(self, request: UpdateRequest, context: Context) -> RecordReply:
+        """The changed record."""
+        return await self.pipeline.run("update", request.object, request, context, self._update)
+
+    async def _update(self, request: UpdateRequest, context: Context) -> RecordReply:
+        change = await self.writer.update(request, context)
+        return self._record_reply(request.object, change, context)
+
+    async def handle_delete(self, request: DeleteRequest, context: Context) -> DeleteReply:
+        """The id of the deleted record."""
+        return await self.pipeline.run("delete", request.object, request, context, self._delete)
+
+    async def _delete(self, request: DeleteRequest, context: Context) -> DeleteReply:
+        change = await self.writer.delete(request, context)
+        return DeleteReply(request.id, change.version)
+
+    async def handle_bulk(self, request: BulkRequest, context: Context) -> BulkReply:
+        """One result per row."""
+        return await self.pipeline.run("bulk", request.object, request, context, self._bulk.run)
+
+    async def handle_write_where(self, request: WhereWriteRequest, context: Context) -> CountReply:
+        """How many records were changed or deleted."""
+        return await self.pipeline.run(
+            request.operation, request.object, request, context, self._bulk.write_where
+        )
+
+    async def handle_batch(self, request: BatchRequest, context: Context) -> BatchReply:
+        """The results of an ordered list of operations."""
+        return await self.pipeline.run("batch", "*", request, context, self._batch.run)
+
+    async def handle_clone(self, request: CloneRequest, context: Context) -> RecordReply:
+        """The new copy of a record."""
+        return await self.pipeline.run("create", request.object, request, context, self._clone)
+
+    async def _clone(self, request: CloneRequest, context: Context) -> RecordReply:
+        scope = self.reader.scope(context)
+        object_ = scope.model.object(request.object)
+        if not object_.enable.clone:
+            raise PermissionDenied(operation="clone", object=request.object)
+        original = await self.reader.get(GetRequest(request.object, request.id), scope)
+        stored = cast("dict[str, Any]", decode_json(original.record))
+        copied = {
+            field.name: stored[field.name]
+            for field in object_.stored_fields
+            if field.is_writable and not field.unique and field.name in stored
+        }
+        data = encode_json({**copied, **decode_object(request.overrides)})
+        return await self._create(CreateRequest(request.object, data), context)
+
+    async def handle_action(self, request: ActionRequest, context: Context) -> JsonReply:
+        """What the action returns."""
+        return await self.pipeline.run(
+            "action", request.object, request, context, self._actions.run
+        )
+
+    def _record_reply(self, object_name: str, change: Change, context: Context) -> RecordReply:
+        record = change.record
+        if not self.engine.model.policy(context.actor).allows("read", object_name):
+            record = encode_json({"id": change.id, "version": change.version})
+        return RecordReply(record, change.id, change.version, change.dropped, change.warnings)
+
+    # --- metadata ---
+
+    async def handle_meta_types(self, request: MetaTypesRequest, context: Context) -> JsonReply:
+        """A list of `{type, count}`."""
+
+        async def core(_request: MetaTypesRequest, _context: Context) -> JsonReply:
+            registry = self.engine.registry
+            found = [
+                {"type": type_, "count": len(registry.list(type_))}
+                for type_ in registry.snapshot.types()
+            ]
+            return self._json(found)
+
+        return await self.pipeline.run("meta", "*", request, context, core)
+
+    async def handle_meta_list(self, request: MetaListRequest, context: Context) -> JsonReply:
+        """The documents of one type."""
+
+        async def core(request: MetaListRequest, _context: Context) -> JsonReply:
+            definitions = self.engine.registry.list(request.type)
+            return self._json(
+                [
+                    self.document(request.type, _name(definition))
+                    for definition in definitions
+                    if request.package is None or definition.package == request.package
+                ]
+            )
+
+        return await self.pipeline.run("meta", "*", request, context, core)
+
+    async def handle_meta_get(self, request: MetaGetRequest, context: Context) -> JsonReply:
+        """One document; `found` is false when there is none."""
+
+        async def core(request: MetaGetRequest, _context: Context) -> JsonReply:
+            if self.engine.registry.get(request.type, request.name) is None:
+                return JsonReply(b"null", self.engine.model.version, found=False)
+            return self._json(self.document(request.type, request.name))
+
+        return await self.pipeline.run("meta", "*", request, context, core)
+
+    async def handle_meta_put(self, request: MetaPutRequest, context: Context) -> MetaWriteReply:
+        """The version in which the document is."""
+
+        async def core(request: MetaPutRequest, context: Context) -> MetaWriteReply:
+            _check_admin(context, "change", request.type)
+            publication = await self.publisher.put(
+                singular(request.type),
+                request.name,
+                decode_object(request.document),
+                if_version=request.if_version,
+                allow_destructive=request.allow_destructive,
+            )
+            return MetaWriteReply(publication.version, publication.changes)
+
+        return await self.pipeline.run("meta", "*", request, context, core)
+
+    async def handle_meta_delete(
+        self, request: MetaDeleteRequest, context: Context
+    ) -> MetaWriteReply:
+        """The version in which the document is gone."""
+
+        async def core(request: MetaDeleteRequest, context: Context) -> MetaWriteReply:
+            _check_admin(context, "delete", request.type)
+            publication = await self.publisher.delete(
+                singular(request.type), request.name, allow_destructive=request.allow_destructive
+            )
+            return MetaWriteReply(publication.version, publication.changes)
+
+        return await self.pipeline.run("meta", "*", request, context, core)
+
+    async def handle_view(self, request: ViewRequest, context: Context) -> JsonReply:
+        """The stored or generated view of an object."""
+
+        async def core(request: ViewRequest, _context: Context) -> JsonReply:
+            return self._json(self.view(request.object, request.type))
+
+        return await self.pipeline.run("meta", "*", request, context, core)
+
+    async def handle_snapshot(self, request: SnapshotRequest, context: Context) -> SnapshotReply:
+        """All metadata, unless the caller has this version."""
+
+        async def core(request: SnapshotRequest, _context: Context) -> SnapshotReply:
+            version = self.engine.model.version
+            if request.known == version:
+                return SnapshotReply(version)
+            if self._encoded is None or self._encoded[0] != version:
+                self._encoded = (version, encode_snapshot(self.engine.model.snapshot))
+            return SnapshotReply(version, self._encoded[1])
+
+        return await self.pipeline.run("meta", "*", request, context, core)
+
+    def document(self, type_: str, name: str) -> dict[str, Any]:
+        """The document of a definition, registered by code or published.
+
+        Raises:
+            MetadataNotFound: there is none.
+
+        """
+        found = self.engine.registry.get(type_, name)
+        if found is None:
+            names = [_name(definition) for definition in self.engine.registry.list(type_)]
+            near = tuple(get_close_matches(name, names, n=2))
+            raise MetadataNotFound(type=singular(type_), name=name, suggestions=near)
+        if isinstance(found, ObjectDef | ObjectPermissions):
+            return self.engine.model.snapshot.document(type_, name)
+        return {"name": found.name, **found.content}
+
+    def view(self, object_name: str, type_: str = "list") -> dict[str, Any]:
+        """The stored or generated view.
+
+        Raises:
+            ObjectUnknown: there is no such object.
+            MetadataNotFound: there are no views of that type.
+
+        """
+        if type_ not in ("list", "form"):
+            raise MetadataNotFound(type="view", name=type_, suggestions=("list", "form"))
+        return get_view(self.engine.model.snapshot, object_name, type_)
+
+    def _json(self, value: dict[str, Any] | Sequence[dict[str, Any]]) -> JsonReply:
+        return JsonReply(encode_json(value), self.engine.model.version)
+
+
+def _name(definition: Definition) -> str:
+    return definition.object if isinstance(definition, ObjectPermissions) else definition.name
+
+
+def _check_admin(context: Context, operation: str, type_: str) -> None:
+    if not context.actor.is_admin:
+        raise PermissionDenied(operation=operation, object=f"metadata of type {type_}")

@@ -151,7 +151,7 @@ def bound_of(query: Query, tenant: str, policy: BoxRule) -> tuple[BoundQuery, tu
 
 def same(ours: Any, theirs: Any) -> bool:
     """Whether two JSON values mean the same; doubles may differ in the last bits."""
-    kinds: tuple[type, type] = (type(ours), type(theirs))
+    kinds: tuple[type[Any], type[Any]] = (type(ours), type(theirs))
     if kinds == (dict, dict):
         return list(ours) == list(theirs) and all(same(ours[key], theirs[key]) for key in ours)
     if kinds == (list, list):

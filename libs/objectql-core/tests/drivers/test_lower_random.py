@@ -151,16 +151,17 @@ def bound_of(query: Query, tenant: str, policy: BoxRule) -> tuple[BoundQuery, tu
 
 def same(ours: Any, theirs: Any) -> bool:
     """Whether two JSON values mean the same; doubles may differ in the last bits."""
-    kinds: tuple[type[Any], type[Any]] = (type(ours), type(theirs))
-    if kinds == (dict, dict):
+    mine: type[Any] = ours.__class__
+    other: type[Any] = theirs.__class__
+    if mine is other is dict:
         return list(ours) == list(theirs) and all(same(ours[key], theirs[key]) for key in ours)
-    if kinds == (list, list):
+    if mine is other is list:
         return len(ours) == len(theirs) and all(map(same, ours, theirs))
-    if kinds[1] is float and kinds[0] in {int, float, Decimal}:
+    if other is float and mine in {int, float, Decimal}:
         return math.isclose(ours, theirs, rel_tol=1e-12)
-    if kinds[1] in {int, Decimal} and kinds[0] in {int, float, Decimal}:
+    if other in {int, Decimal} and mine in {int, float, Decimal}:
         return Decimal(str(ours)) == theirs
-    return type(ours) is type(theirs) and ours == theirs
+    return mine is other and bool(ours == theirs)
 
 
 def parse(text: bytes | str) -> Any:

@@ -80,7 +80,8 @@ async def build(process: Process[KernelSettings]) -> None:
         except MetadataInvalid as exc:
             for issue in exc.issues:
                 log.error(  # noqa: TRY400 - one line per problem, no stack
-                    "metadata_problem", extra={"problem": str(issue), "code": issue.code})
+                    "metadata_problem", extra={"problem": str(issue), "code": issue.code}
+                )
             raise
         if settings.seed:
             await kernel.seed()

@@ -263,7 +263,7 @@ class Unit:
         """Run the `afterCommit` hooks of what was written; their failures are only logged."""
         for pipeline, ctx in self._committed:
             ctx.transaction = None
-            ctx.api = None
+            ctx.end_api()
             try:
                 await pipeline.run(ctx)
             except ObjectQLError as exc:
@@ -410,6 +410,7 @@ class Unit:
             id=id_,
             previous_data=previous,
             request_id=context.request_id,
+            now=self._moment.now,
             trace=context.trace,
             transaction=self.session,
         )

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncpg  # noqa: TID251 - the test looks into the outbox
 import nats  # noqa: TID251 - the test is a consumer of its own
 from nats.js.api import DeliverPolicy  # noqa: TID251
 
@@ -26,5 +27,15 @@ async def all_events(nats_url: str) -> list[ChangeEvent]:
         ]
         await subscription.unsubscribe()
         return events
+    finally:
+        await connection.close()
+
+
+async def unpublished(pg_url: str) -> int:
+    """How many events wait in the outbox."""
+    connection = await asyncpg.connect(pg_url)
+    try:
+        rows = await connection.fetch("SELECT count(*) FROM oql_outbox WHERE published_at IS NULL")
+        return int(rows[0][0])
     finally:
         await connection.close()

@@ -87,6 +87,8 @@ class ErrorInfo(msgspec.Struct, frozen=True, omit_defaults=True):
     retry_after_ms: int | None = None
 
 
+DEFAULT_WAIT_MS = 1000
+
 _BASE_FIELDS = frozenset({"issues", "retry_after_ms"})
 
 
@@ -139,6 +141,13 @@ class ObjectQLError(Exception):
         """Whether the same request may be sent again (with the same idempotency key)."""
         override = self.retryable_override
         return TRANSPORTS[self.category].retryable if override is None else override
+
+    @property
+    def wait_ms(self) -> int | None:
+        """How long to wait before a retry: as told, or a second where something is away."""
+        if self.retry_after_ms is None and self.http == TRANSPORTS[Category.UNAVAILABLE].http:
+            return DEFAULT_WAIT_MS
+        return self.retry_after_ms
 
     def __str__(self) -> str:
         lines = [self.message, *(f"  {issue}" for issue in self.issues)]

@@ -70,8 +70,8 @@ def problem(error: ObjectQLError, request_id: str) -> dict[str, Any]:
     details = _details(error)
     if details:
         body["details"] = details
-    if error.retry_after_ms is not None:
-        body["retry_after_ms"] = error.retry_after_ms
+    if error.wait_ms is not None:
+        body["retry_after_ms"] = error.wait_ms
     return body
 
 
@@ -102,8 +102,8 @@ def sdk_error(error: ObjectQLError) -> dict[str, Any]:
         first = error.issues[0]
         details |= {"field": first.path, "reason": first.code}
         details["fields"] = {issue.path: issue.message for issue in error.issues}
-    if error.retry_after_ms is not None:
-        details["retry_after"] = ceil(error.retry_after_ms / 1000)
+    if error.wait_ms is not None:
+        details["retry_after"] = ceil(error.wait_ms / 1000)
     own = _SDK_OWN_CODES.get(code) or _SDK_CODES.get(_category(error), code)
     return {"error": {"code": own, "message": error.message, "details": details}}
 
@@ -117,8 +117,8 @@ def error_headers(error: ObjectQLError) -> RawHeaders:
         headers.append((b"connection", b"close"))  # the rest of the body is not read
     if error.http == HTTPStatus.UNAUTHORIZED:
         headers.append((b"www-authenticate", b"Bearer"))
-    if error.retry_after_ms is not None:
-        headers.append((b"retry-after", b"%d" % max(1, ceil(error.retry_after_ms / 1000))))
+    if error.wait_ms is not None:
+        headers.append((b"retry-after", b"%d" % max(1, ceil(error.wait_ms / 1000))))
     return headers
 
 

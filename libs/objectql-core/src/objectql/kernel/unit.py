@@ -37,7 +37,7 @@ from objectql.kernel.change import (
 from objectql.kernel.engine import Engine
 from objectql.kernel.json import decode_json, encode_json
 from objectql.kernel.read import Reader, Scope
-from objectql.kernel.references import Referrers
+from objectql.kernel.references import Link, Referrers
 from objectql.kernel.validate import Checked
 from objectql.metadata.model import ObjectDef
 from objectql.plugins.context import HookContext
@@ -340,7 +340,10 @@ class Unit:
         referrers = Referrers(self._engine, self._reader, self._trusted, self._driver)
         for link in referrers.links(object_):
             ids = await referrers.ids(link, id_, self._engine.settings.max_affected_rows)
-            ids = [i for i in ids if (link.object.name, i) not in self._deleting]
+            circle = [i for i in ids if (link.object.name, i) in self._deleting]
+            if circle and not link.is_list:
+                await self._break_circle(link, circle)
+            ids = [i for i in ids if i not in circle]
             if not ids:
                 continue
             link.refuse_restricted(object_, id_)
@@ -354,6 +357,13 @@ class Unit:
                     await self.update(
                         link.object.name, child, emptied, depth=depth, is_cascade=True
                     )
+
+    async def _break_circle(self, link: Link, ids: list[str]) -> None:
+        """Empty a field of records about to go themselves: none of a circle could go first."""
+        writes = [
+            update_of(link.object, id_, {link.field.name: None}, {}, self._moment) for id_ in ids
+        ]
+        await self.session.apply(writes, self._events)
 
     # --- hooks ---
 

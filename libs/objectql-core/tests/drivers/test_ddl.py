@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 
-import asyncpg
+import asyncpg  # noqa: TID251 - the test runs statements itself
 import pytest
 
 from objectql.drivers.protocol import SchemaPlan

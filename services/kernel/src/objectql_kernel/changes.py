@@ -10,7 +10,6 @@ import asyncio
 import logging
 from collections.abc import Mapping
 
-
 from objectql.bus.port import Bus, Envelope, EventStream
 from objectql.clock import Clock
 from objectql.drivers.protocol import Driver
@@ -22,8 +21,6 @@ from objectql.wire.subjects import kernel_event
 log = logging.getLogger(__name__)
 
 NUDGE_EVERY_S = 0.002
-
-
 
 
 class Changes:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from objectql.drivers.memory import MemoryDriver
-from objectql.drivers.sql.sqlite import SqliteDriver, SqliteSettings
-
 from objectql.drivers.pool import PoolSettings
 from objectql.drivers.protocol import Driver
 from objectql.drivers.sql.postgres import PostgresDriver, PostgresSettings
+from objectql.drivers.sql.sqlite import SqliteDriver, SqliteSettings
 from objectql.errors import InvalidRequest
 from objectql.ids import DataSource
 from objectql_kernel.settings import PoolLimits

@@ -174,10 +174,9 @@ class KernelClient:
         if self._left_s(context) <= retry.hedge_after_s:
             return await start()
         first = asyncio.ensure_future(start())
-        timer = asyncio.ensure_future(self._clock.sleep(retry.hedge_after_s))
         running: set[asyncio.Future[Envelope | ObjectQLError]] = {first}
         try:
-            await asyncio.wait({first, timer}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(running, timeout=retry.hedge_after_s)
             if not first.done():
                 running.add(asyncio.ensure_future(start()))
             while True:
@@ -186,7 +185,7 @@ class KernelClient:
                     if attempt.exception() is None or not running:
                         return attempt.result()
         finally:
-            for task in (*running, timer):
+            for task in running:
                 task.cancel()
 
     async def _read(

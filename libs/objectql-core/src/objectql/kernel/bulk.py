@@ -7,29 +7,23 @@ its rows are written one by one, so that each has its own result. Atomic: all or
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from objectql.context import Context
-from objectql.drivers.protocol import Driver, Remembered, RowWrite
+from objectql.drivers.protocol import Driver
 from objectql.errors import (
     BatchTooLarge,
     InvalidRequest,
     ObjectQLError,
     RowNotAttempted,
     RowRolledBack,
-    ValidationFailed,
     WriteConflict,
 )
-from objectql.kernel import failpoints
 from objectql.kernel.batch import result_of
 from objectql.kernel.change import (
     Change,
-    Moment,
-    change_of,
     idempotency_of,
-    insert_of,
-    write_scope,
 )
 from objectql.kernel.engine import Engine
 from objectql.kernel.json import decode_object
@@ -37,7 +31,6 @@ from objectql.kernel.read import Reader, Scope
 from objectql.kernel.unit import Unit
 from objectql.kernel.upsert import upsert
 from objectql.kernel.write import Writer, is_plain_write
-from objectql.metadata.model import ObjectDef
 from objectql.wire.codec import decode, encode
 from objectql.wire.messages import (
     BulkReply,
@@ -93,10 +86,8 @@ class BulkRunner:
         if context.idempotency_key is not None:
             return await self._once(request, scope, driver)
         results: list[RowResult] = []
-        step = self._engine.settings.bulk_chunk_rows
-        for start in range(0, len(request.rows), step):
-            rows = request.rows[start : start + step]
-            results += await self._chunk(request, rows, scope, object_, driver)
+        for rows in self._chunks(request):
+            results += await self._chunk(request, rows, scope, driver)
             if _has_failed(results) and not request.continue_on_error:
                 break
         return _completed(results, len(request.rows))
@@ -143,22 +134,39 @@ class BulkRunner:
                 if stored is not None:
                     return decode(BulkReply, stored)
                 results: list[RowResult] = []
-                for row in request.rows:
-                    try:
-                        change = await _row(unit, request, row)
-                    except WriteConflict:
-                        raise
-                    except ObjectQLError as exc:
-                        undone = [ROLLED_BACK] * len(results)
-                        failed = RowResult(id=row.id, error=exc.to_info())
-                        raise _Undone(_completed([*undone, failed], len(request.rows))) from exc
-                    results.append(result_of(change, with_record=request.return_records))
+                for rows in self._chunks(request):
+                    results += await self._all_or_raise(unit, request, rows, len(results))
                 reply = BulkReply(tuple(results))
                 if idempotency is not None:
                     await unit.session.remember(idempotency, encode(reply))
                 return reply
         except _Undone as signal:
             return signal.reply
+
+    async def _all_or_raise(
+        self, unit: Unit, request: BulkRequest, rows: Sequence[BulkRow], before: int
+    ) -> list[RowResult]:
+        """The results of rows that must all succeed; `before` counts those that have."""
+        together = await self._create_together(unit, request, rows)
+        if together is not None:
+            return together
+        results: list[RowResult] = []
+        for row in rows:
+            try:
+                change = await _row(unit, request, row)
+            except WriteConflict:
+                raise
+            except ObjectQLError as exc:
+                undone = [ROLLED_BACK] * (before + len(results))
+                failed = RowResult(id=row.id, error=exc.to_info())
+                raise _Undone(_completed([*undone, failed], len(request.rows))) from exc
+            results.append(result_of(change, with_record=request.return_records))
+        return results
+
+    def _chunks(self, request: BulkRequest) -> Iterator[Sequence[BulkRow]]:
+        step = self._engine.settings.bulk_chunk_rows
+        for start in range(0, len(request.rows), step):
+            yield request.rows[start : start + step]
 
     # --- rows on their own ---
 
@@ -169,60 +177,46 @@ class BulkRunner:
             stored = await self._writer.remembered(unit, idempotency, scope.context)
             if stored is not None:
                 return decode(BulkReply, stored)
-            results = await self._row_by_row(unit, request, request.rows)
+            results: list[RowResult] = []
+            for rows in self._chunks(request):
+                results += await self._rows(unit, request, rows)
+                if _has_failed(results) and not request.continue_on_error:
+                    break
             reply = _completed(results, len(request.rows))
             if idempotency is not None:
                 await unit.session.remember(idempotency, encode(reply))
             return reply
 
     async def _chunk(
-        self,
-        request: BulkRequest,
-        rows: Sequence[BulkRow],
-        scope: Scope,
-        object_: ObjectDef,
-        driver: Driver,
+        self, request: BulkRequest, rows: Sequence[BulkRow], scope: Scope, driver: Driver
     ) -> list[RowResult]:
-        if request.operation == "create" and is_plain_write(self._engine, scope, object_, "create"):
-            try:
-                return await self._insert_chunk(request, rows, scope, object_, driver)
-            except WriteConflict:
-                raise
-            except ObjectQLError:
-                # Some row is wrong; one by one each gets its own result.
-                pass
         async with self._writer.unit(driver, scope, is_bulk=True) as unit:
-            return await self._row_by_row(unit, request, rows)
+            return await self._rows(unit, request, rows)
 
-    async def _insert_chunk(
-        self,
-        request: BulkRequest,
-        rows: Sequence[BulkRow],
-        scope: Scope,
-        object_: ObjectDef,
-        driver: Driver,
+    async def _rows(
+        self, unit: Unit, request: BulkRequest, rows: Sequence[BulkRow]
     ) -> list[RowResult]:
-        context = scope.context
-        moment = Moment.of(context, self._engine.clock.now_ms())
-        validator = scope.model.validator(object_)
-        writes: list[RowWrite] = []
-        for row in rows:
-            checked = validator.check_create(_data(row), now=moment.now, actor=context.actor)
-            if checked.issues:
-                raise ValidationFailed(object=object_.name, issues=checked.issues)
-            values = dict(checked.values)
-            id_ = values.pop("id", None)
-            writes.append(insert_of(object_, values, moment, None if id_ is None else str(id_)))
-        failpoints.hit(failpoints.BEFORE_COMMIT)
-        outcomes = await driver.write(
-            writes, write_scope(context, size=len(writes)), deadline_ms=context.deadline_ms
-        )
-        failpoints.hit(failpoints.AFTER_COMMIT)
-        assert not isinstance(outcomes, Remembered)  # no key was given
-        return [
-            result_of(change_of(write, outcome), with_record=request.return_records)
-            for write, outcome in zip(writes, outcomes, strict=True)
-        ]
+        """The results of rows that stand on their own: together if they can, else one by one."""
+        together = await self._create_together(unit, request, rows)
+        return await self._row_by_row(unit, request, rows) if together is None else together
+
+    async def _create_together(
+        self, unit: Unit, request: BulkRequest, rows: Sequence[BulkRow]
+    ) -> list[RowResult] | None:
+        """The results of plain creations in one statement; None where some row is in the way."""
+        object_ = unit.scope.model.object(request.object)
+        if request.operation != "create" or not is_plain_write(
+            self._engine, unit.scope, object_, "create"
+        ):
+            return None
+        try:
+            async with unit.session.savepoint():
+                changes = await unit.create_plain(object_, [_data(row) for row in rows])
+        except WriteConflict:
+            raise
+        except ObjectQLError:
+            return None
+        return [result_of(change, with_record=request.return_records) for change in changes]
 
     async def _row_by_row(
         self, unit: Unit, request: BulkRequest, rows: Sequence[BulkRow]

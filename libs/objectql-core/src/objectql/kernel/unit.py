@@ -9,8 +9,10 @@ Every row goes through all of it, whoever asks: a request, a batch, a hook or a 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
+
+import msgspec
 
 from objectql.drivers.protocol import Driver, RecordImage, RowWrite, Session, WriteScope
 from objectql.errors import (
@@ -121,6 +123,32 @@ class Unit:
             write = insert_of(object_, numbered, self._moment, write.id)
         change = await self._apply(write, checked.dropped, warnings)
         return await self._finish(ctx, change, "Create")
+
+    async def create_plain(
+        self, object_: ObjectDef, records: Sequence[Mapping[str, Any]]
+    ) -> list[Change]:
+        """Insert records of an object without hooks, rules and autonumbers, in one statement.
+
+        Raises:
+            ValidationFailed, UniqueViolation, BatchTooLarge: some record is in the way.
+
+        """
+        self._scope.policy.check("create", object_.name)
+        writes: list[RowWrite] = []
+        dropped: list[tuple[str, ...]] = []
+        for data in records:
+            self._enter(object_.name, 0)
+            checked = self._check_create(object_, data)
+            _raise_issues(object_, checked)
+            values = dict(checked.values)
+            id_ = cast("str | None", values.pop("id", None))
+            writes.append(insert_of(object_, values, self._moment, id_))
+            dropped.append(checked.dropped)
+        outcomes = await self.session.apply(writes, self._events)
+        return [
+            msgspec.structs.replace(change_of(write, outcome), dropped=names)
+            for write, outcome, names in zip(writes, outcomes, dropped, strict=True)
+        ]
 
     async def update(
         self,

@@ -97,8 +97,10 @@ class TransactionPromises:
         await asyncio.gather(*steps)
         events = [event for _, event in await driver.outbox.pending(100)]
         for id_ in ("c1", "c2"):
-            versions = [e.version for e in events if e.record_id == id_]
-            assert versions == list(range(1, 32))
+            own = [e for e in events if e.record_id == id_]
+            assert [e.version for e in own] == list(range(1, 32))
+            # Each change starts from the image that the one before it left.
+            assert [e.before for e in own[1:]] == [e.after for e in own[:-1]]
 
     async def test_open_transaction_shows_no_events(self, driver: Driver) -> None:
         async with driver.begin() as session:

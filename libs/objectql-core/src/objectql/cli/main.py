@@ -1,0 +1,139 @@
+"""`objectql`: validate metadata, make development tokens, and what other packages add.
+
+A package adds a command or a group of them by an entry point of the group `objectql.commands`
+that names a `typer.Typer`; its name becomes the command's.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import entry_points, version
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from objectql.cli.problems import problem_lines
+from objectql.cli.token import development_token
+from objectql.clock import SystemClock
+from objectql.context import DEFAULT_TENANT
+from objectql.errors import Issue, MetadataInvalid, plural
+from objectql.ids import tenant_id
+
+COMMANDS = "objectql.commands"
+
+app = typer.Typer(
+    help="Declare business objects in YAML, serve them everywhere.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.command()
+def validate(
+    directories: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="DIR...", exists=True, file_okay=False, help="Folders of metadata files."
+        ),
+    ],
+) -> None:
+    """Check metadata and print every problem with its file and line; exit 1 if there is one.
+
+    Several folders are checked together: they may refer to each other.
+    """
+    from objectql.metadata.build import build_snapshot
+    from objectql.metadata.document import Document
+    from objectql.metadata.loader import load_directory
+
+    documents: list[Document] = []
+    issues: list[Issue] = []
+    for directory in directories:
+        try:
+            package = load_directory(directory)
+        except MetadataInvalid as exc:
+            issues += exc.issues
+        else:
+            documents += package.items
+            for line in problem_lines(directories, package.warnings):
+                typer.echo(f"warning: {line}", err=True)
+    if not issues:  # what could not be read would only be missed again
+        try:
+            snapshot = build_snapshot(documents, version=1)
+        except MetadataInvalid as exc:
+            issues += exc.issues
+        else:
+            typer.echo(f"{plural(len(snapshot.objects), 'object')}, no problems")
+            return
+    for line in problem_lines(directories, issues):
+        typer.echo(line)
+    typer.echo(plural(len(issues), "problem"), err=True)
+    raise typer.Exit(1)
+
+
+@app.command()
+def token(  # noqa: PLR0917 - the options of the command
+    secret: Annotated[
+        str,
+        typer.Option(
+            envvar="OQL_JWT_SECRET", help="The development secret that the gateways were given."
+        ),
+    ],
+    user: Annotated[str, typer.Option(help="Who the caller is.")] = "dev",
+    tenant: Annotated[str, typer.Option(help="Whose data.")] = DEFAULT_TENANT,
+    role: Annotated[
+        list[str] | None, typer.Option(help="A role; repeat for more. Default: admin.")
+    ] = None,
+    hours: Annotated[float, typer.Option(min=0.01, help="How long it is accepted.")] = 24,
+    claim: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="A further claim; repeat.")
+    ] = None,
+) -> None:
+    """Print a token for development, signed with the shared secret."""
+    try:
+        made = development_token(
+            secret,
+            user=user,
+            tenant=tenant_id(tenant),
+            roles=tuple(role if role is not None else ["admin"]),
+            now_s=SystemClock().now_ms() // 1000,
+            seconds=round(hours * 3600),
+            claims=dict(_claim(text) for text in claim or ()),
+        )
+    except ValueError as exc:
+        raise typer.BadParameter(str(exc)) from exc
+    typer.echo(made)
+
+
+@app.command("version")
+def show_version() -> None:
+    """Print the versions of ObjectQL and Python."""
+    python = ".".join(map(str, sys.version_info[:3]))
+    typer.echo(f"objectql {version('objectql-core')} (Python {python})")
+
+
+def _claim(text: str) -> tuple[str, Any]:
+    """`name=value`, where the value is JSON or else plain text."""
+    name, separator, value = text.partition("=")
+    if not separator or not name:
+        raise ValueError(f'"{text}" is not NAME=VALUE')
+    try:
+        return name, msgspec.json.decode(value)
+    except msgspec.DecodeError:
+        return name, value
+
+
+def add_commands(to: typer.Typer) -> None:
+    """Attach the commands that installed packages offer. One that cannot be loaded says so."""
+    for point in sorted(entry_points(group=COMMANDS), key=lambda point: point.name):
+        try:
+            group = point.load()
+        except ImportError as exc:
+            typer.echo(f"the command {point.name} cannot be loaded: {exc}", err=True)
+            continue
+        to.add_typer(group, name=point.name)
+
+
+add_commands(app)

@@ -1,0 +1,124 @@
+"""The composition root: wires the engine into a service process."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from pathlib import Path
+
+from objectql.bus.nats import NatsEventStream
+from objectql.bus.port import Envelope
+from objectql.bus.server import BusServer, LoadLimits
+from objectql.errors import MetadataInvalid, ObjectQLError, Unavailable
+from objectql.kernel import failpoints
+from objectql.kernel.features import KernelSettings as EngineSettings
+from objectql.kernel.kernel import Kernel
+from objectql.kernel.pipeline import OperationRecord
+from objectql.service.run import Process
+from objectql.wire.codec import encode
+from objectql.wire.messages import MetadataChanged
+from objectql.wire.subjects import kernel_event
+from objectql_kernel.changes import Changes
+from objectql_kernel.handlers import verbs
+from objectql_kernel.settings import KernelSettings
+from objectql_kernel.sources import open_sources
+
+log = logging.getLogger(__name__)
+
+CONVERGE_EVERY_S = 0.5
+"""How long a lost announcement of new metadata may go unnoticed."""
+
+PUBLISHED = "metadata:published"
+READS = frozenset({"find", "get", "count", "aggregate", "search", "meta"})
+
+
+async def build(process: Process[KernelSettings]) -> None:
+    """Answer the bus from now on; ready once the data sources are connected."""
+    settings = process.settings
+    failpoints.arm(settings.failpoints)
+    sources = open_sources(settings.datasources, settings.pool)
+    kernel = Kernel(
+        [*sources, *(Path(folder) for folder in settings.metadata)],
+        settings=EngineSettings(
+            node=process.instance,
+            max_limit=settings.max_page,
+            drain_timeout_s=settings.drain_s,
+        ),
+        clock=process.clock,
+    )
+    changes = Changes(
+        kernel.engine.drivers,
+        process.bus,
+        NatsEventStream(process.bus),
+        holder=process.instance,
+        clock=process.clock,
+    )
+    server = BusServer(
+        process.bus,
+        verbs(kernel),
+        version=process.version,
+        limits=LoadLimits(
+            max_running=settings.load.max_running, max_waiting=settings.load.max_waiting
+        ),
+        clock=process.clock,
+        observe=process.metrics.observe_request,
+    )
+
+    def observe(record: OperationRecord) -> None:
+        if record.operation not in READS:
+            changes.committed()
+
+    async def announce(version: int) -> None:
+        message = MetadataChanged(version=version, origin=process.instance)
+        with suppress(Unavailable):  # the others see the version move
+            await process.bus.publish(kernel_event(PUBLISHED), encode(message))
+
+    async def start() -> None:
+        try:
+            await kernel.start()
+        except MetadataInvalid as exc:
+            for issue in exc.issues:
+                log.error(  # noqa: TRY400 - one line per problem, no stack
+                    "metadata_problem", extra={"problem": str(issue), "code": issue.code}
+                )
+            raise
+        if settings.seed:
+            await kernel.seed()
+        await server.start()
+        await process.bus.subscribe(kernel_event(PUBLISHED), on_published)
+        process.start(changes.run())
+        process.start(follow(kernel, process))
+
+    async def on_published(_envelope: Envelope) -> None:
+        await converge(kernel)
+
+    async def drain() -> None:
+        await server.drain(settings.drain_s)
+
+    kernel.pipeline.observe(observe)
+    kernel.publisher.announce = announce
+    process.load = lambda: float(server.admitted)
+    process.metadata_version = lambda: kernel.engine.model.version
+    process.details = lambda: {"relays": sum(r.is_leading for r in changes.relays.values())}
+    process.metrics.read("oql_requests_in_flight", process.load)
+    process.on_drain(drain)
+    process.on_stop(kernel.stop)
+    process.keep_trying("engine", start)
+
+
+async def follow(kernel: Kernel, process: Process[KernelSettings]) -> None:
+    """Notice publications whose announcement was lost."""
+    while True:
+        await process.clock.sleep(CONVERGE_EVERY_S)
+        await converge(kernel)
+
+
+async def converge(kernel: Kernel) -> None:
+    """Take over newer metadata; a failure is logged and tried again half a second later."""
+    try:
+        await kernel.publisher.converge()
+    except ObjectQLError as exc:
+        log.warning("metadata_not_followed", extra={"reason": str(exc)})
+    except asyncio.CancelledError:
+        raise

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from objectql.drivers.memory import MemoryDriver, MemorySession
-from objectql.drivers.protocol import Isolation
+from objectql.drivers.protocol import Driver, Isolation
 from objectql.errors import (
     BatchTooLarge,
     IdempotencyMismatch,
@@ -32,7 +32,7 @@ def record(reply: BatchReply, index: int) -> Any:
     return json.loads(reply.results[index].record or b"null")
 
 
-async def test_later_operations_refer_to_earlier_ones(kernel: Kernel, driver: MemoryDriver) -> None:
+async def test_later_operations_refer_to_earlier_ones(kernel: Kernel, driver: Driver) -> None:
     reply = await kernel.batch(
         BatchRequest(
             (
@@ -56,7 +56,7 @@ async def test_later_operations_refer_to_earlier_ones(kernel: Kernel, driver: Me
 
 
 async def test_an_atomic_batch_fails_as_a_whole_and_names_the_operation(
-    kernel: Kernel, driver: MemoryDriver
+    kernel: Kernel, driver: Driver
 ) -> None:
     request = BatchRequest(
         (operation("account", "create", name="A"), operation("account", "update", "gone", name="B"))

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from objectql.drivers.memory import MemoryDriver
+from objectql.drivers.protocol import Driver
 from objectql.errors import BatchTooLarge, PermissionDenied
 from objectql.kernel.features import KernelSettings
 from objectql.kernel.kernel import Kernel
@@ -31,9 +31,7 @@ GOOD = [{"name": f"N{n}", "code": f"c{n}"} for n in range(8)]
 BAD = {"name": "clash", "code": "c0"}
 
 
-async def test_creations_go_in_chunks_and_share_a_batch(
-    kernel: Kernel, driver: MemoryDriver
-) -> None:
+async def test_creations_go_in_chunks_and_share_a_batch(kernel: Kernel, driver: Driver) -> None:
     reply = await kernel.bulk(BulkRequest("account", "create", rows(*GOOD)))
     assert outcome(reply) == ["created"] * 8
     assert json.loads(reply.results[3].record or b"")["name"] == "N3"
@@ -60,7 +58,7 @@ async def test_continue_on_error_goes_on(kernel: Kernel) -> None:
     assert await kernel.count("account") == 3
 
 
-async def test_atomic_is_all_or_nothing(kernel: Kernel, driver: MemoryDriver) -> None:
+async def test_atomic_is_all_or_nothing(kernel: Kernel, driver: Driver) -> None:
     given = rows(*GOOD[:2], BAD, GOOD[2])
     reply = await kernel.bulk(
         BulkRequest("account", "create", given, atomic=True, continue_on_error=True)

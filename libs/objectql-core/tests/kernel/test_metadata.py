@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from objectql.drivers.memory import MemoryDriver
+from objectql.drivers.protocol import Driver
 from objectql.errors import (
     MetadataInvalid,
     MetadataNotFound,
@@ -88,7 +88,7 @@ async def test_metadata_is_changed_by_admins_at_the_version_they_know(
 
 
 async def test_another_kernel_takes_over_what_is_published(
-    kernel: Kernel, driver: MemoryDriver, ask: Any
+    kernel: Kernel, driver: Driver, ask: Any
 ) -> None:
     class Shared:
         """The same store under another kernel, which must not close it."""

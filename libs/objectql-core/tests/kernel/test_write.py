@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from objectql.context import Context
-from objectql.drivers.memory import MemoryDriver
+from objectql.drivers.protocol import Driver
 from objectql.errors import (
     BatchTooLarge,
     DeleteRestricted,
@@ -40,7 +40,7 @@ def settings(request: pytest.FixtureRequest) -> KernelSettings:
     return KernelSettings(features=Features(direct_writes=request.param))
 
 
-async def kinds(driver: MemoryDriver) -> list[str]:
+async def kinds(driver: Driver) -> list[str]:
     return [f"{e.object} {e.kind}" for _, e in await driver.outbox.pending(1000)]
 
 
@@ -79,7 +79,7 @@ async def test_what_is_no_json_object_is_refused(kernel: Kernel, ask: Any, body:
 
 
 async def test_update_changes_what_is_given_and_counts_versions(
-    kernel: Kernel, driver: MemoryDriver
+    kernel: Kernel, driver: Driver
 ) -> None:
     made = await kernel.create("account", {"name": "A"})
     changed = await kernel.update("account", made["id"], {"balance": {"$inc": 5}, "name": "B"})
@@ -257,9 +257,7 @@ async def test_what_hooks_leave_is_checked_again(kernel: Kernel) -> None:
         await kernel.create("account", {"nope": 1})
 
 
-async def test_a_failing_after_hook_rolls_everything_back(
-    kernel: Kernel, driver: MemoryDriver
-) -> None:
+async def test_a_failing_after_hook_rolls_everything_back(kernel: Kernel, driver: Driver) -> None:
     async def writes_then_fails(ctx: HookContext) -> None:
         assert ctx.api is not None
         await ctx.api.create("contact", {"name": "made by the hook"})
@@ -318,9 +316,7 @@ async def test_a_hook_acts_with_the_callers_permissions(kernel: Kernel, ask: Any
         await kernel.create("account", {"name": "A"}, context=ask("sales"))
 
 
-async def test_deletion_empties_cascades_or_is_refused(
-    kernel: Kernel, driver: MemoryDriver
-) -> None:
+async def test_deletion_empties_cascades_or_is_refused(kernel: Kernel, driver: Driver) -> None:
     account = (await kernel.create("account", {"name": "A"}))["id"]
     contact = (await kernel.create("contact", {"name": "C", "account": account}))["id"]
     invoice = (await kernel.create("invoice", {"account": account, "total": 1}))["id"]
@@ -345,7 +341,7 @@ async def test_deletion_empties_cascades_or_is_refused(
     ]
 
 
-async def test_cascades_end_in_circles_and_at_the_limit(driver: MemoryDriver) -> None:
+async def test_cascades_end_in_circles_and_at_the_limit(driver: Driver) -> None:
     app = {
         "name": "graph",
         "objects": {

@@ -26,7 +26,7 @@ from objectql.errors import (
     VersionConflict,
 )
 from objectql.kernel.api import DataApi
-from objectql.kernel.autonumber import autonumber_fields, fill_autonumbers
+from objectql.kernel.autonumber import fill_autonumbers
 from objectql.kernel.change import (
     Change,
     Moment,
@@ -116,7 +116,7 @@ class Unit:
         id_ = cast("str | None", values.pop("id", None))
         warnings = await self._checks.check_rules(object_, "create", {**values, "id": id_})
         write = insert_of(object_, values, self._moment, id_)
-        if autonumber_fields(object_):
+        if object_name in self._scope.model.numbered:
             numbered = await fill_autonumbers(
                 object_, write.values, self.session, self._events.tenant, self._moment.now
             )

@@ -98,6 +98,15 @@ async def test_an_action_that_hangs_ends_at_the_deadline(kernel: Kernel, ask: An
         await kernel.action("hang", context=soon)
 
 
+async def test_an_action_whose_time_is_over_is_not_run(kernel: Kernel, ask: Any) -> None:
+    ran: list[int] = []
+    kernel.engine.actions.register("global", "note", lambda _: ran.append(1))
+    late = msgspec.structs.replace(ask("admin"), deadline_ms=1)
+    with pytest.raises(DeadlineExceeded):
+        await kernel.action("note", context=late)
+    assert ran == []
+
+
 def test_a_reference_names_object_and_action() -> None:
     assert parse_action_reference("account.send") == ("account", "send")
     assert parse_action_reference("account:send") == ("account", "send")

@@ -154,3 +154,12 @@ async def test_permissions_hold_for_every_operation(kernel: Kernel, ask: Any) ->
     with pytest.raises(PermissionDenied):
         await kernel.batch(request, context=ask("sales"))
     assert await kernel.count("account") == 0
+    made = await kernel.create("account", {"name": "A"})
+    for role, step in [
+        ("sales", operation("account", "delete", made["id"])),
+        ("viewer", operation("account", "update", made["id"], name="B")),
+        ("viewer", operation("account", "upsert", made["id"], name="B")),
+    ]:
+        with pytest.raises(PermissionDenied):
+            await kernel.batch(BatchRequest((step,)), context=ask(role))
+    assert await kernel.get("account", made["id"]) == made

@@ -164,6 +164,12 @@ async def test_the_same_key_and_body_have_one_effect(kernel: Kernel, ask: Any) -
         request = UpdateRequest("account", first["id"], body, if_version=1)
         reply = await kernel.handle_update(request, update)
         assert (reply.version, json.loads(reply.record)["balance"]) == (2, 5)
+    for other in (
+        UpdateRequest("account", first["id"], b'{"balance": {"$inc": 6}}', if_version=1),
+        UpdateRequest("account", first["id"], b'{"balance": {"$inc": 5}}'),
+    ):
+        with pytest.raises(IdempotencyMismatch):
+            await kernel.handle_update(other, update)
     delete = ask("admin", key="k3")
     for _ in range(2):
         gone = await kernel.handle_delete(DeleteRequest("account", first["id"]), delete)
@@ -321,9 +327,15 @@ async def test_deletion_empties_cascades_or_is_refused(kernel: Kernel, driver: D
     contact = (await kernel.create("contact", {"name": "C", "account": account}))["id"]
     invoice = (await kernel.create("invoice", {"account": account, "total": 1}))["id"]
     line = (await kernel.create("line", {"invoice": invoice, "title": "L"}))["id"]
+    touched: list[str] = []
+    remove = kernel.engine.hooks.register(
+        "beforeUpdate", "*", lambda ctx: touched.append(ctx.object_name)
+    )
     with pytest.raises(DeleteRestricted) as caught:
         await kernel.delete("account", account)
+    remove()
     assert caught.value.referenced_by == "invoice.account"
+    assert touched == []  # what restricts is asked before anything is emptied
     deleted: list[str] = []
     kernel.engine.hooks.register("beforeDelete", "*", lambda ctx: deleted.append(ctx.object_name))
     assert await kernel.delete("invoice", invoice) is True

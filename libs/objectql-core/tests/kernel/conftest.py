@@ -1,17 +1,26 @@
-"""A small sales application on the memory driver, and callers with roles."""
+"""A small sales application on each driver, and callers with roles."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+import asyncio
+import itertools
+from collections.abc import AsyncGenerator, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+import asyncpg  # noqa: TID251 - makes databases for the tests
 import pytest
 
 from objectql.clock import SystemClock
 from objectql.context import Actor, Context
 from objectql.drivers.memory import MemoryDriver
+from objectql.drivers.pool import PoolSettings
+from objectql.drivers.protocol import Driver
+from objectql.drivers.sql.postgres import PostgresDriver, PostgresSettings
+from objectql.drivers.sql.sqlite import SqliteDriver, SqliteSettings
 from objectql.kernel.features import KernelSettings
 from objectql.kernel.kernel import Kernel
+from objectql_devstack import DataStack
 
 OBJECTS: dict[str, Any] = {
     "account": {
@@ -93,9 +102,46 @@ def ask() -> Callable[..., Context]:
     return caller
 
 
-@pytest.fixture
-def driver() -> MemoryDriver:
-    return MemoryDriver()
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def postgres_template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a database in which a kernel has made its tables."""
+    with DataStack.start(tmp_path_factory.mktemp("postgres"), {"postgres"}) as stack:
+        url = f"{stack.pg_url.rpartition('/')[0]}/kernel_template"
+
+        async def prepare() -> None:
+            admin = await asyncpg.connect(stack.pg_url)
+            await admin.execute("CREATE DATABASE kernel_template")
+            await admin.close()
+            kernel = Kernel([PostgresDriver(PostgresSettings(url)), CRM])
+            await kernel.start()
+            await kernel.stop()
+
+        asyncio.run(prepare())
+        yield url
+
+
+async def fresh_database(template: str) -> str:
+    """The URL of a copy of the template."""
+    head = template.rpartition("/")[0]
+    name = f"kernel_{next(_numbers)}"
+    admin = await asyncpg.connect(f"{head}/postgres")
+    await admin.execute(f"CREATE DATABASE {name} TEMPLATE kernel_template STRATEGY file_copy")
+    await admin.close()
+    return f"{head}/{name}"
+
+
+@pytest.fixture(params=["memory", "sqlite", pytest.param("postgres", marks=pytest.mark.servers)])
+def driver(request: pytest.FixtureRequest, tmp_path: Path) -> Driver:
+    """Every promise of the kernel holds on every driver."""
+    if request.param == "memory":
+        return MemoryDriver()
+    if request.param == "sqlite":
+        return SqliteDriver(SqliteSettings(str(tmp_path / "kernel.db")))
+    url = asyncio.run(fresh_database(request.getfixturevalue("postgres_template")))
+    return PostgresDriver(PostgresSettings(url, pool=PoolSettings(min_size=1, max_size=6)))
 
 
 @pytest.fixture
@@ -104,7 +150,7 @@ def settings() -> KernelSettings:
 
 
 @pytest.fixture
-async def kernel(driver: MemoryDriver, settings: KernelSettings) -> AsyncGenerator[Kernel]:
+async def kernel(driver: Driver, settings: KernelSettings) -> AsyncGenerator[Kernel]:
     kernel = Kernel([driver, CRM], settings=settings)
     await kernel.start()
     yield kernel

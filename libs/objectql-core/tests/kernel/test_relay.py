@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from objectql.context import DEFAULT_TENANT
 from objectql.drivers.memory import MemoryDriver
-from objectql.drivers.protocol import RowWrite, WriteScope
+from objectql.drivers.protocol import Driver, RowWrite, WriteScope
 from objectql.errors import InvalidRequest, Unavailable
 from objectql.events import ChangeEvent
 from objectql.ids import FieldName, ObjectName, uuid7
@@ -86,7 +86,7 @@ def update(id_: str, text: str) -> RowWrite:
     )
 
 
-def relay_of(driver: MemoryDriver, stream: Stream, holder: str) -> Relay:
+def relay_of(driver: Driver, stream: Stream, holder: str) -> Relay:
     return Relay(
         "default", driver.outbox, driver.leases, stream.publish, holder=holder, limits=FAST
     )

@@ -83,7 +83,10 @@ class RowWrite(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class WriteScope(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What all writes of one request share; ends up in every outbox event."""
+    """What all writes of one request share; ends up in every outbox event.
+
+    `batch_size` 0 says that nobody knows yet how many writes there will be.
+    """
 
     tenant: TenantId
     actor: str

@@ -96,7 +96,7 @@ class BatchRunner:
                 if request.atomic:
                     change = await self._one(unit, operation, results)
                 else:
-                    async with unit.session.savepoint():
+                    async with unit.savepoint():
                         change = await self._one(unit, operation, results)
             except WriteConflict:
                 raise

@@ -210,7 +210,7 @@ class BulkRunner:
         ):
             return None
         try:
-            async with unit.session.savepoint():
+            async with unit.savepoint():
                 changes = await unit.create_plain(object_, [_data(row) for row in rows])
         except WriteConflict:
             raise
@@ -224,7 +224,7 @@ class BulkRunner:
         results: list[RowResult] = []
         for row in rows:
             try:
-                async with unit.session.savepoint():
+                async with unit.savepoint():
                     change = await _row(unit, request, row)
             except WriteConflict:
                 raise

@@ -14,6 +14,7 @@ from objectql.drivers.protocol import Driver
 from objectql.errors import Issue, MetadataInvalid, Unavailable
 from objectql.events import EventBus
 from objectql.ids import DataSource
+from objectql.kernel.autonumber import autonumber_fields
 from objectql.kernel.features import KernelSettings
 from objectql.kernel.rules import RuleSet, compile_rules
 from objectql.kernel.validate import RecordValidator, compile_validator
@@ -39,6 +40,10 @@ class Model:
         )
         self._validators: dict[str, RecordValidator] = {}
         self._rules: dict[str, RuleSet] = {}
+        self.numbered = frozenset(
+            name for name, object_ in snapshot.objects.items() if autonumber_fields(object_)
+        )
+        """The objects with autonumber fields."""
 
     def object(self, name: str) -> ObjectDef:
         """The object.

@@ -8,8 +8,8 @@ Every row goes through all of it, whoever asks: a request, a batch, a hook or a 
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import msgspec
@@ -21,13 +21,12 @@ from objectql.errors import (
     InvalidRequest,
     Issue,
     NotSupported,
-    ObjectQLError,
     RecordNotFound,
     ValidationFailed,
     VersionConflict,
 )
 from objectql.kernel.api import DataApi
-from objectql.kernel.autonumber import autonumber_fields, fill_autonumbers
+from objectql.kernel.autonumber import fill_autonumbers
 from objectql.kernel.change import (
     Change,
     Moment,
@@ -37,20 +36,21 @@ from objectql.kernel.change import (
     update_of,
 )
 from objectql.kernel.engine import Engine
-from objectql.kernel.json import decode_json, encode_json
+from objectql.kernel.hook_calls import HookCalls
+from objectql.kernel.json import decode_json
 from objectql.kernel.read import Reader, Scope
-from objectql.kernel.references import Referrers
-from objectql.kernel.validate import Checked
+from objectql.kernel.record_checks import (
+    RecordChecks,
+    merged_record,
+    raise_issues,
+    raise_unknown_keys,
+)
+from objectql.kernel.references import Link, Referrers
 from objectql.metadata.model import ObjectDef
 from objectql.plugins.context import HookContext
-from objectql.plugins.hooks import HookPipeline
 from objectql.query.ast import Compare, Filter, Op, Query
-from objectql.query.parse import parse_where
 from objectql.security.permissions import FULL_ACCESS
-from objectql.values import Value, canonical_instant
-
-_log = logging.getLogger(__name__)
-_LOOKUP_LIMIT = 100
+from objectql.values import canonical_instant
 
 
 class Unit:
@@ -74,11 +74,11 @@ class Unit:
         self.session = session
         self._driver = driver
         self._events = events
-        self._is_bulk = is_bulk
         self._moment = Moment.of(scope.context, engine.clock.now_ms())
         self._deleting: set[tuple[str, str]] = set()
         self._affected = 0
-        self._committed: list[tuple[HookPipeline, HookContext]] = []
+        self._checks = RecordChecks(reader, self._trusted, self._moment, is_bulk=is_bulk)
+        self._hooks = HookCalls(engine.hooks, self._scope, session, self.api, self._moment.now)
 
     def api(self, depth: int = 0) -> DataApi:
         """Data operations inside this transaction."""
@@ -102,27 +102,27 @@ class Unit:
         object_ = self._enter(object_name, depth)
         self._scope.policy.check("create", object_name)
         given = dict(data)
-        checked = self._check_create(object_, given)
+        checked = self._checks.check_create(object_, given)
         ctx: HookContext | None = None
-        if self._has_hooks(object_name, "Create"):
-            _raise_unknown_keys(object_, checked)
+        if self._hooks.is_hooked(object_name, "Create"):
+            raise_unknown_keys(object_, checked)
             started = {**checked.values, **given}
-            ctx = self._hook_context(object_, "create", depth)
+            ctx = self._hooks.context(object_, "create", depth)
             ctx.data = {k: v for k, v in started.items() if k not in checked.dropped}
-            await self._run(object_name, "beforeCreate", ctx)
-            checked = self._check_create(object_, ctx.data, dropped=checked.dropped)
-        _raise_issues(object_, checked)
+            await self._hooks.run(object_name, "beforeCreate", ctx)
+            checked = self._checks.check_create(object_, ctx.data, dropped=checked.dropped)
+        raise_issues(object_, checked)
         values = dict(checked.values)
         id_ = cast("str | None", values.pop("id", None))
-        warnings = await self._check_rules(object_, "create", {**values, "id": id_})
+        warnings = await self._checks.check_rules(object_, "create", {**values, "id": id_})
         write = insert_of(object_, values, self._moment, id_)
-        if autonumber_fields(object_):
+        if object_name in self._scope.model.numbered:
             numbered = await fill_autonumbers(
                 object_, write.values, self.session, self._events.tenant, self._moment.now
             )
             write = insert_of(object_, numbered, self._moment, write.id)
         change = await self._apply(write, checked.dropped, warnings)
-        return await self._finish(ctx, change, "Create")
+        return await self._hooks.finish(ctx, change, "Create")
 
     async def create_plain(
         self, object_: ObjectDef, records: Sequence[Mapping[str, Any]]
@@ -138,8 +138,8 @@ class Unit:
         dropped: list[tuple[str, ...]] = []
         for data in records:
             self._enter(object_.name, 0)
-            checked = self._check_create(object_, data)
-            _raise_issues(object_, checked)
+            checked = self._checks.check_create(object_, data)
+            raise_issues(object_, checked)
             values = dict(checked.values)
             id_ = cast("str | None", values.pop("id", None))
             writes.append(insert_of(object_, values, self._moment, id_))
@@ -174,33 +174,33 @@ class Unit:
         previous = await self._lock(object_, id_, if_version, if_updated_at)
         given = dict(data)
         if replace:
-            given = self._completed(object_, given)
+            given = self._checks.completed(object_, given)
         by_system = frozenset(given) if is_cascade else frozenset[str]()
-        checked = self._check_update(object_, given, previous, trusted=by_system)
+        checked = self._checks.check_update(object_, given, previous, trusted=by_system)
         ctx: HookContext | None = None
-        if self._has_hooks(object_name, "Update"):
-            _raise_unknown_keys(object_, checked)
-            ctx = self._hook_context(object_, "update", depth, id_, previous)
+        if self._hooks.is_hooked(object_name, "Update"):
+            raise_unknown_keys(object_, checked)
+            ctx = self._hooks.context(object_, "update", depth, id_, previous)
             before = {k: v for k, v in given.items() if k not in checked.dropped}
             ctx.data = dict(before)
-            await self._run(object_name, "beforeUpdate", ctx)
+            await self._hooks.run(object_name, "beforeUpdate", ctx)
             set_by_hooks = {k for k, v in ctx.data.items() if k not in before or before[k] != v}
-            checked = self._check_update(
+            checked = self._checks.check_update(
                 object_,
                 ctx.data,
                 previous,
                 dropped=checked.dropped,
                 trusted=set_by_hooks | by_system,
             )
-        _raise_issues(object_, checked)
-        merged = _merged(previous, checked)
+        raise_issues(object_, checked)
+        merged = merged_record(previous, checked)
         changed = {k for k, v in merged.items() if previous.get(k) != v}
-        warnings = await self._check_rules(object_, "update", merged, previous, changed)
+        warnings = await self._checks.check_rules(object_, "update", merged, previous, changed)
         write = update_of(object_, id_, checked.values, checked.increments, self._moment)
         change = await self._apply(write, checked.dropped, warnings)
         if change.action == "unchanged":
             return change
-        return await self._finish(ctx, change, "Update")
+        return await self._hooks.finish(ctx, change, "Update")
 
     async def delete(
         self,
@@ -224,14 +224,14 @@ class Unit:
             self._scope.policy.check("delete", object_name)
         previous = await self._lock(object_, id_, if_version, if_updated_at)
         ctx: HookContext | None = None
-        if self._has_hooks(object_name, "Delete"):
-            ctx = self._hook_context(object_, "delete", depth, id_, previous)
-            await self._run(object_name, "beforeDelete", ctx)
-        warnings = await self._check_rules(object_, "delete", previous, previous)
+        if self._hooks.is_hooked(object_name, "Delete"):
+            ctx = self._hooks.context(object_, "delete", depth, id_, previous)
+            await self._hooks.run(object_name, "beforeDelete", ctx)
+        warnings = await self._checks.check_rules(object_, "delete", previous, previous)
         self._deleting.add((object_name, id_))
         await self._release(object_, id_, depth)
         change = await self._apply(delete_of(object_, id_, self._moment), (), warnings)
-        return await self._finish(ctx, change, "Delete")
+        return await self._hooks.finish(ctx, change, "Delete")
 
     async def find_ids(self, object_name: str, where: Filter | None, limit: int = 2) -> list[str]:
         """The ids of up to `limit` records that match and that the caller may see."""
@@ -259,15 +259,21 @@ class Unit:
         """Whether this unit has deleted the record already, perhaps by a cascade."""
         return (object_name, id_) in self._deleting
 
+    @asynccontextmanager
+    async def savepoint(self) -> AsyncGenerator[None]:
+        """A block whose failure undoes only the block, and what it left for the commit."""
+        mark, deleting = self._hooks.mark(), set(self._deleting)
+        try:
+            async with self.session.savepoint():
+                yield
+        except BaseException:
+            self._hooks.forget_since(mark)
+            self._deleting = deleting
+            raise
+
     async def run_after_commit(self) -> None:
         """Run the `afterCommit` hooks of what was written; their failures are only logged."""
-        for pipeline, ctx in self._committed:
-            ctx.transaction = None
-            ctx.end_api()
-            try:
-                await pipeline.run(ctx)
-            except ObjectQLError as exc:
-                _log.error("hook after commit failed", exc_info=exc)
+        await self._hooks.run_after_commit()
 
     # --- steps ---
 
@@ -295,67 +301,6 @@ class Unit:
         check_version(object_, image, previous, if_version=if_version, if_updated_at=if_updated_at)
         return previous
 
-    def _check_create(
-        self, object_: ObjectDef, data: Mapping[str, Any], dropped: tuple[str, ...] = ()
-    ) -> Checked:
-        validator = self._scope.model.validator(object_)
-        checked = validator.check_create(data, now=self._moment.now, actor=self._moment.actor)
-        return checked._replace(dropped=tuple(dict.fromkeys((*dropped, *checked.dropped))))
-
-    def _check_update(
-        self,
-        object_: ObjectDef,
-        data: Mapping[str, Any],
-        previous: Mapping[str, Any],
-        dropped: tuple[str, ...] = (),
-        trusted: set[str] | frozenset[str] = frozenset(),
-    ) -> Checked:
-        validator = self._scope.model.validator(object_)
-        checked = validator.check_update(data, previous, trusted=trusted)
-        return checked._replace(dropped=tuple(dict.fromkeys((*dropped, *checked.dropped))))
-
-    def _completed(self, object_: ObjectDef, given: dict[str, Any]) -> dict[str, Any]:
-        """`given` with every absent writable field: its default, or null."""
-        validator = self._scope.model.validator(object_)
-        fresh = validator.check_create({}, now=self._moment.now, actor=self._moment.actor).values
-        for field in object_.stored_fields:
-            if field.is_writable and not field.readonly and field.name not in given:
-                given[field.name] = fresh.get(field.name)
-        return given
-
-    async def _check_rules(
-        self,
-        object_: ObjectDef,
-        operation: str,
-        record: Mapping[str, Any],
-        previous: Mapping[str, Any] | None = None,
-        changed: set[str] | None = None,
-    ) -> tuple[str, ...]:
-        """Run the object's rules; the texts of those that only warn."""
-        rules = self._scope.model.rules(object_)
-        if not rules.applies_to(operation):
-            return ()
-
-        async def lookup(name: str, where: Mapping[str, Any]) -> list[dict[str, Any]]:
-            query = Query(
-                object=name or object_.name, where=parse_where(dict(where)), limit=_LOOKUP_LIMIT
-            )
-            return await self._reader.rows(query, self._trusted)
-
-        report = await rules.check(
-            record,
-            operation=operation,
-            now=self._moment.now,
-            actor=self._moment.actor,
-            previous=previous,
-            changed=changed,
-            lookup=lookup,
-            bulk=self._is_bulk,
-        )
-        if report.errors:
-            raise ValidationFailed(object=object_.name, issues=report.errors)
-        return tuple(issue.message for issue in report.warnings)
-
     async def _apply(
         self, write: RowWrite, dropped: tuple[str, ...], warnings: tuple[str, ...]
     ) -> Change:
@@ -368,7 +313,10 @@ class Unit:
         referrers = Referrers(self._engine, self._reader, self._trusted, self._driver)
         for link in referrers.links(object_):
             ids = await referrers.ids(link, id_, self._engine.settings.max_affected_rows)
-            ids = [i for i in ids if (link.object.name, i) not in self._deleting]
+            circle = [i for i in ids if (link.object.name, i) in self._deleting]
+            if circle and not link.is_list:
+                await self._break_circle(link, circle)
+            ids = [i for i in ids if i not in circle]
             if not ids:
                 continue
             link.refuse_restricted(object_, id_)
@@ -383,63 +331,12 @@ class Unit:
                         link.object.name, child, emptied, depth=depth, is_cascade=True
                     )
 
-    # --- hooks ---
-
-    def _has_hooks(self, object_name: str, operation: str) -> bool:
-        pipeline = self._engine.hooks.pipeline
-        return (
-            pipeline(object_name, f"before{operation}") is not None
-            or pipeline(object_name, f"after{operation}") is not None
-            or pipeline(object_name, "afterCommit") is not None
-        )
-
-    def _hook_context(
-        self,
-        object_: ObjectDef,
-        operation: str,
-        depth: int,
-        id_: str | None = None,
-        previous: dict[str, Any] | None = None,
-    ) -> HookContext:
-        context = self._scope.context
-        return HookContext(
-            object_.name,
-            operation,
-            context.actor,
-            api=self.api(depth + 1),
-            id=id_,
-            previous_data=previous,
-            request_id=context.request_id,
-            now=self._moment.now,
-            trace=context.trace,
-            transaction=self.session,
-        )
-
-    async def _run(self, object_name: str, event: str, ctx: HookContext) -> None:
-        pipeline = self._engine.hooks.pipeline(object_name, event)
-        ctx.stop_propagation = False
-        if pipeline is not None:
-            await pipeline.run(ctx)
-
-    async def _finish(self, ctx: HookContext | None, change: Change, operation: str) -> Change:
-        """Run the after-hooks; the change with the record that they leave."""
-        if ctx is None:
-            return change
-        ctx.id = change.id
-        after = self._engine.hooks.pipeline(ctx.object_name, f"after{operation}")
-        committed = self._engine.hooks.pipeline(ctx.object_name, "afterCommit")
-        record = decode_json(change.record)
-        ctx.result = record
-        if after is not None:
-            ctx.stop_propagation = False
-            await after.run(ctx)
-            image = encode_json(ctx.result)
-            change = Change(
-                change.action, change.id, change.version, image, change.dropped, change.warnings
-            )
-        if committed is not None:
-            self._committed.append((committed, ctx))
-        return change
+    async def _break_circle(self, link: Link, ids: list[str]) -> None:
+        """Empty a field of records about to go themselves: none of a circle could go first."""
+        writes = [
+            update_of(link.object, id_, {link.field.name: None}, {}, self._moment) for id_ in ids
+        ]
+        await self.session.apply(writes, self._events)
 
 
 def check_version(
@@ -468,23 +365,3 @@ def check_version(
         raise VersionConflict(
             object=object_.name, id=str(previous["id"]), current_version=image.version
         )
-
-
-def _merged(previous: Mapping[str, Any], checked: Checked) -> dict[str, Value]:
-    """The record as it will be."""
-    merged: dict[str, Value] = {**previous, **checked.values}
-    for name, amount in checked.increments.items():
-        merged[name] = (previous.get(name) or 0) + amount
-    return merged
-
-
-def _raise_issues(object_: ObjectDef, checked: Checked) -> None:
-    if checked.issues:
-        raise ValidationFailed(object=object_.name, issues=checked.issues)
-
-
-def _raise_unknown_keys(object_: ObjectDef, checked: Checked) -> None:
-    """Unknown keys are the caller's; what hooks may still mend is checked after them."""
-    unknown = tuple(issue for issue in checked.issues if issue.code == "unknown_field")
-    if unknown:
-        raise ValidationFailed(object=object_.name, issues=unknown)

@@ -20,7 +20,6 @@ from objectql.drivers.protocol import (
 )
 from objectql.errors import InvalidRequest, NotSupported, ValidationFailed
 from objectql.kernel import failpoints
-from objectql.kernel.autonumber import autonumber_fields
 from objectql.kernel.change import (
     Change,
     ChangeAction,
@@ -260,7 +259,7 @@ def is_plain_write(engine: Engine, scope: Scope, object_: ObjectDef, operation: 
         or scope.model.rules(object_).applies_to(operation)
     ):
         return False
-    return operation != "create" or not autonumber_fields(object_)
+    return operation != "create" or object_.name not in scope.model.numbered
 
 
 class OwnTransactions:

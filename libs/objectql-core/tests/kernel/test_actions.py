@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+import pytest
+
+from objectql.clock import SystemClock
+from objectql.errors import (
+    ActionUnknown,
+    DeadlineExceeded,
+    HookAborted,
+    HookFailed,
+    InvalidRequest,
+    NotSupported,
+    PermissionDenied,
+    RecordNotFound,
+    ValidationFailed,
+)
+from objectql.kernel.actions import ActionContext, parse_action_reference
+from objectql.kernel.kernel import Kernel
+
+
+async def promote(ctx: ActionContext) -> Any:
+    assert ctx.record is not None
+    assert ctx.id is not None
+    balance = ctx.record["balance"] + ctx.input["by"]
+    return await ctx.api.update("account", ctx.id, {"balance": balance})
+
+
+async def test_an_action_gets_its_record_params_and_api(kernel: Kernel, ask: Any) -> None:
+    kernel.engine.actions.register("account", "promote", promote)
+    made = await kernel.create("account", {"name": "A", "balance": 2})
+    result = await kernel.action("account.promote", {"by": 3}, id=made["id"], context=ask("sales"))
+    assert (result["balance"], result["updated_by"]) == (5, "u1")
+
+
+@pytest.mark.parametrize(
+    ("reference", "params", "id_", "error"),
+    [
+        ("account.promot", {}, "a", ActionUnknown),
+        ("account.promote", {"by": 1}, None, InvalidRequest),
+        ("account.promote", {"by": 1}, "gone", RecordNotFound),
+        ("account.promote", {}, "a", ValidationFailed),
+        ("account.promote", {"by": "x"}, "a", ValidationFailed),
+        ("account.promote", {"by": 1, "bye": 2}, "a", ValidationFailed),
+        ("account.sweep", {}, "a", NotSupported),
+        ("nothing", {}, None, ActionUnknown),
+    ],
+)
+async def test_a_call_that_does_not_fit_is_refused(
+    kernel: Kernel, reference: str, params: Any, id_: str | None, error: type[Exception]
+) -> None:
+    kernel.engine.actions.register("account", "promote", promote)
+    await kernel.create("account", {"id": "a", "name": "A"})
+    with pytest.raises(error):
+        await kernel.action(reference, params, id=id_)
+
+
+async def test_a_global_action_refuses_a_record_id(kernel: Kernel) -> None:
+    kernel.engine.actions.register("account", "sweep", lambda _: 1)
+    with pytest.raises(InvalidRequest):
+        await kernel.action("account.sweep", id="a")
+    assert await kernel.action("account.sweep") == 1
+
+
+async def test_an_action_with_a_transaction_is_undone_as_a_whole(kernel: Kernel) -> None:
+    async def sweep(ctx: ActionContext) -> None:
+        await ctx.api.create("account", {"name": "A"})
+        raise RuntimeError("boom")
+
+    kernel.engine.actions.register("account", "sweep", sweep)
+    kernel.engine.actions.register("global", "loose", sweep)
+    with pytest.raises(HookFailed):
+        await kernel.action("account.sweep")
+    assert await kernel.count("account") == 0
+    with pytest.raises(HookFailed):
+        await kernel.action("loose")
+    assert await kernel.count("account") == 1
+
+
+async def test_an_action_may_refuse_and_needs_permission(kernel: Kernel, ask: Any) -> None:
+    kernel.engine.actions.register("account", "sweep", lambda ctx: ctx.abort("no", code="N"))
+    with pytest.raises(HookAborted, match="no"):
+        await kernel.action("account.sweep", context=ask("sales"))
+    with pytest.raises(PermissionDenied):
+        await kernel.action("account.sweep", context=ask("viewer"))
+
+
+async def test_an_action_that_hangs_ends_at_the_deadline(kernel: Kernel, ask: Any) -> None:
+    async def hangs(_: ActionContext) -> None:
+        await asyncio.Event().wait()
+
+    kernel.engine.actions.register("global", "hang", hangs)
+    soon = msgspec.structs.replace(ask("admin"), deadline_ms=SystemClock().now_ms() + 30)
+    with pytest.raises(DeadlineExceeded):
+        await kernel.action("hang", context=soon)
+
+
+async def test_an_action_whose_time_is_over_is_not_run(kernel: Kernel, ask: Any) -> None:
+    ran: list[int] = []
+    kernel.engine.actions.register("global", "note", lambda _: ran.append(1))
+    late = msgspec.structs.replace(ask("admin"), deadline_ms=1)
+    with pytest.raises(DeadlineExceeded):
+        await kernel.action("note", context=late)
+    assert ran == []
+
+
+def test_a_reference_names_object_and_action() -> None:
+    assert parse_action_reference("account.send") == ("account", "send")
+    assert parse_action_reference("account:send") == ("account", "send")
+    assert parse_action_reference("send") == ("global", "send")

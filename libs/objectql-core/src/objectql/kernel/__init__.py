@@ -4,5 +4,5 @@ Reading order: `kernel` (life and Python interface) → `operations` (one method
 `pipeline` (the order around each) → `engine` (what all parts share) → `read` → `write` (one round
 trip) → `unit` (one transaction, every step of a write) → `change`, `validate`, `rules`,
 `references`, `autonumber`, `upsert` (its parts) → `bulk`, `batch`, `actions`, `api` → `metadata`,
-`documents`, `packages`, `seed`, `search` → `relay`, `failpoints` → `protocol`, `features`.
+`documents`, `packages`, `reload`, `seed`, `search` → `relay`, `failpoints` → `protocol`, `features`.
 """

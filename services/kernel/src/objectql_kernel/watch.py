@@ -64,6 +64,7 @@ async def reload(kernel: Kernel, *, seeds: bool, is_quiet: bool = False) -> None
         "version": reloaded.version,
         "changes": [f"{change.path}: {change.detail}" for change in reloaded.changes],
         "schema": list(reloaded.schema),
+        "functions": reloaded.functions,
         "seeded": seeded,
     }
     log.info("metadata_reloaded", extra=facts)

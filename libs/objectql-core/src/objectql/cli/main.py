@@ -1,7 +1,7 @@
 """`objectql`: validate metadata, make development tokens, and what other packages add.
 
-A package adds a command or a group of them by an entry point of the group `objectql.commands`
-that names a `typer.Typer`; its name becomes the command's.
+A package adds a group of commands by an entry point of the group `objectql.commands` that names a
+`typer.Typer`, or one command by one that names a function; its name becomes the command's.
 """
 
 from __future__ import annotations
@@ -129,11 +129,14 @@ def add_commands(to: typer.Typer) -> None:
     """Attach the commands that installed packages offer. One that cannot be loaded says so."""
     for point in sorted(entry_points(group=COMMANDS), key=lambda point: point.name):
         try:
-            group = point.load()
+            found = point.load()
         except ImportError as exc:
             typer.echo(f"the command {point.name} cannot be loaded: {exc}", err=True)
             continue
-        to.add_typer(group, name=point.name)
+        if isinstance(found, typer.Typer):
+            to.add_typer(found, name=point.name)
+        else:
+            to.command(point.name)(found)
 
 
 add_commands(app)

@@ -173,7 +173,7 @@ class Kernel(Operations):
         hooks.replace_packages(self._packages, staged.hooks)
         actions.replace_packages(self._packages, staged.actions)
         changes = diff_snapshots(before, self.engine.model.snapshot)
-        return Reloaded(publication.version, changes, publication.changes)
+        return Reloaded(publication.version, changes, publication.changes, staged.functions)
 
     def use(
         self,

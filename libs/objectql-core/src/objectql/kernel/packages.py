@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, cast
 
+import msgspec
+
 from objectql.errors import Issue, MetadataInvalid, PluginInvalid
 from objectql.metadata.document import Document
 from objectql.metadata.loader import LoadedPackage, load_directory
@@ -74,7 +76,8 @@ def register_package_code(
         try:
             count += register_code(code, hooks, actions, package=package.name)
         except PluginInvalid as exc:
-            issues += exc.issues
+            where = str(file.path)  # from the package's folder, as in every other problem
+            issues += [msgspec.structs.replace(issue, file=where) for issue in exc.issues]
     if issues:
         raise PluginInvalid(issues=tuple(issues))
     return count

@@ -23,11 +23,15 @@ from objectql.plugins.hooks import HookRegistry
 
 
 class Reloaded(msgspec.Struct, frozen=True):
-    """What a reload brought: the version in force, what is declared differently, the tables."""
+    """What a reload brought: the version in force, what is declared differently, the tables.
+
+    `functions` counts the hooks and actions of the packages, the unchanged ones among them.
+    """
 
     version: int
     changes: tuple[Change, ...] = ()
     schema: tuple[str, ...] = ()
+    functions: int = 0
 
 
 class Staged(msgspec.Struct, frozen=True):
@@ -36,6 +40,7 @@ class Staged(msgspec.Struct, frozen=True):
     packages: tuple[LoadedPackage, ...]
     hooks: HookRegistry
     actions: ActionRegistry
+    functions: int = 0
 
 
 def stage(
@@ -52,13 +57,13 @@ def stage(
 
     """
     staged = Staged((), hooks.without(names), actions.without(names))
-    packages = _read(apps, staged.hooks, staged.actions)
+    packages, functions = _read(apps, staged.hooks, staged.actions)
     for package in packages:
         if package.name not in names:
             message = f'the package is called "{package.name}" now; that takes a new start'
             issue = Issue("", "package_renamed", message, file="package.yml")
             raise MetadataInvalid(issues=(issue,))
-    return msgspec.structs.replace(staged, packages=packages)
+    return msgspec.structs.replace(staged, packages=packages, functions=functions)
 
 
 def check_applications(directories: Iterable[Path]) -> MetadataSnapshot:
@@ -69,25 +74,26 @@ def check_applications(directories: Iterable[Path]) -> MetadataSnapshot:
 
     """
     apps = classify(directories).apps
-    packages = _read(apps, HookRegistry(), ActionRegistry())
+    packages, _ = _read(apps, HookRegistry(), ActionRegistry())
     return build_snapshot([d for package in packages for d in package.items], version=1)
 
 
 def _read(
     apps: Iterable[AppConfig], hooks: HookRegistry, actions: ActionRegistry
-) -> tuple[LoadedPackage, ...]:
-    """The packages, with their code registered; or every problem that can be found at once."""
+) -> tuple[tuple[LoadedPackage, ...], int]:
+    """The packages, and how many functions of theirs were registered; or every problem that can be found at once."""
     packages: list[LoadedPackage] = []
     issues: list[Issue] = []
+    functions = 0
     for app in apps:
         try:
             package = load_package(app)
             packages.append(package)
-            register_package_code(app, package, hooks, actions)
+            functions += register_package_code(app, package, hooks, actions)
         except (MetadataInvalid, PluginInvalid) as exc:
             issues += exc.issues
     if not issues:
-        return tuple(packages)
+        return tuple(packages), functions
     try:  # what the documents say is wrong belongs into the same answer
         build_snapshot([d for package in packages for d in package.items], version=1)
     except MetadataInvalid as exc:

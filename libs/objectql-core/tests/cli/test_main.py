@@ -70,3 +70,11 @@ def test_version_names_the_package() -> None:
     code, text = run("version")
     assert code == 0
     assert text.startswith("objectql ")
+
+
+def test_commands_of_installed_packages_are_listed_and_found() -> None:
+    assert "Run the smallest cluster" in run("--help")[1]
+    code, text = run("dev", "--help")
+    assert code == 0
+    assert "--port" in text
+    assert run("dve")[0] == 2

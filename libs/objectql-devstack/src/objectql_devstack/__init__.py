@@ -12,6 +12,7 @@ In reading order:
 - `stack`: `DataStack`, all data services together
 - `services`, `tokens`, `status`, `cluster`: the cluster's processes and what they are given
 - `cli`: `objectql-devstack up | down | status | logs`
+- `dev`, `dev_log`: `objectql dev`
 """
 
 from objectql_devstack.errors import DevStackError, PortTakenError, ServerFailedError

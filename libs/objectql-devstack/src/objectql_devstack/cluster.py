@@ -20,6 +20,7 @@ from objectql_devstack.probes import answers_http
 from objectql_devstack.processes import ManagedProcess
 from objectql_devstack.services import HOST, SERVICES, Service, Wiring
 from objectql_devstack.spawning import Launch
+from objectql_devstack.stack import SERVICES as DATA_SERVICES
 from objectql_devstack.stack import DataStack, stop_recorded, together
 from objectql_devstack.state import StateDirectory
 from objectql_devstack.status import Status, status_of
@@ -56,6 +57,8 @@ class Cluster:
         metadata: Folders that the kernels load.
         ephemeral: For tests: it dies with this process, ignores the developer's `OQL_*`, saves the disk,
             and leaves nothing but logs.
+        tethered: The processes die with this one; by default those of an ephemeral cluster.
+        need: The data services; by default all.
         services: The rows to run; those that are not installed are left out.
         counts: Other numbers of processes than the rows say, by service.
         extra_env: More environment for one process (`kernel-1`) or for all of a service (`kernel`).
@@ -73,6 +76,8 @@ class Cluster:
         kernels: int = 2,
         metadata: Sequence[Path] = (),
         ephemeral: bool = False,
+        tethered: bool | None = None,
+        need: frozenset[str] = DATA_SERVICES,
         services: Sequence[Service] = SERVICES,
         counts: Mapping[str, int] | None = None,
         extra_env: Mapping[str, Mapping[str, str]] | None = None,
@@ -86,6 +91,8 @@ class Cluster:
         self._ports = ports
         self._metadata = tuple(folder.absolute() for folder in metadata)
         self._ephemeral = ephemeral
+        self._tethered = ephemeral if tethered is None else tethered
+        self._need = need
         self._services = [service for service in services if service.is_installed]
         self._counts = {"kernel": kernels} | dict(counts or {})
         self._extra_env = extra_env or {}
@@ -126,29 +133,28 @@ class Cluster:
             if member.service.public and member.name.endswith("-1"):
                 variable, form = member.service.public.address
                 addresses[variable] = form.format(port=member.port)
-        return addresses | {
-            "OQL_NATS_URL": self.data.nats_url,
-            "OQL_PG_URL": self.data.pg_url,
-            "OQL_PG_REPLICA_URL": self.data.pg_replica_url,
-            "OQL_REDIS_URL": self.data.redis_url,
-            "OQL_ZOOKEEPER": self.data.zookeeper,
-            "OQL_ADMIN_TOKEN": token,
-            "OQL_JWT_SECRET": secret,
-        }
+        return (
+            addresses
+            | self.data.addresses
+            | {
+                "OQL_ADMIN_TOKEN": token,
+                "OQL_JWT_SECRET": secret,
+            }
+        )
 
     def start(self) -> Self:
         """Return when every process is ready and the loaders have run; see the module for what changes.
 
         Raises:
             PortTakenError: Somebody else listens on a preferred port.
-            DevStackError: A program is missing, a server or a loader failed. An ephemeral cluster is
+            DevStackError: A program is missing, a server or a loader failed. A tethered cluster is
                 stopped again; any other stays as far as it came.
         """
         try:
             with self.state.locked():
                 self._start()
         except BaseException:
-            if self._ephemeral:
+            if self._tethered:
                 self.stop()
             raise
         return self
@@ -212,6 +218,11 @@ class Cluster:
         """Every process that was started and not stopped, also those of earlier commands."""
         return status_of(self.state)
 
+    def ended(self) -> list[str]:
+        """The processes that were started, were not stopped, and do not run."""
+        recorded = ManagedProcess.recorded(self.state.run, self.state.logs)
+        return [process.name for _, process in recorded if not process.is_alive()]
+
     def __enter__(self) -> Self:
         return self if self._members or self._stack else self.start()
 
@@ -231,10 +242,11 @@ class Cluster:
         ]
         self._stack = DataStack.start(
             self.state.path,
+            self._need,
             zookeeper_nodes=self._zookeeper_nodes,
             durable=not self._ephemeral,
             databases=self._databases,
-            tethered=self._ephemeral,
+            tethered=self._tethered,
             report=self._report,
         )
         self._members = {member.name: member for member in members}
@@ -247,7 +259,7 @@ class Cluster:
     def _member(self, service: Service, index: int) -> Member:
         name = f"{service.name}-{index}"
         managed = self.state.process(
-            name, tier=service.tier, tethered=self._ephemeral, stop_signal=signal.SIGTERM
+            name, tier=service.tier, tethered=self._tethered, stop_signal=signal.SIGTERM
         )
         alive, port = managed.is_alive(), 0
         if service.public and self._ports == "preferred":
@@ -318,5 +330,5 @@ class Cluster:
         if name in self._members:
             return self._members[name].managed
         return self.state.process(
-            self.data[name].name, tier=0, tethered=self._ephemeral, stop_signal=signal.SIGTERM
+            self.data[name].name, tier=0, tethered=self._tethered, stop_signal=signal.SIGTERM
         )

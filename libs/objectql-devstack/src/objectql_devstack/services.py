@@ -29,6 +29,10 @@ class Addresses(Protocol):
     @property
     def zookeeper(self) -> str: ...
 
+    def has(self, service: str) -> bool:
+        """Whether there is such a data service, as `redis`."""
+        ...
+
     def pg_database_url(self, database: str) -> str:
         """The address of another database of the primary."""
         ...
@@ -107,13 +111,15 @@ def _kernel(told: Wiring) -> Mapping[str, str]:
         f"OQL_KERNEL_DATASOURCES__{name.upper()}": told.data.pg_database_url(name)
         for name in told.databases
     }
+    if told.data.has("postgres-replica"):
+        further["OQL_KERNEL_REPLICAS__DEFAULT"] = told.data.pg_replica_url
+    if told.data.has("redis"):
+        further["OQL_KERNEL_CACHE__URL"] = told.data.redis_url
     return further | {
         "OQL_KERNEL_INSTANCE": told.instance,
         "OQL_KERNEL_BUS__URL": told.data.nats_url,
         "OQL_KERNEL_ADMIN__PORT": str(told.admin_port),
         "OQL_KERNEL_DATASOURCES__DEFAULT": told.data.pg_url,
-        "OQL_KERNEL_REPLICAS__DEFAULT": told.data.pg_replica_url,
-        "OQL_KERNEL_CACHE__URL": told.data.redis_url,
         "OQL_KERNEL_METADATA": ",".join(map(str, told.metadata)),
     }
 

@@ -128,9 +128,29 @@ class DataStack:
         nodes = [server for name, server in self._servers.items() if name.startswith("zookeeper-")]
         return ",".join(node.endpoint for node in nodes) if nodes else self["zookeeper"].endpoint
 
+    @property
+    def addresses(self) -> dict[str, str]:
+        """The addresses of the services that it was started with, by their variable of `dev.env`."""
+        found: dict[str, str] = {}
+        if self.has("nats"):
+            found["OQL_NATS_URL"] = self.nats_url
+        if self.has("postgres"):
+            found["OQL_PG_URL"] = self.pg_url
+        if self.has("postgres-replica"):
+            found["OQL_PG_REPLICA_URL"] = self.pg_replica_url
+        if self.has("redis"):
+            found["OQL_REDIS_URL"] = self.redis_url
+        if self.has("zookeeper"):
+            found["OQL_ZOOKEEPER"] = self.zookeeper
+        return found
+
     def pg_database_url(self, database: str) -> str:
         """The address of another database of the primary."""
         return f"{self.pg_url.rpartition('/')[0]}/{database}"
+
+    def has(self, service: str) -> bool:
+        """Whether it was started with this service, as `redis`."""
+        return any(name.rpartition("-")[0] == service for name in self._servers)
 
     def __getitem__(self, name: str) -> Server:
         """The server `<service>-<n>`; `<service>` alone is its first.

@@ -10,7 +10,7 @@ from pathlib import Path
 from objectql.bus.nats import NatsEventStream
 from objectql.bus.port import Envelope
 from objectql.bus.server import BusServer, LoadLimits
-from objectql.errors import MetadataInvalid, ObjectQLError, Unavailable
+from objectql.errors import MetadataInvalid, ObjectQLError, PluginInvalid, Unavailable
 from objectql.kernel import failpoints
 from objectql.kernel.features import KernelSettings as EngineSettings
 from objectql.kernel.kernel import Kernel
@@ -23,6 +23,7 @@ from objectql_kernel.changes import Changes
 from objectql_kernel.handlers import verbs
 from objectql_kernel.settings import KernelSettings
 from objectql_kernel.sources import open_sources
+from objectql_kernel.watch import log_problems, watch
 
 log = logging.getLogger(__name__)
 
@@ -38,8 +39,9 @@ async def build(process: Process[KernelSettings]) -> None:
     settings = process.settings
     failpoints.arm(settings.failpoints)
     sources = open_sources(settings.datasources, settings.pool)
+    folders = [Path(folder) for folder in settings.metadata]
     kernel = Kernel(
-        [*sources, *(Path(folder) for folder in settings.metadata)],
+        [*sources, *folders],
         settings=EngineSettings(
             node=process.instance,
             max_limit=settings.max_page,
@@ -77,11 +79,8 @@ async def build(process: Process[KernelSettings]) -> None:
     async def start() -> None:
         try:
             await kernel.start()
-        except MetadataInvalid as exc:
-            for issue in exc.issues:
-                log.error(  # noqa: TRY400 - one line per problem, no stack
-                    "metadata_problem", extra={"problem": str(issue), "code": issue.code}
-                )
+        except (MetadataInvalid, PluginInvalid) as exc:
+            log_problems(exc)
             raise
         if settings.seed:
             await kernel.seed()
@@ -89,6 +88,8 @@ async def build(process: Process[KernelSettings]) -> None:
         await process.bus.subscribe(kernel_event(PUBLISHED), on_published)
         process.start(changes.run())
         process.start(follow(kernel, process))
+        if settings.watch and folders:
+            process.start(watch(kernel, folders, seeds=settings.seed))
 
     async def on_published(_envelope: Envelope) -> None:
         await converge(kernel)

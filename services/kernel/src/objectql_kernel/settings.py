@@ -52,6 +52,9 @@ class KernelSettings(ServiceSettings, frozen=True, kw_only=True):
         tuple[str, ...], Meta(description="directories of packages that this worker publishes")
     ] = ()
     seed: Annotated[bool, Meta(description="insert the packages' data rows where absent")] = True
+    watch: Annotated[
+        bool, Meta(description="reload the packages whenever a file changes; for development")
+    ] = False
     max_page: Annotated[int, Meta(ge=1, description="most records of one page")] = 1000
     failpoints: Annotated[
         tuple[Failpoint, ...], Meta(description="die at these points; for fault tests")

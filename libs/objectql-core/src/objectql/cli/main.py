@@ -1,7 +1,8 @@
 """`objectql`: validate metadata, make development tokens, and what other packages add.
 
-A package adds a command or a group of them by an entry point of the group `objectql.commands`
-that names a `typer.Typer`; its name becomes the command's.
+A package adds a group of commands by an entry point of the group `objectql.commands` that names a
+`typer.Typer`, or one command by one that names a function; its name becomes the command's. It is
+imported when it is asked for.
 """
 
 from __future__ import annotations
@@ -9,10 +10,12 @@ from __future__ import annotations
 import sys
 from importlib.metadata import entry_points, version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
+from typer.core import TyperGroup
+from typer.main import get_command
 
 from objectql.cli.problems import problem_lines
 from objectql.cli.token import development_token
@@ -21,9 +24,44 @@ from objectql.context import DEFAULT_TENANT
 from objectql.errors import Issue, MetadataInvalid, plural
 from objectql.ids import tenant_id
 
+if TYPE_CHECKING:  # Typer carries its own click, and has no public names for these two
+    from typer._click.core import (  # pyright: ignore[reportPrivateUsage]
+        Command,
+        Context,
+    )
+
 COMMANDS = "objectql.commands"
 
+
+class _Commands(TyperGroup):
+    """Our commands and those that installed packages offer."""
+
+    def list_commands(self, ctx: Context) -> list[str]:
+        """See `click.Group`."""
+        return [*super().list_commands(ctx), *sorted(entry_points(group=COMMANDS).names)]
+
+    def get_command(self, ctx: Context, cmd_name: str) -> Command | None:
+        """See `click.Group`; a command that cannot be loaded says so."""
+        own = super().get_command(ctx, cmd_name)
+        points = entry_points(group=COMMANDS, name=cmd_name)
+        if own is not None or not points:
+            return own
+        try:
+            found = next(iter(points)).load()
+        except ImportError as exc:
+            typer.echo(f"the command {cmd_name} cannot be loaded: {exc}", err=True)
+            return None
+        if not isinstance(found, typer.Typer):
+            group = typer.Typer(add_completion=False)
+            group.command(cmd_name)(found)
+            found = group
+        command = get_command(found)
+        command.name = cmd_name
+        return command
+
+
 app = typer.Typer(
+    cls=_Commands,
     help="Declare business objects in YAML, serve them everywhere.",
     no_args_is_help=True,
     add_completion=False,
@@ -123,17 +161,3 @@ def _claim(text: str) -> tuple[str, Any]:
         return name, msgspec.json.decode(value)
     except msgspec.DecodeError:
         return name, value
-
-
-def add_commands(to: typer.Typer) -> None:
-    """Attach the commands that installed packages offer. One that cannot be loaded says so."""
-    for point in sorted(entry_points(group=COMMANDS), key=lambda point: point.name):
-        try:
-            group = point.load()
-        except ImportError as exc:
-            typer.echo(f"the command {point.name} cannot be loaded: {exc}", err=True)
-            continue
-        to.add_typer(group, name=point.name)
-
-
-add_commands(app)

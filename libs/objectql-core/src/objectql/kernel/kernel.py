@@ -28,7 +28,9 @@ from objectql.kernel.json import decode_json, encode_json
 from objectql.kernel.metadata import Publication
 from objectql.kernel.operations import Operations
 from objectql.kernel.packages import load_package, register_package_code
+from objectql.kernel.reload import Reloaded, stage
 from objectql.kernel.seed import seed
+from objectql.metadata.diff import diff_snapshots
 from objectql.metadata.loader import LoadedPackage
 from objectql.plugins.components import PluginComponent, classify
 from objectql.plugins.lifecycle import PluginContext, PluginLifecycle
@@ -91,6 +93,7 @@ class Kernel(Operations):
             self.engine.events,
             phase_timeout_s=settings.phase_timeout_s,
         )
+        self._packages: frozenset[str] = frozenset()
         self._undo: AsyncExitStack | None = None
 
     # --- life ---
@@ -152,6 +155,26 @@ class Kernel(Operations):
         self._check_running()
         return await self.publisher.publish_packages(packages)
 
+    async def reload(self) -> Reloaded:
+        """Read the application components anew and put them in force: metadata, hooks and actions.
+
+        Either all of it comes into force, or nothing does. Requests that run end with what they
+        began with.
+
+        Raises:
+            MetadataInvalid: with every problem of all files; what was in force stays.
+
+        """
+        self._check_running()
+        hooks, actions = self.engine.hooks, self.engine.actions
+        staged = stage(self._apps, self._packages, hooks, actions)
+        before = self.engine.model.snapshot
+        publication = await self.publisher.publish_packages(staged.packages)
+        hooks.replace_packages(self._packages, staged.hooks)
+        actions.replace_packages(self._packages, staged.actions)
+        changes = diff_snapshots(before, self.engine.model.snapshot)
+        return Reloaded(publication.version, changes, publication.changes, staged.functions)
+
     def use(
         self,
         middleware: MiddlewareFunction | Middleware,
@@ -173,6 +196,7 @@ class Kernel(Operations):
             undo.callback(self.engine.actions.unregister_package, package.name)
             register_package_code(app, package, self.engine.hooks, self.engine.actions)
             packages.append(package)
+        self._packages = frozenset(package.name for package in packages)
         return packages
 
     async def _connect(self, driver: Driver, undo: AsyncExitStack) -> None:

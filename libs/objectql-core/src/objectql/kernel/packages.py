@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, cast
 
-from objectql.errors import Issue, MetadataInvalid
+import msgspec
+
+from objectql.errors import Issue, MetadataInvalid, PluginInvalid
 from objectql.metadata.document import Document
 from objectql.metadata.loader import LoadedPackage, load_directory
 from objectql.metadata.registry import singular
@@ -61,21 +63,21 @@ def register_package_code(
     """Register the hooks and actions of a package's code files; how many.
 
     Raises:
-        PluginInvalid: a file cannot be loaded, with its place.
+        PluginInvalid: with the place in each file that cannot be loaded; the others are registered.
 
     """
     if app.directory is None:
         return 0
-    return sum(
-        register_code(
-            CodeFile(
-                cast("Literal['hook', 'action']", file.kind),
-                file.object,
-                app.directory / file.path,
-            ),
-            hooks,
-            actions,
-            package=package.name,
-        )
-        for file in package.code_files
-    )
+    count = 0
+    issues: list[Issue] = []
+    for file in package.code_files:
+        kind = cast("Literal['hook', 'action']", file.kind)
+        code = CodeFile(kind, file.object, app.directory / file.path)
+        try:
+            count += register_code(code, hooks, actions, package=package.name)
+        except PluginInvalid as exc:
+            where = str(file.path)  # from the package's folder, as in every other problem
+            issues += [msgspec.structs.replace(issue, file=where) for issue in exc.issues]
+    if issues:
+        raise PluginInvalid(issues=tuple(issues))
+    return count

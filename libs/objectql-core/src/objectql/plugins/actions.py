@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any, TypeAlias
 
 import msgspec
@@ -70,3 +70,15 @@ class ActionRegistry:
         for key in gone:
             del self._entries[key]
         return len(gone)
+
+    def without(self, packages: Collection[str]) -> ActionRegistry:
+        """A copy without the handlers of `packages`."""
+        copy = ActionRegistry()
+        copy._entries = {k: e for k, e in self._entries.items() if e.package not in packages}
+        return copy
+
+    def replace_packages(self, packages: Collection[str], source: ActionRegistry) -> None:
+        """Put the handlers that `source` has of `packages` in the place of ours, all at once."""
+        new = {k: e for k, e in source._entries.items() if e.package in packages}
+        kept = {k: e for k, e in self._entries.items() if e.package not in packages}
+        self._entries = kept | new

@@ -10,8 +10,9 @@ from __future__ import annotations
 import importlib.util
 import traceback
 from collections.abc import Callable
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import FunctionType, ModuleType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any, Literal, TypeVar, cast
 
 import msgspec
@@ -146,9 +147,22 @@ def _register_actions(
     return count
 
 
+class _FromSource(SourceFileLoader):
+    """Compiles the text that is there now.
+
+    A cached bytecode file is known by its seconds and size alone, so that two saves within a second
+    could be taken for one; and a reader of metadata should not leave files behind.
+    """
+
+    def get_code(self, fullname: str) -> CodeType:
+        path = self.get_filename(fullname)
+        return self.source_to_code(self.get_data(path), path)
+
+
 def _load(file: CodeFile) -> ModuleType:
     name = f"objectql_code_{file.kind}_{file.object}_{abs(hash(str(file.path))):x}"
-    spec = importlib.util.spec_from_file_location(name, file.path)
+    loader = _FromSource(name, str(file.path))
+    spec = importlib.util.spec_from_file_location(name, file.path, loader=loader)
     if spec is None or spec.loader is None:
         raise _problem(file.path, "unreadable_code", "the file is no Python module", 1)
     module = importlib.util.module_from_spec(spec)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from difflib import get_close_matches
 from typing import Any, Literal, TypeAlias, cast
 
@@ -202,6 +202,26 @@ class HookRegistry:
             del self._hooks[key]
         self._compiled.clear()
         return len(gone)
+
+    def without(self, packages: Collection[str]) -> HookRegistry:
+        """A copy without the hooks of `packages`."""
+        copy = HookRegistry()
+        copy._hooks = {k: hook for k, hook in self._hooks.items() if hook.package not in packages}
+        copy._sequence = self._sequence
+        return copy
+
+    def replace_packages(self, packages: Collection[str], source: HookRegistry) -> None:
+        """Put the hooks that `source` has of `packages` in the place of ours, all at once.
+
+        They come after the other hooks of their priority, as if they were registered now.
+        """
+        kept = {k: hook for k, hook in self._hooks.items() if hook.package not in packages}
+        for hook in source._hooks.values():
+            if hook.package in packages:
+                self._sequence += 1
+                kept[self._sequence] = msgspec.structs.replace(hook, sequence=self._sequence)
+        self._hooks = kept
+        self._compiled.clear()
 
     def pipeline(self, object_name: str, event: str) -> HookPipeline | None:
         """The compiled hooks of an object and a canonical event; None when there are none."""

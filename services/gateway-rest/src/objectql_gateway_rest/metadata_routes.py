@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from objectql.errors import MetadataNotFound
+from objectql.errors import MetadataNotFound, VersionConflict
 from objectql.wire.messages import (
     JsonReply,
     MetaDeleteRequest,
@@ -65,12 +65,20 @@ async def item(call: Call, type: str, name: str) -> Response:
 async def put_item(
     call: Call, type: str, name: str, document: bytes, *, allow_destructive: bool
 ) -> MetaWriteReply:
-    """Publish a document, and wait until this gateway knows it."""
+    """Publish a document, and wait until this gateway knows it.
+
+    Raises:
+        VersionConflict: `If-Match` names another version, or none that there ever was.
+
+    """
+    condition = expected_version(call.request)
+    if "if_updated_at" in condition:  # the tag of something else
+        raise VersionConflict(object=type[:100], id=name[:100])
     request = MetaPutRequest(
         type=type,
         name=name,
         document=document,
-        if_version=expected_version(call.request).get("if_version"),
+        if_version=condition.get("if_version"),
         allow_destructive=allow_destructive,
     )
     reply = await call.write("meta_put", request, MetaWriteReply)

@@ -62,23 +62,28 @@ async def item(call: Call, type: str, name: str) -> Response:
     return Response(reply.body, headers=headers)
 
 
-async def put_item(
-    call: Call, type: str, name: str, document: bytes, *, allow_destructive: bool
-) -> MetaWriteReply:
-    """Publish a document, and wait until this gateway knows it.
+def _metadata_version(call: Call, type: str, name: str) -> int | None:
+    """The version that `If-Match` names.
 
     Raises:
-        VersionConflict: `If-Match` names another version, or none that there ever was.
+        VersionConflict: it names none that metadata ever had.
 
     """
     condition = expected_version(call.request)
     if "if_updated_at" in condition:  # the tag of something else
         raise VersionConflict(object=type[:100], id=name[:100])
+    return condition.get("if_version")
+
+
+async def put_item(
+    call: Call, type: str, name: str, document: bytes, *, allow_destructive: bool
+) -> MetaWriteReply:
+    """Publish a document, and wait until this gateway knows it."""
     request = MetaPutRequest(
         type=type,
         name=name,
         document=document,
-        if_version=condition.get("if_version"),
+        if_version=_metadata_version(call, type, name),
         allow_destructive=allow_destructive,
     )
     reply = await call.write("meta_put", request, MetaWriteReply)
@@ -90,7 +95,7 @@ async def delete_item(
     call: Call, type: str, name: str, *, allow_destructive: bool
 ) -> MetaWriteReply:
     """Remove a document, and wait until this gateway knows it."""
-    request = MetaDeleteRequest(type, name, allow_destructive)
+    request = MetaDeleteRequest(type, name, allow_destructive, _metadata_version(call, type, name))
     reply = await call.write("meta_delete", request, MetaWriteReply)
     await call.services.metadata.catch_up(reply.version)
     return reply

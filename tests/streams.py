@@ -10,7 +10,8 @@ from nats.js.api import DeliverPolicy  # noqa: TID251
 
 from objectql.events import ChangeEvent
 from objectql.wire.codec import decode
-from objectql.wire.subjects import DATA_STREAM, DATA_SUBJECTS
+from objectql.wire.messages import Heartbeat
+from objectql.wire.subjects import DATA_STREAM, DATA_SUBJECTS, heartbeat
 
 
 async def all_events(nats_url: str) -> list[ChangeEvent]:
@@ -39,3 +40,18 @@ async def unpublished(pg_url: str) -> int:
         return int(rows[0][0])
     finally:
         await connection.close()
+
+
+async def kernels_with_metadata(nats_url: str, version: int, *, count: int) -> set[str]:
+    """The first `count` kernels whose heartbeats tell of metadata of `version` or newer."""
+    found: set[str] = set()
+    connection = await nats.connect(nats_url)
+    try:
+        subscription = await connection.subscribe(heartbeat("kernel", "*"))
+        while len(found) < count:
+            beat = decode(Heartbeat, (await subscription.next_msg(timeout=5)).data)
+            if beat.metadata_version >= version:
+                found.add(beat.instance)
+    finally:
+        await connection.close()
+    return found

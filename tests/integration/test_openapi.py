@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+from tests.clusters import CRM, FLIGHTS
 
 from objectql_devstack.cluster import Cluster
 
@@ -18,12 +20,20 @@ CHECKS = (
 )
 
 
-def test_no_server_error_and_no_schema_violation(cluster: Cluster) -> None:
+@pytest.fixture(scope="module")
+def prey(tmp_path_factory: pytest.TempPathFactory) -> Generator[Cluster]:
+    """A cluster of the fuzzer's own: it writes and deletes whatever it finds."""
+    root = tmp_path_factory.mktemp("prey")
+    with Cluster(root, ports="free", kernels=2, metadata=[FLIGHTS, CRM], ephemeral=True) as running:
+        yield running
+
+
+def test_no_server_error_and_no_schema_violation(prey: Cluster) -> None:
     command = [
         str(Path(sys.executable).parent / "schemathesis"),
         "run",
-        f"{cluster.env['OQL_REST_URL']}/openapi.json",
-        *("--header", f"Authorization: Bearer {cluster.env['OQL_ADMIN_TOKEN']}"),
+        f"{prey.env['OQL_REST_URL']}/openapi.json",
+        *("--header", f"Authorization: Bearer {prey.env['OQL_ADMIN_TOKEN']}"),
         *("--checks", CHECKS),
         *("--phases", "examples,coverage,fuzzing"),
         *("--max-examples", "10"),

@@ -13,11 +13,12 @@ from objectql.errors import (
     Category,
     ErrorInfo,
     Issue,
+    MetadataNotFound,
     RecordNotFound,
     ValidationFailed,
     VersionConflict,
 )
-from objectql.wire.messages import BulkReply, PageReply, RecordReply, RowResult
+from objectql.wire.messages import BulkReply, JsonReply, PageReply, RecordReply, RowResult
 
 _ROOT = Path(__file__).resolve().parents[3]
 _VECTORS = Path(os.environ.get("OQL_VECTORS_DIR", _ROOT.parent / "shared" / "conformance"))  # noqa: TID251 - where the vectors are
@@ -287,6 +288,55 @@ async def test_meta_envelopes_and_304(client: Any) -> None:
     assert item.json() == {"type": "object", "name": "task", "item": {"name": "task"}}
     tag = {"if-none-match": item.headers["etag"]}
     assert (await client.get("/api/v1/meta/object/task", headers=tag)).status_code == 304
+
+
+async def test_saved_metadata_answers_its_version_as_the_client_sends_it_back(
+    client: Any, kernel: Any
+) -> None:
+    answer = await client.put(
+        "/api/v1/meta/object/task?force=true", json={"name": "task"}, headers={"if-match": "7"}
+    )
+    assert answer.json() == {"success": True, "version": "8", "seq": 8, "state": "active"}
+    request = next(request for verb, request, _ in kernel.asked if verb == "meta_put")
+    assert (request.if_version, request.allow_destructive) == (7, True)
+    deleted = await client.delete("/api/v1/meta/object/task", headers={"if-match": "8"})
+    assert deleted.json() == {"success": True, "reset": True, "version": "9"}
+    request = next(request for verb, request, _ in kernel.asked if verb == "meta_delete")
+    assert request.if_version == 8
+
+
+async def test_deleting_what_nothing_overrides_resets_nothing(client: Any, kernel: Any) -> None:
+    kernel.answers["meta_delete"] = MetadataNotFound(type="object", name="task")
+    answer = await client.delete("/api/v1/meta/object/task")
+    assert (answer.status_code, answer.json()) == (200, {"success": True, "reset": False})
+    kernel.answers["meta_get"] = JsonReply(body=b"null", found=False)
+    assert (await client.delete("/api/v1/meta/object/task")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("method", "query", "status"),
+    [
+        ("PUT", "mode=draft", 501),
+        ("PUT", "package=crm", 501),
+        ("PUT", "mdoe=draft", 400),
+        ("DELETE", "state=draft", 501),
+        ("DELETE", "force=true", 400),
+    ],
+)
+async def test_metadata_is_not_written_otherwise_than_asked(
+    client: Any, kernel: Any, method: str, query: str, status: int
+) -> None:
+    answer = await client.request(method, f"/api/v1/meta/object/task?{query}", content=b"{}")
+    assert answer.status_code == status
+    assert {verb for verb, _, _ in kernel.asked}.isdisjoint({"meta_put", "meta_delete"})
+
+
+async def test_a_tag_that_is_no_version_never_matches(client: Any, kernel: Any) -> None:
+    tag = {"if-match": '"of-something-else"'}
+    for path, status in (("/api/meta/object/task", 412), ("/api/v1/meta/object/task", 409)):
+        assert (await client.put(path, json={}, headers=tag)).status_code == status
+        assert (await client.delete(path, headers=tag)).status_code == status
+    assert {verb for verb, _, _ in kernel.asked}.isdisjoint({"meta_put", "meta_delete"})
 
 
 async def test_actions_answer_in_an_envelope(client: Any, kernel: Any) -> None:

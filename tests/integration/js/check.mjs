@@ -138,10 +138,150 @@ await step('batchTransaction refers to earlier results', async () => {
   ids.push(account.id);
 });
 
-await step('meta', async () => {
+await step('filters as tuples and as objects, sorted and paged', async () => {
+  const where = ['and', ['name', 'contains', run], ['employees', '>', 5]];
+  const query = { where, fields: ['id', 'name'], orderBy: [{ field: 'name', order: 'desc' }] };
+  const whole = await client.data.query('account', query);
+  assert.equal(whole.total, whole.records.length);
+  assert.ok(whole.records.length > 1);
+  assert.equal(whole.hasMore, false);
+  assert.deepEqual(whole.records, whole.records.toSorted((a, b) => (a.name < b.name ? 1 : -1)));
+  const seen = [];
+  for (let offset = 0; ; offset += 1) {
+    const page = await client.data.query('account', { ...query, limit: 1, offset });
+    assert.equal(page.total, whole.total);
+    seen.push(...page.records);
+    if (!page.hasMore) break;
+  }
+  assert.deepEqual(seen, whole.records);
+  const either = await client.data.query('account', {
+    where: { $or: [{ id: first.id }, { name: { $startsWith: named(2) } }] },
+  });
+  assert.equal(either.total, 2);
+  const tuples = [['name', 'contains', run], ['employees', '>', 5]];
+  for (const options of [
+    { where, orderBy: [{ field: 'name', order: 'desc' }], fields: ['id', 'name'], limit: 1 },
+    { filters: tuples, sort: '-name', select: ['id', 'name'], top: 1 },
+  ]) {
+    const found = await client.data.find('account', options);
+    assert.deepEqual(found.records, whole.records.slice(0, 1));
+  }
+  const lost = await failure(() => client.data.find('account', { where: { employees: { $gt: 5 } } }));
+  assert.match(lost.message, /query/); // the client sent "[object Object]"
+});
+
+await step('expand puts the related record in the place of its id', async () => {
+  const contact = await client.data.create('contact', { last_name: run, account: first.id });
+  const query = { where: { last_name: run }, expand: { account: { fields: ['name'] } } };
+  const page = await client.data.query('contact', query);
+  assert.deepEqual(page.records[0].account, { id: first.id, name: first.name });
+  const found = await client.data.find('contact', { where: { last_name: run }, expand: ['account'] });
+  assert.equal(found.records[0].account.name, first.name);
+  assert.equal((await client.data.delete('contact', contact.id)).success, true);
+});
+
+await step('groups and aggregates', async () => {
+  const wanted = {
+    where: { name: { $contains: run } },
+    groupBy: ['industry'],
+    aggregations: [
+      { function: 'count', alias: 'n' }, { function: 'max', field: 'employees', alias: 'most' },
+    ],
+  };
+  const all = await client.data.query('account', { where: wanted.where, fields: ['employees'] });
+  const most = Math.max(...all.records.map((record) => record.employees ?? 0));
+  const { records } = await client.data.query('account', wanted);
+  assert.deepEqual(records, [{ industry: 'other', n: all.total, most }]);
+});
+
+await step('a query that means nothing is refused with what was meant', async () => {
+  const error = await failure(() => client.data.query('account', { where: { nmae: 'x' } }));
+  assert.equal(error.code, 'INVALID_FIELD');
+  assert.match(error.message, /name/);
+  const missing = await failure(() => client.data.query('acount', {}));
+  assert.equal(missing.code, 'OBJECT_NOT_FOUND');
+});
+
+await step('actions answer, or say why they refuse', async () => {
+  const made = await client.data.create('opportunity', {
+    name: named('deal'), account: first.id, close_date: '2030-01-31',
+  });
+  const early = await client.actions.invoke('opportunity', 'close_won', { recordId: made.id });
+  assert.equal(early.success, false);
+  assert.match(early.error, /cannot be won yet/);
+  for (const stage of ['qualification', 'proposal']) {
+    await client.data.update('opportunity', made.id, { stage });
+  }
+  const won = await client.actions.invoke('opportunity', 'close_won', {
+    recordId: made.id, params: { amount: 12.5 },
+  });
+  assert.deepEqual(won, {
+    success: true, data: { id: made.id, stage: 'closed_won', amount: 12.5 },
+  });
+  const unknown = await client.actions.invoke('opportunity', 'close_wno', { recordId: made.id });
+  assert.equal(unknown.success, false);
+  assert.match(unknown.error, /close_won/);
+  assert.equal((await client.data.delete('opportunity', made.id)).success, true);
+});
+
+await step('meta: types, items, item, view, next states', async () => {
   assert.ok((await client.meta.getTypes()).types.includes('object'));
+  const { items } = await client.meta.getItems('object');
+  assert.ok(items.some((item) => item.name === 'account'));
   const item = await client.meta.getItem('object', 'account');
-  assert.equal((item.item ?? item).name, 'account');
+  assert.equal(item.item.name, 'account');
+  assert.equal(item.item.fields.employees.type, 'number');
+  const cached = await client.meta.getCached('account');
+  assert.equal(cached.notModified, false);
+  const again = await failure(
+    () => client.meta.getCached('account', { ifNoneMatch: `"${cached.etag.value}"` }),
+  );
+  assert.equal(again.httpStatus, 304); // the client throws before it looks at it
+  for (const type of ['list', 'form']) {
+    const view = await client.meta.getView('account', type);
+    assert.equal(view.object ?? view.view?.object ?? 'account', 'account');
+    assert.ok(JSON.stringify(view).includes('industry'), type);
+  }
+});
+
+await step('meta: save, save with the version of before, delete', async () => {
+  const name = `gadget_${process.pid}`;
+  const fields = { name: { type: 'text', required: true } };
+  const saved = await client.meta.saveItem('object', name, { label: 'Gadget', fields });
+  assert.equal(saved.success, true);
+  assert.equal(typeof saved.version, 'string');
+  const record = await client.data.create(name, { name: run });
+  assert.equal((await client.data.get(name, record.id)).record.name, run);
+  fields.size = { type: 'number' };
+  const grown = await client.meta.saveItem(
+    'object', name, { label: 'Gadget', fields }, { ifMatch: saved.version },
+  );
+  assert.ok(Number(grown.version) > Number(saved.version));
+  const late = await failure(() => client.meta.saveItem(
+    'object', name, { label: 'Late', fields }, { ifMatch: saved.version },
+  ));
+  assert.equal(late.httpStatus ?? late.status, 409);
+  const wrong = await failure(() => client.meta.saveItem(
+    'object', name, { fields: { a: { type: 'txet' }, b: { type: 'lookup' } } },
+  ));
+  assert.equal(wrong.code, 'INVALID_METADATA');
+  const draft = await failure(
+    () => client.meta.saveItem('object', name, { fields }, { mode: 'draft' }),
+  );
+  assert.equal(draft.httpStatus ?? draft.status, 501);
+  const stale = await failure(
+    () => client.meta.deleteItem('object', name, { ifMatch: saved.version }),
+  );
+  assert.equal(stale.httpStatus ?? stale.status, 409);
+  assert.equal((await client.meta.deleteItem('object', name)).reset, true);
+  const gone = await failure(() => client.meta.getItem('object', name));
+  assert.equal(gone.httpStatus ?? gone.status, 404);
+  assert.equal((await client.meta.deleteItem('object', 'account')).reset, false);
+});
+
+await step('a service that is not here says so', async () => {
+  const error = await failure(() => client.analytics.query({ cube: 'sales' }));
+  assert.equal(error.httpStatus ?? error.status, 501);
 });
 
 await step('delete and deleteMany', async () => {

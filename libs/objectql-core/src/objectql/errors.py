@@ -61,7 +61,8 @@ class Issue(msgspec.Struct, frozen=True, omit_defaults=True):
     """One problem among several.
 
     `path` points into the request or document (`lines.0.amount`); `file`, `line` and `column`
-    (both from 1) are set for problems in metadata files.
+    (both from 1) are set for problems in metadata files. A document that is in no file, as one
+    that was put over the API, has `type/name` as its `file` and no line.
     """
 
     path: str
@@ -72,7 +73,8 @@ class Issue(msgspec.Struct, frozen=True, omit_defaults=True):
     column: int | None = None
 
     def __str__(self) -> str:
-        place = f"{self.file}:{self.line}: " if self.file else ""
+        line = "" if self.line is None else f":{self.line}"
+        place = f"{self.file}{line}: " if self.file else ""
         return f"{place}{self.path}: {self.message}" if self.path else f"{place}{self.message}"
 
 

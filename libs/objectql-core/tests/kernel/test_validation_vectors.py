@@ -6,12 +6,10 @@ expressions only the expression language can evaluate.
 
 from __future__ import annotations
 
-import json
-import os
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from tests.vectors import load_vectors, needs_vectors
 
 from objectql.context import Actor
 from objectql.kernel.rules import compile_rules
@@ -21,10 +19,7 @@ from objectql.metadata.document import Document, Node, Problems
 from objectql.metadata.keys import FIELD, read_keys
 from objectql.metadata.model import FieldDef, ObjectDef
 
-VECTORS = (
-    Path(os.environ.get("OQL_VECTORS_DIR") or Path(__file__).parents[5] / "shared/conformance")  # noqa: TID251
-    / "objectql-validator-cases.json"
-)
+pytestmark = needs_vectors
 NOW = "2026-01-02T03:04:05.000Z"
 ACTOR = Actor(id="u1")
 SKIPPED = {
@@ -50,9 +45,7 @@ KINDS = {
 
 
 def cases() -> list[Any]:
-    if not VECTORS.is_file():
-        return [pytest.param(None, marks=pytest.mark.skip(reason=f"no vectors at {VECTORS}"))]
-    groups = json.loads(VECTORS.read_text("utf-8"))["groups"]
+    groups = load_vectors("objectql-validator-cases.json").get("groups", {})
     found = [case for group in groups.values() for case in group]
     return [
         pytest.param(

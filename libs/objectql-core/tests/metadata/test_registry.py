@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from objectql.errors import MetadataNotFound, ObjectUnknown
+from objectql.ids import FieldName
 from objectql.metadata.document import Document
 from objectql.metadata.loader import build_snapshot
 from objectql.metadata.model import Item, ObjectDef
@@ -142,3 +143,12 @@ def test_removing_a_package_touches_its_own_items_only() -> None:
     assert registry.touched == 100
     assert len(registry.find_by_tag("shared")) == 1000
     assert registry.get("view", "mine_5") is None
+
+
+def test_a_tree_may_hang_its_records_into_the_tree_of_another_object() -> None:
+    category = {"fields": {"parent": {"type": "tree", "reference": "category"}}}
+    thing = {"fields": {"place": {"type": "tree", "reference": "category"}}}
+    snapshot = build_snapshot(
+        [Document("p", "object", "category", category), Document("p", "object", "thing", thing)], 1
+    )
+    assert snapshot.object("thing").fields[FieldName("place")].reference == "category"

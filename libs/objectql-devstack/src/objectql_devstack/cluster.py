@@ -142,6 +142,17 @@ class Cluster:
             }
         )
 
+    def address(self, name: str) -> str:
+        """`host:port` where a process serves its clients.
+
+        Raises:
+            DevStackError: There is no such process, or it has no clients.
+        """
+        member = self._members.get(name)
+        if member is None or not member.port:
+            raise DevStackError(f"{name} serves no clients")
+        return f"{HOST}:{member.port}"
+
     def start(self) -> Self:
         """Return when every process is ready and the loaders have run; see the module for what changes.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from objectql.errors import MetadataNotFound
+from objectql.errors import MetadataNotFound, VersionConflict
 from objectql.wire.messages import (
     JsonReply,
     MetaDeleteRequest,
@@ -62,6 +62,19 @@ async def item(call: Call, type: str, name: str) -> Response:
     return Response(reply.body, headers=headers)
 
 
+def _metadata_version(call: Call, type: str, name: str) -> int | None:
+    """The version that `If-Match` names.
+
+    Raises:
+        VersionConflict: it names none that metadata ever had.
+
+    """
+    condition = expected_version(call.request)
+    if "if_updated_at" in condition:  # the tag of something else
+        raise VersionConflict(object=type[:100], id=name[:100])
+    return condition.get("if_version")
+
+
 async def put_item(
     call: Call, type: str, name: str, document: bytes, *, allow_destructive: bool
 ) -> MetaWriteReply:
@@ -70,7 +83,7 @@ async def put_item(
         type=type,
         name=name,
         document=document,
-        if_version=expected_version(call.request).get("if_version"),
+        if_version=_metadata_version(call, type, name),
         allow_destructive=allow_destructive,
     )
     reply = await call.write("meta_put", request, MetaWriteReply)
@@ -82,7 +95,7 @@ async def delete_item(
     call: Call, type: str, name: str, *, allow_destructive: bool
 ) -> MetaWriteReply:
     """Remove a document, and wait until this gateway knows it."""
-    request = MetaDeleteRequest(type, name, allow_destructive)
+    request = MetaDeleteRequest(type, name, allow_destructive, _metadata_version(call, type, name))
     reply = await call.write("meta_delete", request, MetaWriteReply)
     await call.services.metadata.catch_up(reply.version)
     return reply

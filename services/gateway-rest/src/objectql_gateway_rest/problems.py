@@ -149,5 +149,7 @@ def _issues(error: ObjectQLError) -> list[dict[str, Any]]:
 def _issue(issue: Issue) -> dict[str, Any]:
     entry: dict[str, Any] = {"path": issue.path, "code": issue.code, "message": issue.message}
     if issue.file is not None:
-        entry |= {"file": issue.file, "line": issue.line}
+        entry["file"] = issue.file
+    if issue.line is not None:
+        entry["line"] = issue.line
     return entry

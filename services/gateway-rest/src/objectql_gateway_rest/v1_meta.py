@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import msgspec
 
-from objectql.errors import QueryParamUnknown, RouteUnknown
+from objectql.errors import MetadataNotFound, NotSupported, QueryParamUnknown, RouteUnknown
 from objectql.wire.messages import JsonReply, MetaListRequest, MetaTypesRequest, ViewRequest
 from objectql_gateway_rest.asgi import Response
 from objectql_gateway_rest.bodies import decoder
@@ -52,16 +52,45 @@ async def item(call: Call, type: str, name: str) -> Response:
 
 
 async def put(call: Call, type: str, name: str) -> Response:
+    """`version` is what a later `If-Match` names; `?force=true` lets a change lose data."""
+    allow = _flag(call, "force", draft="mode")
     document = await call.object_bytes()
-    reply = await put_item(call, type, name, document, allow_destructive=False)
+    reply = await put_item(call, type, name, document, allow_destructive=allow)
     return json_response(
-        {"success": True, "version": reply.version, "seq": reply.version, "state": "active"}
+        {"success": True, "version": str(reply.version), "seq": reply.version, "state": "active"}
     )
 
 
 async def delete(call: Call, type: str, name: str) -> Response:
-    reply = await delete_item(call, type, name, allow_destructive=False)
-    return json_response({"success": True, "version": reply.version})
+    """`reset` says whether there was anything over what packages declare."""
+    _flag(call, draft="state")
+    try:
+        reply = await delete_item(call, type, name, allow_destructive=False)
+    except MetadataNotFound:
+        await get_item(call, type, name)  # as packages declare it, or not there at all
+        return json_response({"success": True, "reset": False})
+    return json_response({"success": True, "reset": True, "version": str(reply.version)})
+
+
+def _flag(call: Call, name: str = "", *, draft: str) -> bool:
+    """The value of the flag `name`.
+
+    Raises:
+        NotSupported: a draft is asked for in the parameter `draft`, or a package by name.
+        QueryParamUnknown: another parameter.
+
+    """
+    value = False
+    for key, text in call.pairs():
+        if name and key == name:
+            value = text == "true"
+        elif key == "package":
+            raise NotSupported(feature="metadata written into packages")
+        elif key != draft:
+            raise QueryParamUnknown(param=key[:100])
+        elif text != "active":
+            raise NotSupported(feature="metadata drafts")
+    return value
 
 
 async def view(call: Call, object: str, type: str) -> Response:

@@ -127,7 +127,12 @@ class MetadataPublisher:
             return await self._publish(snapshot, [item], [], version, changes)
 
     async def delete(
-        self, type_: str, name: str, *, allow_destructive: bool = False
+        self,
+        type_: str,
+        name: str,
+        *,
+        if_version: int | None = None,
+        allow_destructive: bool = False,
     ) -> Publication:
         """Remove a document of the custom layer; what packages declare comes back.
 
@@ -136,12 +141,14 @@ class MetadataPublisher:
         Raises:
             MetadataNotFound: the custom layer has no such document.
             MetadataInvalid: something still refers to it.
+            VersionConflict: the metadata is no longer at `if_version`.
         """
         key = (CUSTOM_LAYER, type_, name)
         async with self._publishing():
             version, stored = await self._store.load()
             if all(_key(item) != key for item in stored):
                 raise MetadataNotFound(type=type_, name=name)
+            _check_version(if_version, version, type_, name)
             before = self._engine.model.snapshot
             rest = documents_of(item for item in stored if _key(item) != key)
             snapshot = self._build(rest, version + 1)

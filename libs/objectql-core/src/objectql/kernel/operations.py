@@ -244,7 +244,10 @@ class Operations:
         async def core(request: MetaDeleteRequest, context: Context) -> MetaWriteReply:
             _check_admin(context, "delete", request.type)
             publication = await self.publisher.delete(
-                singular(request.type), request.name, allow_destructive=request.allow_destructive
+                singular(request.type),
+                request.name,
+                if_version=request.if_version,
+                allow_destructive=request.allow_destructive,
             )
             return MetaWriteReply(publication.version, publication.changes)
 

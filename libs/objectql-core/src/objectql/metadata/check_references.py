@@ -70,8 +70,6 @@ def _resolve_lookup(
         node.warn("inexact_reference", f'"{target}" is read as the object {guess}')
         target = guess
         field = msgspec.structs.replace(field, reference=target)
-    if field.type == "tree" and target != object.name:
-        node.fail("tree_reference", f"a tree points to its own object, {object.name}")
     if objects[target].datasource != object.datasource and field.type == "master_detail":
         node.fail("master_in_other_source", "master and detail must share a data source")
     return field

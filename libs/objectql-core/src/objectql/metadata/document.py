@@ -80,7 +80,7 @@ class Node:
 
     def _issue(self, code: str, message: str) -> Issue:
         line, column = self._place()
-        file = self.document.path or None
+        file = self.document.path or f"{self.document.type}/{self.document.name}"
         return Issue(
             path=self.path, code=code, message=message, file=file, line=line, column=column
         )

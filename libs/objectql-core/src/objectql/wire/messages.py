@@ -260,6 +260,7 @@ class MetaDeleteRequest(Message, frozen=True):
     type: str
     name: str
     allow_destructive: bool = False
+    if_version: int | None = None
 
 
 class MetaWriteReply(Message, frozen=True):

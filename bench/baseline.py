@@ -45,7 +45,9 @@ GROUP = """
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
-    async with asyncpg.create_pool(os.environ["BASELINE_PG_URL"], min_size=16, max_size=16) as pool:
+    async with asyncpg.create_pool(  # pyright: ignore[reportAttributeAccessIssue] - the stubs of this project lack it
+        os.environ["BASELINE_PG_URL"], min_size=16, max_size=16
+    ) as pool:
         app.state.pool = pool
         yield
 

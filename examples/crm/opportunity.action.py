@@ -11,7 +11,9 @@ async def close_won(ctx: ActionContext) -> dict[str, Any]:
     """Win the opportunity: the stage changes, and the final amount replaces the estimate."""
     record = ctx.record or {}
     if record["stage"] not in {"proposal", "negotiation"}:
-        ctx.abort(f"an opportunity in {record['stage']} cannot be won yet", code="NOT_READY")
+        ctx.abort(
+            f"an opportunity in {record['stage']} cannot be won yet", code="NOT_READY", http=409
+        )
     changes: dict[str, Any] = {"stage": "closed_won"}
     if ctx.input.get("amount") is not None:
         changes["amount"] = ctx.input["amount"]

@@ -668,15 +668,20 @@ class SchemaChangeRefused(
 
 @dataclass(eq=False, kw_only=True)
 class HookAborted(ObjectQLError, code="HOOK_ABORTED", category=Category.INVALID_REQUEST):
-    """A hook refused the operation, on purpose."""
+    """A hook refused the operation, on purpose; `status` is the HTTP status that it chose."""
 
     hook: str
     reason: str
     hook_code: str = ""
+    status: int = 400
 
     @property
     def message(self) -> str:
         return self.reason
+
+    @property
+    def http(self) -> int:
+        return self.status
 
 
 @dataclass(eq=False, kw_only=True)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from objectql.metadata.transfer import decode_snapshot
-
 from objectql.bus.client import KernelClient, RetryPolicy
+from objectql.metadata.transfer import decode_snapshot
 from objectql.service.auth import TokenVerifier
 from objectql.service.run import Process
 from objectql_gateway_rest.application import create_application

@@ -66,14 +66,14 @@ class ActionContext:
         self.request_id = request_id
         self.state: dict[str, Any] = {}
 
-    def abort(self, message: str, *, code: str = "") -> NoReturn:
+    def abort(self, message: str, *, code: str = "", http: int = 400) -> NoReturn:
         """Refuse to go on.
 
         Raises:
             HookAbort: always.
 
         """
-        raise HookAbort(message, code=code)
+        raise HookAbort(message, code=code, http=http)
 
 
 class _Call(NamedTuple):

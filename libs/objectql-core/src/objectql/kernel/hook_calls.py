@@ -26,11 +26,14 @@ class HookCalls:
         registry: HookRegistry,
         scope: Scope,
         session: Session,
+        *,
+        now: str,
         make_api: Callable[[int], Api],
     ) -> None:
         self._registry = registry
         self._scope = scope
         self._session = session
+        self._now = now
         self._make_api = make_api
         self._after_commit: list[tuple[HookPipeline, HookContext]] = []
 
@@ -61,6 +64,7 @@ class HookCalls:
             id=id_,
             previous_data=previous,
             request_id=request.request_id,
+            now=self._now,
             trace=request.trace,
             transaction=self._session,
         )
@@ -103,7 +107,7 @@ class HookCalls:
         """Run the `afterCommit` hooks of what was written; their failures are only logged."""
         for pipeline, ctx in self._after_commit:
             ctx.transaction = None
-            ctx.api = None
+            ctx.end_api()
             ctx.stop_propagation = False
             try:
                 await pipeline.run(ctx)

@@ -35,7 +35,7 @@ from objectql.query.plan import Plan, make_plan
 from objectql.query.template import extract
 from objectql.query.values_in import resolve
 from objectql.security.permissions import AccessRules
-from objectql.values import Value
+from objectql.values import Value, instant_of_ms
 from objectql.wire.messages import AggregateRequest, FindRequest, GetRequest, PageReply, RecordReply
 
 
@@ -286,6 +286,7 @@ class Reader:
             context.actor,
             api=api,
             request_id=context.request_id,
+            now=instant_of_ms(self._engine.clock.now_ms()),
             trace=context.trace,
             transaction=scope.session,
         )

@@ -27,12 +27,25 @@ class Api(Protocol):
 
 
 class HookAbort(Exception):  # noqa: N818 - the name that hook authors know
-    """Raise it in a hook or action to refuse the operation with a message for the caller."""
+    """Raise it in a hook or action to refuse the operation with a message for the caller.
 
-    def __init__(self, message: str, *, code: str = "") -> None:
+    `code` is the hook's own, `http` the status that the caller gets (400 to 499).
+    """
+
+    def __init__(self, message: str, *, code: str = "", http: int = 400) -> None:
+        if not 400 <= http < 500:  # noqa: PLR2004 - the range of the caller's errors
+            raise ValueError("a refusal has a status from 400 to 499")
         super().__init__(message)
         self.reason = message
         self.code = code
+        self.http = http
+
+
+class _NoApi:
+    """Where data operations are not to be had: after the commit, and outside a kernel."""
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise RuntimeError(f"ctx.api.{name}: there are no data operations at this point")
 
 
 class HookContext:
@@ -41,12 +54,14 @@ class HookContext:
     `data` (before-hooks of create and update), `query` (before-hooks of reads) and `result`
     (after-hooks) may be changed or assigned. `previous_data` is the stored record of an update or
     delete. `state` is shared by all hooks of this call. `transaction` is set inside a transaction.
+    `data` is empty for other operations. `now` is the instant that stamps everything this request writes.
     """
 
     __slots__ = (
         "api",
         "data",
         "id",
+        "now",
         "object_name",
         "operation",
         "previous_data",
@@ -72,23 +87,29 @@ class HookContext:
         previous_data: dict[str, Any] | None = None,
         query: dict[str, Any] | None = None,
         request_id: str = "",
+        now: str = "",
         trace: Mapping[str, str] | None = None,
         transaction: object = None,
     ) -> None:
         self.object_name = object_name
         self.operation = operation
         self.user = user
-        self.api = api
+        self.api: Api = api or cast("Api", _NoApi())
         self.id = id
-        self.data = data
+        self.data: dict[str, Any] = {} if data is None else data
         self.previous_data = previous_data
         self.query = query
         self.request_id = request_id
+        self.now = now
         self.trace = trace or {}
         self.transaction = transaction
         self.result: Any = None
         self.state: dict[str, Any] = {}
         self.stop_propagation = False
+
+    def end_api(self) -> None:
+        """No data operations from now on: the transaction is over."""
+        self.api = cast("Api", _NoApi())
 
     @property
     def tenant_id(self) -> TenantId:
@@ -101,7 +122,7 @@ class HookContext:
         return self.user.is_system
 
     @property
-    def new(self) -> dict[str, Any] | None:
+    def new(self) -> dict[str, Any]:
         """`data` by its other name."""
         return self.data
 
@@ -112,18 +133,18 @@ class HookContext:
 
     def is_modified(self, field: str) -> bool:
         """Whether the call gives `field` a value that differs from the stored one."""
-        if self.data is None or field not in self.data:
+        if field not in self.data:
             return False
         return self.previous_data is None or self.data[field] != self.previous_data.get(field)
 
-    def abort(self, message: str, *, code: str = "") -> NoReturn:
+    def abort(self, message: str, *, code: str = "", http: int = 400) -> NoReturn:
         """Refuse the operation.
 
         Raises:
             HookAbort: always.
 
         """
-        raise HookAbort(message, code=code)
+        raise HookAbort(message, code=code, http=http)
 
 
 _VIEWED = frozenset({"data", "previous_data", "query", "result"})

@@ -134,7 +134,7 @@ def typed_failure(name: str, exc: Exception) -> ObjectQLError:
     if isinstance(exc, ObjectQLError):
         return exc
     if isinstance(exc, HookAbort):
-        return HookAborted(hook=name, reason=exc.reason, hook_code=exc.code)
+        return HookAborted(hook=name, reason=exc.reason, hook_code=exc.code, status=exc.http)
     return HookFailed(hook=name)
 
 

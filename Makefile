@@ -43,7 +43,7 @@ layers: $(STAMP) ## Fail on an import that goes up or sideways
 types: $(STAMP) ## Type-check everything, strictly
 	@$(BIN)/pyright --warnings
 
-test: check test-integration ## Everything that must pass
+test: check test-integration test-faults ## Everything that must pass
 
 test-unit: $(STAMP) ## Unit, property and conformance tests that need no server
 	@$(BIN)/pytest -q -m "not servers and not faults" -n 2

@@ -26,13 +26,14 @@ class HookCalls:
         registry: HookRegistry,
         scope: Scope,
         session: Session,
-        make_api: Callable[[int], Api],
+        *,
         now: str,
+        make_api: Callable[[int], Api],
     ) -> None:
         self._registry = registry
         self._scope = scope
-        self._now = now
         self._session = session
+        self._now = now
         self._make_api = make_api
         self._after_commit: list[tuple[HookPipeline, HookContext]] = []
 
@@ -63,6 +64,7 @@ class HookCalls:
             id=id_,
             previous_data=previous,
             request_id=request.request_id,
+            now=self._now,
             trace=request.trace,
             transaction=self._session,
         )

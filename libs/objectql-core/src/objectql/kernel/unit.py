@@ -78,7 +78,9 @@ class Unit:
         self._deleting: set[tuple[str, str]] = set()
         self._affected = 0
         self._checks = RecordChecks(reader, self._trusted, self._moment, is_bulk=is_bulk)
-        self._hooks = HookCalls(engine.hooks, self._scope, session, self.api, self._moment.now)
+        self._hooks = HookCalls(
+            engine.hooks, self._scope, session, now=self._moment.now, make_api=self.api
+        )
 
     def api(self, depth: int = 0) -> DataApi:
         """Data operations inside this transaction."""

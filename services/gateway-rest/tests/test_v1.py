@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.vectors import VECTORS
 
 from objectql.errors import (
     Category,
@@ -20,9 +19,7 @@ from objectql.errors import (
 )
 from objectql.wire.messages import BulkReply, JsonReply, PageReply, RecordReply, RowResult
 
-_ROOT = Path(__file__).resolve().parents[3]
-_VECTORS = Path(os.environ.get("OQL_VECTORS_DIR", _ROOT.parent / "shared" / "conformance"))  # noqa: TID251 - where the vectors are
-_CALLS = _VECTORS / "client-calls.tsv"
+_CALLS = VECTORS / "client-calls.tsv"
 
 CORE = {
     "connect": None,

@@ -180,6 +180,29 @@ await step('expand puts the related record in the place of its id', async () => 
   assert.equal((await client.data.delete('contact', contact.id)).success, true);
 });
 
+await step('upsert by id, clone, search', async () => {
+  const upserted = await client.data.batch('account', {
+    operation: 'upsert',
+    records: [{ id: first.id, data: { rating: 3 } }, { id: `${run}-new`, data: { name: named(5) } }],
+    options: { atomic: true, returnRecords: true },
+  });
+  assert.equal(upserted.failed, 0);
+  assert.equal(upserted.results[0].data.rating, 3);
+  assert.equal((await client.data.get('account', first.id)).record.name, first.name);
+  ids.push(upserted.results[1].id);
+  const copy = await client.data.clone('account', first.id, { name: named('clone') });
+  assert.equal(copy.record.rating, 3);
+  assert.notEqual(copy.id, first.id);
+  ids.push(copy.id);
+  const found = await client.search(`${run} CLONE`, { objects: ['account'], limit: 5 });
+  assert.deepEqual(found.hits.map((hit) => [hit.object, hit.id]), [['account', copy.id]]);
+});
+
+await step('delete with the version of before is refused', async () => {
+  const error = await failure(() => client.data.delete('account', first.id, { ifMatch: '1' }));
+  assert.equal(error.code, 'CONCURRENT_UPDATE');
+});
+
 await step('groups and aggregates', async () => {
   const wanted = {
     where: { name: { $contains: run } },

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from scripts import reference
 
+from objectql.errors import ObjectQLError
 from objectql.metadata.types import FIELD_TYPES
 
 
@@ -25,6 +26,14 @@ def test_every_part_stands_in_a_guide() -> None:
 def test_the_table_of_field_types_has_a_row_for_each() -> None:
     rows = re.findall(r"^\| `(\w+)` \|", reference.field_types(), re.MULTILINE)
     assert rows == list(FIELD_TYPES)
+
+
+def test_every_error_code_in_a_guide_exists() -> None:
+    known = {leaf.code for leaf in ObjectQLError.leaves()} | {"NOT_ATTEMPTED", "ROLLED_BACK"}
+    for page in reference.GUIDES.glob("*.md"):
+        words = set(re.findall(r"`([A-Z]+(?:_[A-Z]+)+)`", page.read_text()))
+        codes = {word for word in words if not word.startswith("OQL_") and word != "DRAIN_S"}
+        assert codes <= known, page.name
 
 
 def test_every_relative_link_leads_somewhere() -> None:

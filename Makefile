@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 MEMBERS := $(wildcard libs/* services/*)
 
 .PHONY: help setup lock check format format-check lint types layers test test-unit test-integration \
-	test-faults up down status logs load-flights bench docs changes clean
+	test-faults up down status logs load-flights docs reference changes
 
 ##@ Start here
 help: ## List the commands
@@ -66,3 +66,16 @@ status: $(STAMP) ## Tell what runs
 
 logs: $(STAMP) ## Print the end of the logs (SERVICE=kernel-1 FOLLOW=1)
 	@$(BIN)/objectql-devstack logs $(SERVICE) $(if $(FOLLOW),--follow)
+
+load-flights: $(STAMP) ## Load the flights into the running cluster; again loads only what is missing
+	@$(BIN)/python -m examples.flights.load
+
+##@ Write
+docs: $(STAMP) ## Run the commands of the README and the guides on a cluster, and check what is generated
+	@$(BIN)/pytest -q tests/test_reference.py tests/integration/test_docs.py
+
+reference: $(STAMP) ## Write the generated parts of the documentation anew
+	@$(BIN)/python -m scripts.reference
+
+changes: $(STAMP) ## Show the next release's part of the change log
+	@$(BIN)/towncrier build --draft --version next

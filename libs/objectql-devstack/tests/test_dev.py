@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from objectql_devstack.dev_log import DevLog
+from objectql_devstack.log_lines import readable
 
 PRODUCT = "fields:\n  name: {type: text, required: true}\n"
 
@@ -159,14 +160,33 @@ def test_the_log_is_told_in_words_and_a_half_written_line_waits(tmp_path: Path) 
         appended.write(refused + refused)
         appended.write('{"level":"info","event":"bus_connected"}\n')
         appended.write('{"level":"error","event":"hook failed","hook":"f","stack":"a\\nb"}\n')
+        appended.write(
+            '{"level":"error","event":"seed_refused","issues":'
+            '[{"path":"name","code":"required","message":"needed"}]}\n'
+        )
         appended.write("Fatal Python error\n{")
     assert list(log.lines()) == [
         "left undone, because data would be lost: drop column a.b",
         "error: hook failed hook=f",
         "a",
         "b",
+        "a record of the data files was refused:",
+        "  name: needed",
         "Fatal Python error",
     ]
     with file.open("a") as appended:
         appended.write('"level":"error","event":"late"}\n')
     assert list(log.lines()) == ["error: late"]
+
+
+def test_log_lines_are_readable_and_foreign_ones_untouched() -> None:
+    line = (
+        '{"ts":"2026-03-01T10:00:00.123456Z","level":"info","event":"bus_connected",'
+        '"service":"kernel","instance":"kernel-1","url":"nats://x","tries":2,"why":"a b","stack":"s"}'
+    )
+    assert readable(line) == [
+        '10:00:00.123 info    bus_connected url=nats://x tries=2 why="a b"',
+        "s",
+    ]
+    for foreign in ("2026 LOG: ready", "{broken", "[1]", '{"a":1}', ""):
+        assert readable(foreign) == [foreign]

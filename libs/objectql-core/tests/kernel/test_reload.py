@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from textwrap import dedent
@@ -71,8 +72,9 @@ async def test_new_metadata_hooks_and_actions_come_into_force_together(
 
 
 async def test_saves_within_a_second_and_of_one_size_are_told_apart(
-    kernel: Kernel, shop: Path
+    kernel: Kernel, shop: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
     for word in ("abc", "def", "ghi"):
         put(shop, "product.hook.py", f"def before_create(ctx): ctx.data['name'] += ' {word}'\n")
         await kernel.reload()

@@ -11,6 +11,7 @@ In reading order:
 - `containers`, `external`: the same services from Docker, or from somewhere else
 - `stack`: `DataStack`, all data services together
 - `services`, `tokens`, `status`, `cluster`: the cluster's processes and what they are given
+- `log_lines`: what services log, for people
 - `cli`: `objectql-devstack up | down | status | logs`
 - `dev`, `dev_log`: `objectql dev`
 """

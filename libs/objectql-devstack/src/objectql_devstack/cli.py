@@ -15,6 +15,7 @@ import typer
 from objectql_devstack.cluster import Cluster
 from objectql_devstack.environment import count_setting
 from objectql_devstack.errors import DevStackError
+from objectql_devstack.log_lines import readable
 from objectql_devstack.processes import tail
 from objectql_devstack.services import example_loaders, example_metadata
 
@@ -94,18 +95,25 @@ def logs(
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Go on until interrupted.")
     ] = False,
+    raw: Annotated[bool, typer.Option("--raw", help="As they were written, in JSON.")] = False,
     root: Root = _HERE,
 ) -> None:
     """Print the end of the logs, each line with the name of its process."""
+
+    def show(file: Path, text: str) -> None:
+        for line in text.splitlines():
+            for part in [line] if raw else readable(line):
+                _say(f"{file.stem:<{width}} | {part}")
+
     folder = Cluster(root).state.logs
     files = sorted(folder.glob(f"{service}*.log"))
     if not files:
         with _told_plainly():
             raise DevStackError(f"no log of {service or 'any process'} in {folder}")
+    width = max(len(file.stem) for file in files)
     seen = {file: file.stat().st_size for file in files}
     for file in files:
-        for line in tail(file).splitlines():
-            _say(f"{file.stem} | {line}")
+        show(file, tail(file))
     for _ in itertools.repeat(None) if follow else ():
         for file in files:
             with file.open("rb") as log:
@@ -113,8 +121,7 @@ def logs(
                 lines = log.read()
             whole = lines[: lines.rfind(b"\n") + 1]
             seen[file] += len(whole)
-            for line in whole.decode(errors="replace").splitlines():
-                _say(f"{file.stem} | {line}")
+            show(file, whole.decode(errors="replace"))
         time.sleep(0.2)
 
 

@@ -10,9 +10,9 @@ import msgspec
 
 from objectql.cli.problems import problem_lines
 from objectql.errors import Issue, plural
+from objectql_devstack.log_lines import facts_of, record_of
 
 _UNTIL_FIXED = "the last good version stays in force"
-_NO_FACTS = frozenset({"ts", "level", "event", "service", "instance", "stack", "logger"})
 
 
 class DevLog:
@@ -37,28 +37,30 @@ class DevLog:
             text = log.read()
         whole = text[: text.rfind(b"\n") + 1]
         self._position += len(whole)
-        for line in whole.splitlines():
-            try:
-                record = msgspec.json.decode(line, type=dict[str, Any])
-            except msgspec.DecodeError:
-                yield line.decode(errors="replace")  # not from the logger: a crash, say
+        for line in whole.decode(errors="replace").splitlines():
+            record = record_of(line)
+            if record is None:
+                yield line  # not from the logger: a crash, or a `print`
             else:
                 yield from self._told(record)
 
     def _told(self, record: dict[str, Any]) -> Iterator[str]:
         match record.get("event"):
-            case "metadata_problems" | "metadata_not_reloaded":
+            case "metadata_problems":
                 issues = msgspec.convert(record["issues"], list[Issue])
                 yield from problem_lines([self._folder], issues)
                 yield f"{plural(len(issues), 'problem')}; {_UNTIL_FIXED}"
+            case "seed_refused":
+                issues = msgspec.convert(record["issues"], list[Issue])
+                yield "a record of the data files was refused:"
+                yield from (f"  {issue}" for issue in issues)
             case "metadata_reloaded":
                 yield from self._reloaded(record)
             case "schema_change_refused" if record["change"] not in self._refused:
                 self._refused.add(record["change"])
                 yield f"left undone, because data would be lost: {record['change']}"
-            case event if record.get("level") == "error":
-                facts = [f"{k}={v}" for k, v in record.items() if k not in _NO_FACTS]
-                yield " ".join([f"error: {event}", *facts])
+            case _ if record.get("level") == "error":
+                yield f"error: {facts_of(record)}"
                 yield from str(record.get("stack", "")).splitlines()
             case _:
                 return

@@ -1,7 +1,8 @@
 """Reloading on every save, for development.
 
 What happens is logged for people and for `objectql dev`: `metadata_reloaded` with the changes, or
-`metadata_problems` with every problem while what was in force stays in force.
+`metadata_problems` with every problem while what was in force stays in force. A record of a data
+file that is refused is `seed_refused`; the metadata are in force then.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from watchfiles import (
     awatch,  # pyright: ignore[reportUnknownVariableType] - its event of trio
 )
 
-from objectql.errors import Issue, MetadataInvalid, ObjectQLError
+from objectql.errors import Issue, ObjectQLError
 from objectql.kernel.kernel import Kernel
 
 log = logging.getLogger(__name__)
@@ -54,10 +55,15 @@ async def reload(kernel: Kernel, *, seeds: bool, is_quiet: bool = False) -> None
     """Reload once and log what came of it; `is_quiet` says nothing where nothing is different."""
     try:
         reloaded = await kernel.reload()
-        seeded = await kernel.seed() if seeds else 0
     except ObjectQLError as exc:
         log_problems(exc)
         return
+    seeded = 0
+    if seeds:
+        try:
+            seeded = await kernel.seed()
+        except ObjectQLError as exc:
+            log.error("seed_refused", extra={"issues": _issues(exc)})  # noqa: TRY400 - no stack
     if is_quiet and not reloaded.changes:
         return
     facts = {
@@ -72,6 +78,8 @@ async def reload(kernel: Kernel, *, seeds: bool, is_quiet: bool = False) -> None
 
 def log_problems(exc: ObjectQLError) -> None:
     """Log what keeps metadata from coming into force, every problem with its place."""
-    issues = exc.issues or (Issue("", exc.code, str(exc)),)
-    event = "metadata_problems" if isinstance(exc, MetadataInvalid) else "metadata_not_reloaded"
-    log.error(event, extra={"issues": issues})
+    log.error("metadata_problems", extra={"issues": _issues(exc)})
+
+
+def _issues(exc: ObjectQLError) -> tuple[Issue, ...]:
+    return exc.issues or (Issue("", exc.code, str(exc)),)

@@ -1,0 +1,139 @@
+"""Writes what the code itself can tell into the documentation: `make reference`.
+
+Whole files (`docs/reference/settings.md`) and tables between `<!-- generated: name -->` and
+`<!-- end -->` in guides. `tests/test_reference.py` fails where a file is not current.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from objectql.metadata.types import FIELD_TYPES, TYPE_ALIASES
+from objectql.plugins.hooks import EVENTS
+from objectql.service.settings import ServiceSettings, settings_markdown
+from objectql.service.telemetry import METRICS
+from objectql_coordinator.settings import CoordinatorSettings
+from objectql_devstack.services import SERVICES
+from objectql_gateway_rest.settings import GatewayRestSettings
+from objectql_kernel.settings import KernelSettings
+
+ROOT = Path(__file__).resolve().parent.parent
+SETTINGS = ROOT / "docs" / "reference" / "settings.md"
+GUIDES = ROOT / "docs" / "guides"
+
+SERVICE_SETTINGS: tuple[type[ServiceSettings], ...] = (
+    KernelSettings,
+    GatewayRestSettings,
+    CoordinatorSettings,
+)
+
+_ABOUT_SETTINGS = """\
+# Settings
+
+Written by `make reference`; change the settings structs instead.
+
+A variable is the service's prefix and the path of the setting, groups apart by `__`. With `_FILE` behind its name a variable
+names a file that holds the value. Lists are separated by commas. An unknown variable with a service's prefix stops the
+start. `python -m <module> --check-config` prints what a process would use, without secrets. `OTEL_*` is left to
+OpenTelemetry.
+"""
+
+_PART = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def settings_reference() -> str:
+    """Every variable of every service."""
+    parts = [_ABOUT_SETTINGS]
+    for type_ in SERVICE_SETTINGS:
+        table = settings_markdown(type_, type_.prefix())
+        parts.append(f"## {type_.service}\n\n{table}")
+    return "\n".join(parts)
+
+
+def field_types() -> str:
+    """Every field type with its storage and the keys that it accepts beside the common ones."""
+    spelled = {name: [a for a, to in TYPE_ALIASES.items() if to == name] for name in FIELD_TYPES}
+    rows = ["| Type | Also written | Stored as | Further keys |", "|---|---|---|---|"]
+    for name, info in FIELD_TYPES.items():
+        notes = [
+            word
+            for word, on in (("computed", info.computed), ("write-only", info.write_only))
+            if on
+        ]
+        stored = ", ".join([str(info.storage), *notes])
+        keys = " ".join(f"`{key}`" for key in sorted(info.keys))
+        rows.append(
+            f"| `{name}` | {' '.join(f'`{a}`' for a in spelled[name])} | {stored} | {keys} |"
+        )
+    return "\n".join(rows) + "\n"
+
+
+def hook_points() -> str:
+    """Every hook point."""
+    return "\n".join(f"- `{event}`" for event in EVENTS) + "\n"
+
+
+def metrics() -> str:
+    """Every metric that the services have in common."""
+    rows = ["| Metric | Kind | Labels | Meaning |", "|---|---|---|---|"]
+    for metric in METRICS:
+        labels = " ".join(f"`{label}`" for label in metric.labels)
+        rows.append(f"| `{metric.name}` | {metric.kind} | {labels} | {metric.help} |")
+    return "\n".join(rows) + "\n"
+
+
+def ports() -> str:
+    """The ports of `make up` and the variables that change them."""
+    rows = ["| Service | Processes | Port of the first | Changed by | Address in `dev.env` |"]
+    rows.append("|---|---|---|---|---|")
+    for service in SERVICES:
+        if not service.is_installed:
+            continue
+        public = service.public
+        told = (
+            f"{public.default} | `{public.variable}` | `{public.address[0]}`"
+            if public
+            else "none | | "
+        )
+        rows.append(f"| {service.name} | {service.count} | {told} |")
+    return "\n".join(rows) + "\n"
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    "field_types": field_types,
+    "hook_points": hook_points,
+    "metrics": metrics,
+    "ports": ports,
+}
+
+
+def current(path: Path) -> str:
+    """What `path` should hold."""
+    if path == SETTINGS:
+        return settings_reference()
+
+    def fill(found: re.Match[str]) -> str:
+        return f"{found[1]}{PARTS[found[2]]()}{found[3]}"
+
+    return _PART.sub(fill, path.read_text())
+
+
+def files() -> list[Path]:
+    """Every file that is written, or has parts that are."""
+    return [SETTINGS, *sorted(GUIDES.glob("*.md"))]
+
+
+def main() -> None:
+    """Bring every file up to date."""
+    for path in files():
+        text = current(path)
+        if not path.exists() or path.read_text() != text:
+            path.write_text(text)
+            sys.stdout.write(f"{path.relative_to(ROOT)}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""Other changes that stand in the way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from objectql.errors.base import Category, ObjectQLError
+
+
+@dataclass(eq=False, kw_only=True)
+class VersionConflict(
+    ObjectQLError, code="CONCURRENT_UPDATE", category=Category.PRECONDITION_FAILED
+):
+    """The record has changed since the version that the caller names."""
+
+    object: str
+    id: str
+    current_version: int | None = None
+
+    @property
+    def message(self) -> str:
+        return f'{self.object} "{self.id}" was changed by someone else; read it again'
+
+
+@dataclass(eq=False, kw_only=True)
+class UniqueViolation(
+    ObjectQLError, code="UNIQUE_VIOLATION", category=Category.CONFLICT, retryable=False
+):
+    """Another record has the same value where values are unique."""
+
+    object: str
+    fields: tuple[str, ...]
+
+    @property
+    def message(self) -> str:
+        return f"another {self.object} has the same {', '.join(self.fields)}"
+
+
+@dataclass(eq=False, kw_only=True)
+class DeleteRestricted(
+    ObjectQLError, code="DELETE_RESTRICTED", category=Category.CONFLICT, retryable=False
+):
+    """Other records point to this one and their field says `restrict`."""
+
+    object: str
+    id: str
+    referenced_by: str
+
+    @property
+    def message(self) -> str:
+        return f'{self.object} "{self.id}" is used by {self.referenced_by}'
+
+
+@dataclass(eq=False, kw_only=True)
+class IdempotencyMismatch(
+    ObjectQLError, code="IDEMPOTENCY_KEY_REUSED", category=Category.CONFLICT, retryable=False
+):
+    """The idempotency key came before with another request."""
+
+    key: str
+
+    @property
+    def message(self) -> str:
+        return "this idempotency key was used for another request"
+
+
+@dataclass(eq=False, kw_only=True)
+class WriteConflict(ObjectQLError, code="WRITE_CONFLICT", category=Category.CONFLICT):
+    """A serialization failure or deadlock that outlived the retries."""
+
+    @property
+    def message(self) -> str:
+        return "a concurrent change got in the way; try again"

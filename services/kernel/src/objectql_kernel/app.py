@@ -10,6 +10,7 @@ from pathlib import Path
 from objectql.bus.nats import NatsEventStream
 from objectql.bus.port import Envelope
 from objectql.bus.server import BusServer, LoadLimits
+from objectql.drivers.pool import PoolManager
 from objectql.errors import MetadataInvalid, ObjectQLError, PluginInvalid, Unavailable
 from objectql.kernel import failpoints
 from objectql.kernel.features import KernelSettings as EngineSettings
@@ -20,6 +21,7 @@ from objectql.wire.codec import encode
 from objectql.wire.messages import MetadataChanged
 from objectql.wire.subjects import kernel_event
 from objectql_kernel.changes import Changes
+from objectql_kernel.gauges import Gauges
 from objectql_kernel.handlers import verbs
 from objectql_kernel.settings import KernelSettings
 from objectql_kernel.sources import open_sources
@@ -38,7 +40,8 @@ async def build(process: Process[KernelSettings]) -> None:
     """Answer the bus from now on; ready once the data sources are connected."""
     settings = process.settings
     failpoints.arm(settings.failpoints)
-    sources = open_sources(settings.datasources, settings.pool)
+    pools = PoolManager(settings.pool.max_total)
+    sources = open_sources(settings.datasources, settings.pool, pools)
     folders = [Path(folder) for folder in settings.metadata]
     kernel = Kernel(
         [*sources, *folders],
@@ -88,6 +91,7 @@ async def build(process: Process[KernelSettings]) -> None:
         await process.bus.subscribe(kernel_event(PUBLISHED), on_published)
         process.start(changes.run())
         process.start(follow(kernel, process))
+        process.start(Gauges(process, kernel, pools, changes).run())
         if settings.watch and folders:
             process.start(watch(kernel, folders, seeds=settings.seed))
 

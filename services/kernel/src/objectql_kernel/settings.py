@@ -17,6 +17,9 @@ class PoolLimits(msgspec.Struct, frozen=True, kw_only=True):
 
     min_size: Annotated[int, Meta(ge=0, le=1000)] = 2
     max_size: Annotated[int, Meta(ge=1, le=1000)] = 16
+    max_total: Annotated[
+        int, Meta(ge=1, le=10000, description="connections of all data sources together")
+    ] = 64
     acquire_timeout_s: Annotated[float, Meta(gt=0)] = 5.0
     idle_timeout_s: Annotated[float, Meta(gt=0)] = 300.0
 

@@ -94,6 +94,16 @@ MetricName: TypeAlias = Literal[
     "oql_leader",
     "oql_election_epoch",
     "oql_members",
+    "oql_metadata_version",
+    "oql_source_up",
+    "oql_pool_connections",
+    "oql_pool_waiting",
+    "oql_outbox_pending_events",
+    "oql_outbox_oldest_seconds",
+    "oql_relay_leading",
+    "oql_events_published_total",
+    "oql_plan_cache_hits_total",
+    "oql_plan_cache_misses_total",
 ]
 
 
@@ -116,6 +126,16 @@ METRICS: tuple[Metric, ...] = (
     Metric("oql_leader", "gauge", "1 while this coordinator leads"),
     Metric("oql_election_epoch", "gauge", "Epoch of the leader known to this coordinator"),
     Metric("oql_members", "gauge", "Processes heard lately", ("service",)),
+    Metric("oql_metadata_version", "gauge", "Version of the metadata in force"),
+    Metric("oql_source_up", "gauge", "1 while the data source answers", ("source",)),
+    Metric("oql_pool_connections", "gauge", "Database connections", ("source", "state")),
+    Metric("oql_pool_waiting", "gauge", "Requests that wait for a connection", ("source",)),
+    Metric("oql_outbox_pending_events", "gauge", "Committed, not yet published", ("source",)),
+    Metric("oql_outbox_oldest_seconds", "gauge", "Age of the oldest of them", ("source",)),
+    Metric("oql_relay_leading", "gauge", "1 while this worker relays the source", ("source",)),
+    Metric("oql_events_published_total", "counter", "Events put on the stream by this worker"),
+    Metric("oql_plan_cache_hits_total", "counter", "Queries whose plan was known"),
+    Metric("oql_plan_cache_misses_total", "counter", "Queries that were planned"),
 )
 
 _BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)

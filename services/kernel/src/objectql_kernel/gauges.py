@@ -1,0 +1,67 @@
+"""What a worker measures about itself, read at a steady pace.
+
+The outbox is counted only by the worker that relays it: one count per data source in the cluster.
+"""
+
+from __future__ import annotations
+
+from objectql.drivers.pool import PoolManager
+from objectql.errors import ObjectQLError
+from objectql.kernel.kernel import Kernel
+from objectql.service.run import Process
+from objectql_kernel.changes import Changes
+from objectql_kernel.settings import KernelSettings
+
+EVERY_S = 2.0
+
+
+class Gauges:
+    """Copies statistics of the engine into the process's metrics."""
+
+    def __init__(
+        self, process: Process[KernelSettings], kernel: Kernel, pools: PoolManager, changes: Changes
+    ) -> None:
+        self._process = process
+        self._kernel = kernel
+        self._pools = pools
+        self._changes = changes
+        self._counted = (0, 0, 0)
+
+    async def run(self) -> None:
+        """Read until cancelled."""
+        while True:
+            await self.read()
+            await self._process.clock.sleep(EVERY_S)
+
+    async def read(self) -> None:
+        """One reading."""
+        metrics = self._process.metrics
+        metrics.set("oql_metadata_version", self._kernel.engine.model.version)
+        for source, is_up in (await self._pools.check_health()).items():
+            metrics.set("oql_source_up", float(is_up), source)
+        for source, pool in self._pools.statistics().items():
+            metrics.set("oql_pool_connections", pool.acquired, source, "acquired")
+            metrics.set("oql_pool_connections", pool.idle, source, "idle")
+            metrics.set("oql_pool_waiting", pool.waiting, source)
+        for source, relay in self._changes.relays.items():
+            metrics.set("oql_relay_leading", float(relay.is_leading), source)
+            pending, oldest_s = await self._outbox(source) if relay.is_leading else (0, 0.0)
+            metrics.set("oql_outbox_pending_events", pending, source)
+            metrics.set("oql_outbox_oldest_seconds", oldest_s, source)
+        self._count()
+
+    async def _outbox(self, source: str) -> tuple[int, float]:
+        driver = next(d for name, d in self._kernel.engine.drivers.items() if name == source)
+        try:
+            return await driver.outbox.counts()
+        except ObjectQLError:  # the source is away, which `oql_source_up` tells
+            return 0, 0.0
+
+    def _count(self) -> None:
+        plans = self._kernel.reader.statistics()
+        now = (self._changes.published, plans.hits, plans.misses)
+        published, hits, misses = (new - old for new, old in zip(now, self._counted, strict=True))
+        self._counted = now
+        self._process.metrics.count("oql_events_published_total", by=published)
+        self._process.metrics.count("oql_plan_cache_hits_total", by=hits)
+        self._process.metrics.count("oql_plan_cache_misses_total", by=misses)

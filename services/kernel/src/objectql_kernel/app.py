@@ -49,6 +49,9 @@ async def build(process: Process[KernelSettings]) -> None:
             node=process.instance,
             max_limit=settings.max_page,
             drain_timeout_s=settings.drain_s,
+            timezone=settings.timezone,
+            default_access=settings.default_access,
+            features=settings.features,
         ),
         clock=process.clock,
     )

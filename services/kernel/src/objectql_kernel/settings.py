@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal, TypeAlias
 import msgspec
 from msgspec import Meta
 
+from objectql.kernel.features import Features
 from objectql.service.settings import ServiceSettings
 
 Failpoint: TypeAlias = Literal["before_commit", "after_commit", "before_publish", "after_publish"]
@@ -59,6 +60,14 @@ class KernelSettings(ServiceSettings, frozen=True, kw_only=True):
         bool, Meta(description="reload the packages whenever a file changes; for development")
     ] = False
     max_page: Annotated[int, Meta(ge=1, description="most records of one page")] = 1000
+    timezone: Annotated[str, Meta(description="business time zone, in which {today} is a day")] = (
+        "UTC"
+    )
+    default_access: Annotated[
+        Literal["deny", "allow"],
+        Meta(description="for objects without a permission file, and callers who are no admins"),
+    ] = "deny"
+    features: Features = Features()
     failpoints: Annotated[
         tuple[Failpoint, ...], Meta(description="die at these points; for fault tests")
     ] = ()

@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 MEMBERS := $(wildcard libs/* services/*)
 
 .PHONY: help setup lock check format format-check lint types layers test test-unit test-integration \
-	test-faults up down status logs load-flights bench docs changes clean
+	test-faults up down status logs load-flights bench profile docs changes clean
 
 ##@ Start here
 help: ## List the commands
@@ -66,3 +66,12 @@ status: $(STAMP) ## Tell what runs
 
 logs: $(STAMP) ## Print the end of the logs (SERVICE=kernel-1 FOLLOW=1)
 	@$(BIN)/objectql-devstack logs $(SERVICE) $(if $(FOLLOW),--follow)
+
+##@ Measure
+bench: $(STAMP) ## Measure the parts and the whole, print tables, write bench/results/*.json
+	@command -v wrk >/dev/null || scripts/setup.sh wrk
+	@$(BIN)/python -m bench
+
+profile: $(STAMP) ## Show where gateway and kernel spend their time (SCENARIOS="get update")
+	@command -v wrk >/dev/null || scripts/setup.sh wrk
+	@$(BIN)/python -m bench profile $(SCENARIOS)

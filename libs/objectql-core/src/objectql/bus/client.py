@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import TypeVar
 
 import msgspec
 
@@ -168,25 +168,44 @@ class KernelClient:
         context: Context,
         retry: RetryPolicy,
     ) -> Envelope | ObjectQLError:
-        def start() -> Coroutine[Any, Any, Envelope | ObjectQLError]:
-            return self._read(subject, body, headers, context, retry)
+        """The first answer of two: one attempt now, another if it takes `hedge_after_s`.
 
+        The first runs in this task, so an answer in time costs one timer. The second, once it has
+        an answer, ends the first by moving a timeout that has no end otherwise to now.
+        """
         if self._left_s(context) <= retry.hedge_after_s:
-            return await start()
-        first = asyncio.ensure_future(start())
-        running: set[asyncio.Future[Envelope | ObjectQLError]] = {first}
+            return await self._read(subject, body, headers, context, retry)
+        loop = asyncio.get_running_loop()
+        second: asyncio.Task[Envelope | ObjectQLError] | None = None
+        is_over = False
+
+        def start_second() -> None:
+            nonlocal second
+            second = loop.create_task(self._read(subject, body, headers, context, retry))
+            second.add_done_callback(end_first)
+
+        def end_first(task: asyncio.Task[Envelope | ObjectQLError]) -> None:
+            if not (is_over or task.cancelled() or task.exception()):
+                first.reschedule(loop.time())
+
+        timer = loop.call_later(retry.hedge_after_s, start_second)
         try:
-            await asyncio.wait(running, timeout=retry.hedge_after_s)
-            if not first.done():
-                running.add(asyncio.ensure_future(start()))
-            while True:
-                done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                for attempt in done:
-                    if attempt.exception() is None or not running:
-                        return attempt.result()
+            async with asyncio.timeout(None) as first:
+                return await self._read(subject, body, headers, context, retry)
+        except ObjectQLError:
+            is_over = True
+            if second is None:
+                raise
+            return await second
+        except TimeoutError:
+            if second is None or not first.expired():
+                raise
+            return second.result()
         finally:
-            for task in running:
-                task.cancel()
+            is_over = True
+            timer.cancel()
+            if second is not None:
+                second.cancel()
 
     async def _read(
         self,

@@ -341,6 +341,39 @@ async def test_write_refused_before_it_was_done_stays_unavailable() -> None:
         await client.call("create", CREATE, context(key="k"), JsonReply)
 
 
+async def test_write_that_nobody_took_is_sent_again_without_a_key() -> None:
+    bus = MemoryBus()
+    client = KernelClient(bus, retry=RetryPolicy(attempts=3, pause_s=0.02))
+    asked = asyncio.create_task(client.call("create", CREATE, context(), JsonReply))
+    await asyncio.sleep(0)
+
+    async def create(_: CreateRequest, __: Context) -> JsonReply:
+        return JsonReply(body=b"made")
+
+    assert not asked.done()
+    await serve(bus, create=Verb(CreateRequest, create))
+    assert (await asked).body == b"made"
+
+
+@pytest.mark.parametrize(("key", "runs"), [("k-1", 2), (None, 1)])
+async def test_write_that_a_kernel_refused_is_sent_again_only_with_a_key(
+    key: str | None, runs: int
+) -> None:
+    bus = MemoryBus()
+    ran = 0
+
+    async def create(_: CreateRequest, __: Context) -> JsonReply:
+        nonlocal ran
+        ran += 1
+        raise Unavailable(what="the database")
+
+    await serve(bus, create=Verb(CreateRequest, create))
+    client = KernelClient(bus, retry=RetryPolicy(attempts=2, pause_s=0.001))
+    with pytest.raises(Unavailable):
+        await client.call("create", CREATE, context(key=key), JsonReply)
+    assert ran == runs
+
+
 async def test_observer_is_told_verb_outcome_and_duration() -> None:
     bus = MemoryBus()
     seen: list[tuple[str, str]] = []

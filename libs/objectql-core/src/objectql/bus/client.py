@@ -2,7 +2,8 @@
 
 The client turns the context's deadline into a timeout, error replies into exceptions, and fails at
 once while its circuit is open. With a `RetryPolicy` (gateways only: the edge retries, inner hops
-never) it repeats what may be repeated: reads, and writes that carry an idempotency key.
+never) it repeats what may be repeated: reads, writes that carry an idempotency key, and writes
+that nobody has taken.
 """
 
 from __future__ import annotations
@@ -235,27 +236,35 @@ class KernelClient:
     async def _write(
         self, subject: str, body: bytes, headers: dict[str, str], context: Context
     ) -> Envelope | ObjectQLError:
-        retry = self._retry if context.idempotency_key is not None else None
+        """The answer to a write. Without a key it is sent again only if nobody has taken it."""
+        retry = self._retry
+        has_key = context.idempotency_key is not None
         attempts = 1 if retry is None else retry.attempts
         was_sent = False
         attempt = 0
         while True:
             attempt += 1
-            at_most_s = None if retry is None or attempt == attempts else retry.write_attempt_s
+            at_most_s = None
+            if retry is not None and has_key and attempt < attempts:
+                at_most_s = retry.write_attempt_s
             is_sending = context.deadline_ms > self._clock.now_ms()
             try:
                 answer = await self._attempt(subject, body, headers, context, at_most_s=at_most_s)
             except (OutcomeUnknown, DeadlineExceeded) as exc:
                 was_sent = was_sent or is_sending
                 failure: ObjectQLError = exc
+                may_repeat = has_key
             except Unavailable as exc:
                 failure = exc
+                may_repeat = True
             else:
                 if isinstance(answer, Envelope) or answer.category is not Category.UNAVAILABLE:
                     return answer
                 failure = answer
+                may_repeat = has_key
             if (
                 retry is None
+                or not may_repeat
                 or attempt >= attempts
                 or not await self._pause(attempt, failure, context, retry)
             ):

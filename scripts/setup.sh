@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the project needs into .venv, and Java with ZooKeeper from the distribution when absent.
+# Arguments are further programs whose Debian package has the same name (`setup.sh wrk`).
 # Safe to run again: it only adds what is missing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -36,4 +37,5 @@ for member in libs/* services/*; do [ -f "$member/pyproject.toml" ] && members+=
 missing=()
 command -v java >/dev/null || missing+=(default-jre-headless)
 [ -e /usr/share/java/zookeeper.jar ] || [ -n "${ZK_CLASSPATH:-}" ] || missing+=(libzookeeper-java)
+for program in "$@"; do command -v "$program" >/dev/null || missing+=("$program"); done
 if [ "${#missing[@]}" -gt 0 ]; then apt_install "${missing[@]}"; fi

@@ -231,11 +231,11 @@ async def test_headers_become_the_context(client: Any, kernel: Any) -> None:
     assert context.trace == {"traceparent": trace}
 
 
-async def test_a_write_without_a_key_gets_one_and_a_read_does_not(client: Any, kernel: Any) -> None:
+async def test_a_write_is_keyed_only_by_its_caller(client: Any, kernel: Any) -> None:
     await client.post("/api/task", json={})
-    assert kernel.last[2].idempotency_key
-    await client.get("/api/task")
     assert kernel.last[2].idempotency_key is None
+    await client.post("/api/task", json={}, headers={"idempotency-key": "mine"})
+    assert kernel.last[2].idempotency_key == "mine"
 
 
 async def test_the_time_limit_becomes_the_deadline(client: Any, kernel: Any, services: Any) -> None:

@@ -222,6 +222,76 @@ async def test_read_lost_with_a_killed_kernel_is_sent_again() -> None:
     assert len(sent) == 2
 
 
+@pytest.mark.parametrize("winner", [1, 2])
+async def test_slow_read_is_answered_by_the_faster_of_two_attempts(winner: int) -> None:
+    bus = MemoryBus()
+    calls: list[int] = []
+    is_free = [asyncio.Event(), asyncio.Event()]
+
+    async def get(_: GetRequest, __: Context) -> JsonReply:
+        number = len(calls) + 1
+        calls.append(number)
+        await is_free[number - 1].wait()
+        return JsonReply(body=str(number).encode())
+
+    await serve(bus, get=Verb(GetRequest, get))
+    client = KernelClient(bus, retry=RetryPolicy(hedge_after_s=0.01))
+    asked = asyncio.create_task(client.call("get", GET, context(), JsonReply))
+    while len(calls) < 2:
+        await asyncio.sleep(0)
+    is_free[winner - 1].set()
+    assert (await asked).body == str(winner).encode()
+    assert calls == [1, 2]
+    is_free[2 - winner].set()
+
+
+async def test_second_attempt_answers_when_the_first_fails_after_it_began() -> None:
+    network = MemoryNetwork()
+    bus = MemoryBus(network)
+    calls = 0
+    is_second_there = asyncio.Event()
+
+    async def get(_: GetRequest, __: Context) -> JsonReply:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            await is_second_there.wait()
+            raise Unavailable(what="the database")
+        is_second_there.set()
+        await asyncio.sleep(0.01)
+        return JsonReply(body=b"second")
+
+    await serve(bus, get=Verb(GetRequest, get))
+    client = KernelClient(bus, retry=RetryPolicy(attempts=1, hedge_after_s=0.01))
+    assert (await client.call("get", GET, context(), JsonReply)).body == b"second"
+
+
+async def test_read_that_its_caller_gives_up_ends_both_attempts() -> None:
+    bus = MemoryBus()
+    calls = 0
+    never = asyncio.Event()
+
+    async def get(_: GetRequest, __: Context) -> JsonReply:
+        nonlocal calls
+        calls += 1
+        await never.wait()
+        return JsonReply(body=b"")
+
+    await serve(bus, get=Verb(GetRequest, get))
+    client = KernelClient(bus, retry=RetryPolicy(hedge_after_s=0.01))
+    asked = asyncio.create_task(client.call("get", GET, context(), JsonReply))
+    while calls < 2:
+        await asyncio.sleep(0)
+    others = {task for task in asyncio.all_tasks() if "KernelClient._read" in repr(task)}
+    asked.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asked
+    await asyncio.wait(others, timeout=1)
+    assert others
+    assert all(task.done() for task in others)
+    never.set()
+
+
 @pytest.mark.parametrize(("key", "sends"), [("k-1", 2), (None, 1)])
 async def test_write_is_sent_again_only_with_an_idempotency_key(
     key: str | None, sends: int
@@ -269,6 +339,39 @@ async def test_write_refused_before_it_was_done_stays_unavailable() -> None:
     client = KernelClient(bus, retry=RetryPolicy(attempts=2, pause_s=0.001))
     with pytest.raises(Unavailable):
         await client.call("create", CREATE, context(key="k"), JsonReply)
+
+
+async def test_write_that_nobody_took_is_sent_again_without_a_key() -> None:
+    bus = MemoryBus()
+    client = KernelClient(bus, retry=RetryPolicy(attempts=3, pause_s=0.02))
+    asked = asyncio.create_task(client.call("create", CREATE, context(), JsonReply))
+    await asyncio.sleep(0)
+
+    async def create(_: CreateRequest, __: Context) -> JsonReply:
+        return JsonReply(body=b"made")
+
+    assert not asked.done()
+    await serve(bus, create=Verb(CreateRequest, create))
+    assert (await asked).body == b"made"
+
+
+@pytest.mark.parametrize(("key", "runs"), [("k-1", 2), (None, 1)])
+async def test_write_that_a_kernel_refused_is_sent_again_only_with_a_key(
+    key: str | None, runs: int
+) -> None:
+    bus = MemoryBus()
+    ran = 0
+
+    async def create(_: CreateRequest, __: Context) -> JsonReply:
+        nonlocal ran
+        ran += 1
+        raise Unavailable(what="the database")
+
+    await serve(bus, create=Verb(CreateRequest, create))
+    client = KernelClient(bus, retry=RetryPolicy(attempts=2, pause_s=0.001))
+    with pytest.raises(Unavailable):
+        await client.call("create", CREATE, context(key=key), JsonReply)
+    assert ran == runs
 
 
 async def test_observer_is_told_verb_outcome_and_duration() -> None:

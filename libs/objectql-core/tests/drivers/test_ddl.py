@@ -63,6 +63,14 @@ def insert_member(sqlite: Sqlite, column: str, value: object) -> None:
     )
 
 
+def test_page_of_an_indexed_value_in_order_of_id_needs_no_sort(sqlite: Sqlite) -> None:
+    sqlite.apply(member(field("town", "text", index=True)), TEAM)
+    page = "SELECT id FROM member WHERE tenant_id = 't' AND town = 'x' ORDER BY id LIMIT 2"
+    steps = [row[3] for row in sqlite.connection.execute(f"EXPLAIN QUERY PLAN {page}")]
+    assert len(steps) == 1
+    assert "ix_member__town" in steps[0]
+
+
 def test_second_plan_over_the_same_objects_is_empty_on_sqlite(sqlite: Sqlite) -> None:
     objects = (member(field("born", "date"), field("pay", "currency")), TEAM)
     assert sqlite.apply(*objects).steps

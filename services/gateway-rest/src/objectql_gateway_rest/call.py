@@ -154,13 +154,10 @@ class Call:
     async def write(self, verb: str, message: msgspec.Struct, reply_type: type[T]) -> T:
         """The kernel's answer to a change.
 
-        A change without an idempotency key gets one of its own: the client of the bus may then
-        repeat it when a kernel dies in the middle, and it still happens once.
+        With the caller's idempotency key the client of the bus may repeat it when a kernel dies in
+        the middle. Without one it is sent once; a lost answer is `OutcomeUnknown`.
         """
-        context = self.context
-        if context.idempotency_key is None:
-            context = msgspec.structs.replace(context, idempotency_key=uuid7())
-        return await self.services.kernel.call(verb, message, context, reply_type)
+        return await self.services.kernel.call(verb, message, self.context, reply_type)
 
 
 def _token(headers: dict[str, str], name: str) -> str | None:

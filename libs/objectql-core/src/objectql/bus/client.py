@@ -2,15 +2,16 @@
 
 The client turns the context's deadline into a timeout, error replies into exceptions, and fails at
 once while its circuit is open. With a `RetryPolicy` (gateways only: the edge retries, inner hops
-never) it repeats what may be repeated: reads, and writes that carry an idempotency key.
+never) it repeats what may be repeated: reads, writes that carry an idempotency key, and writes
+that nobody has taken.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import TypeVar
 
 import msgspec
 
@@ -168,25 +169,44 @@ class KernelClient:
         context: Context,
         retry: RetryPolicy,
     ) -> Envelope | ObjectQLError:
-        def start() -> Coroutine[Any, Any, Envelope | ObjectQLError]:
-            return self._read(subject, body, headers, context, retry)
+        """The first answer of two: one attempt now, another if it takes `hedge_after_s`.
 
+        The first runs in this task, so an answer in time costs one timer. The second, once it has
+        an answer, ends the first by moving a timeout that has no end otherwise to now.
+        """
         if self._left_s(context) <= retry.hedge_after_s:
-            return await start()
-        first = asyncio.ensure_future(start())
-        running: set[asyncio.Future[Envelope | ObjectQLError]] = {first}
+            return await self._read(subject, body, headers, context, retry)
+        loop = asyncio.get_running_loop()
+        second: asyncio.Task[Envelope | ObjectQLError] | None = None
+        is_over = False
+
+        def start_second() -> None:
+            nonlocal second
+            second = loop.create_task(self._read(subject, body, headers, context, retry))
+            second.add_done_callback(end_first)
+
+        def end_first(task: asyncio.Task[Envelope | ObjectQLError]) -> None:
+            if not (is_over or task.cancelled() or task.exception()):
+                first.reschedule(loop.time())
+
+        timer = loop.call_later(retry.hedge_after_s, start_second)
         try:
-            await asyncio.wait(running, timeout=retry.hedge_after_s)
-            if not first.done():
-                running.add(asyncio.ensure_future(start()))
-            while True:
-                done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                for attempt in done:
-                    if attempt.exception() is None or not running:
-                        return attempt.result()
+            async with asyncio.timeout(None) as first:
+                return await self._read(subject, body, headers, context, retry)
+        except ObjectQLError:
+            is_over = True
+            if second is None:
+                raise
+            return await second
+        except TimeoutError:
+            if second is None or not first.expired():
+                raise
+            return second.result()
         finally:
-            for task in running:
-                task.cancel()
+            is_over = True
+            timer.cancel()
+            if second is not None:
+                second.cancel()
 
     async def _read(
         self,
@@ -216,27 +236,35 @@ class KernelClient:
     async def _write(
         self, subject: str, body: bytes, headers: dict[str, str], context: Context
     ) -> Envelope | ObjectQLError:
-        retry = self._retry if context.idempotency_key is not None else None
+        """The answer to a write. Without a key it is sent again only if nobody has taken it."""
+        retry = self._retry
+        has_key = context.idempotency_key is not None
         attempts = 1 if retry is None else retry.attempts
         was_sent = False
         attempt = 0
         while True:
             attempt += 1
-            at_most_s = None if retry is None or attempt == attempts else retry.write_attempt_s
+            at_most_s = None
+            if retry is not None and has_key and attempt < attempts:
+                at_most_s = retry.write_attempt_s
             is_sending = context.deadline_ms > self._clock.now_ms()
             try:
                 answer = await self._attempt(subject, body, headers, context, at_most_s=at_most_s)
             except (OutcomeUnknown, DeadlineExceeded) as exc:
                 was_sent = was_sent or is_sending
                 failure: ObjectQLError = exc
+                may_repeat = has_key
             except Unavailable as exc:
                 failure = exc
+                may_repeat = True
             else:
                 if isinstance(answer, Envelope) or answer.category is not Category.UNAVAILABLE:
                     return answer
                 failure = answer
+                may_repeat = has_key
             if (
                 retry is None
+                or not may_repeat
                 or attempt >= attempts
                 or not await self._pause(attempt, failure, context, retry)
             ):

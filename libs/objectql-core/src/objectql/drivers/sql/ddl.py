@@ -44,6 +44,17 @@ class Index(NamedTuple):
     unique: bool
     skips_deleted: bool
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns in order.
+
+        One that is not unique ends in `id`, which ends every order: a page of the records with
+        one value is then read from the index, and not picked out of all of them by a sort. An
+        index that is there without it stays: to make it anew would lock a large table.
+        """
+        tie = () if self.unique or "id" in self.fields else ("id",)
+        return (TENANT, *self.fields, *tie)
+
 
 def constraint_name(prefix: str, table: str, columns: Sequence[str]) -> str:
     """The name of an index or foreign key, `uq_invoice__number`; long ones end in a digest."""
@@ -278,7 +289,7 @@ def _drop_index(name: str, *, destructive: bool = False) -> SchemaStep:
 
 def _create_index(table: str, index: Index) -> SchemaStep:
     unique = "UNIQUE " if index.unique else ""
-    columns = ", ".join(identifier(name) for name in (TENANT, *index.fields))
+    columns = ", ".join(identifier(name) for name in index.columns)
     living = f" WHERE {identifier(_SOFT_DELETED)} IS NULL" if index.skips_deleted else ""
     return SchemaStep(
         f"create {unique.lower()}index {index.name}",

@@ -8,11 +8,7 @@ STAMP := $(VENV)/.installed
 MEMBERS := $(wildcard libs/* services/*)
 
 .PHONY: help setup lock check format format-check lint types layers test test-unit test-integration \
-<<<<<<< HEAD
-	test-faults up down status logs load-flights docs reference changes
-=======
-	test-faults up down status logs load-flights bench profile docs changes clean
->>>>>>> bench
+	test-faults up down status logs load-flights bench profile docs reference changes
 
 ##@ Start here
 help: ## List the commands
@@ -71,7 +67,6 @@ status: $(STAMP) ## Tell what runs
 logs: $(STAMP) ## Print the end of the logs (SERVICE=kernel-1 FOLLOW=1)
 	@$(BIN)/objectql-devstack logs $(SERVICE) $(if $(FOLLOW),--follow)
 
-<<<<<<< HEAD
 load-flights: $(STAMP) ## Load the flights into the running cluster; again loads only what is missing
 	@$(BIN)/python -m examples.flights.load
 
@@ -84,7 +79,7 @@ reference: $(STAMP) ## Write the generated parts of the documentation anew
 
 changes: $(STAMP) ## Show the next release's part of the change log
 	@$(BIN)/towncrier build --draft --version next
-=======
+
 ##@ Measure
 bench: $(STAMP) ## Measure the parts and the whole, print tables, write bench/results/*.json
 	@command -v wrk >/dev/null || scripts/setup.sh wrk
@@ -93,4 +88,3 @@ bench: $(STAMP) ## Measure the parts and the whole, print tables, write bench/re
 profile: $(STAMP) ## Show where gateway and kernel spend their time (SCENARIOS="get update")
 	@command -v wrk >/dev/null || scripts/setup.sh wrk
 	@$(BIN)/python -m bench profile $(SCENARIOS)
->>>>>>> bench

@@ -100,14 +100,15 @@ class Scope:
         self.base = base or names.alias("t")
         self._object = object_
         self._aliases = aliases or {}
-        self._joins: dict[tuple[str, ...], tuple[str, str, Hop]] = {}
+        # A caller's path joins visible records only, a rule's path all of them: two joins.
+        self._joins: dict[tuple[tuple[str, bool], ...], tuple[str, str, Hop]] = {}
 
     def column(self, column: Column) -> Typed:
         """The column, joining the tables on the way to it."""
         table = self.base
-        path: tuple[str, ...] = ()
+        path: tuple[tuple[str, bool], ...] = ()
         for hop in column.hops:
-            path = (*path, hop.field.name)
+            path = (*path, (hop.field.name, hop.visible == TRUE))
             if path not in self._joins:
                 self._joins[path] = (self.names.alias("t"), table, hop)
             table = self._joins[path][0]

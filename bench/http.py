@@ -237,9 +237,9 @@ async def seed(pg_url: str, rows: int) -> None:
 class Load:
     """How long wrk asks."""
 
-    rounds: int = 3
-    seconds: int = 4
-    warm_up: int = 2
+    rounds: int = 5
+    seconds: int = 2
+    warm_up: int = 1
 
 
 def measure(env: Mapping[str, str], running: Cluster, load: Load, rows: int) -> list[Scenario]:

@@ -31,4 +31,4 @@ def test_quick_benchmark_measures_every_part_and_every_request(tmp_path: Path) -
     requests = {row["request"] for row in rest["rows"]}
     assert requests >= {"get", "list of 20", "list of 100", "create", "update", "aggregate"}
     assert all(row["ratio"] > 0 for row in rest["rows"])
-    assert done.stdout.count("| ---") == 2  # both tables
+    assert done.stdout.count("\n| ---") == 2  # both tables

@@ -25,6 +25,9 @@ RESERVED_OBJECTS = frozenset(
 )
 """First path segments under `/api`; an object of this name could not be reached."""
 
+RESERVED_PREFIXES = ("oql_", "pg_", "sqlite_")
+"""Tables of the system and of the databases; an object of such a name would stand in their way."""
+
 _NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
 _TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}\Z")
 _RECORD_ID_MAX = 255

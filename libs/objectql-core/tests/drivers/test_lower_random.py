@@ -263,4 +263,26 @@ def test_value_behind_a_hidden_record_reads_as_null(
         assert [item["box.word"] for item in parse(row[0])] == ["seen", None]
 
 
+def test_a_rule_follows_lookups_to_records_that_its_caller_cannot_see(
+    databases: tuple[Database, ...],
+) -> None:
+    tenant = next(TENANTS)
+    shared = {"created_at": f"{NOW}Z", "updated_at": f"{NOW}Z", "version": 1, "flag": True}
+    data: dict[str, list[Record]] = {
+        "box": [
+            {"id": "b0", "parent": None, **shared},
+            {"id": "b1", "parent": "b0", **shared},  # hidden: its parent has the flag
+            {"id": "b2", "parent": "b1", **shared},  # hidden likewise, though b1 is not in sight
+        ],
+        "item": [],
+    }
+    query = Query(object="box", fields=(("id",), ("parent", "word")))
+    bound, params = bound_of(query, tenant, POLICIES[2])
+    for database in databases:
+        store(database, tenant, data)
+        lowered = lower(bound, database.dialect)
+        [row] = database.execute(lowered.text, *lowered.arguments(params))
+        assert [item["id"] for item in parse(row[0])] == ["b0"]
+
+
 NOW = "2026-07-28T12:00:00.000"

@@ -6,7 +6,7 @@ from typing import Any, Literal, cast
 
 import msgspec
 
-from objectql.errors import BatchTooLarge, InvalidRequest, Issue, TransactionUnknown
+from objectql.errors import BatchTooLarge, ErrorInfo, InvalidRequest, Issue, TransactionUnknown
 from objectql.wire.messages import (
     BatchOperation,
     BatchReply,
@@ -146,13 +146,13 @@ def _row(index: int, result: RowResult) -> bytes:
     if result.record is not None:
         text += b',"record":' + result.record
     if result.error is not None:
-        error = {
-            "code": result.error.code,
-            "message": result.error.message,
-            "errors": result.error.issues,
-        }
-        text += b',"error":' + to_json(error)
+        text += b',"error":' + to_json(row_error(result.error))
     return text + b"}"
+
+
+def row_error(error: ErrorInfo) -> dict[str, Any]:
+    """What is told of a row that failed while others did not."""
+    return {"code": error.code, "message": error.message, "errors": error.issues}
 
 
 async def batch(call: Call) -> Response:
@@ -218,7 +218,7 @@ def _is_reference(value: object) -> bool:
 
 def _batch_result(step: BatchStep, result: RowResult) -> bytes:
     if result.error is not None:
-        return to_json({"error": {"code": result.error.code, "message": result.error.message}})
+        return to_json({"error": row_error(result.error)})
     if result.record is not None:
         return result.record
     return to_json({"id": result.id, "deleted": step.action == "delete"})

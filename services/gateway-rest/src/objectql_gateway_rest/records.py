@@ -83,7 +83,8 @@ async def get_record(call: Call, object: str, id: str) -> Response:
     request = GetRequest(object, check_id(object, id), wanted.fields, wanted.expand)
     reply = await call.read("get", request, RecordReply)
     tag = etag(reply.version)
-    if is_not_modified(call.request, tag):
+    # The tag is the record's version; what stands in its relations may have changed without it.
+    if not wanted.expand and is_not_modified(call.request, tag):
         return Response(status=304, headers=[(b"etag", tag)])
     body = b'{"data":' + reply.record + b"}" if wanted.is_wrapped else reply.record
     return Response(body, headers=record_headers(reply))

@@ -178,17 +178,29 @@ async def _create_many(call: Call, object: str, args: bytes) -> Response:
     return json_response({"data": items, "items": items, "count": len(items)})
 
 
+def _required(given: WhereArgs) -> Any:
+    """The filters of a write of many records; `{}` says that all are meant.
+
+    Raises:
+        InvalidRequest: there are none.
+
+    """
+    if given.filters is None:
+        raise InvalidRequest(reason='"filters" is missing; {} stands for every record')
+    return given.filters
+
+
 async def _update_many(call: Call, object: str, args: bytes) -> Response:
     given = _args(call, args, WhereArgs)
     if first_byte(bytes(given.data)) != b"{":
         raise InvalidRequest(reason='"data" must be a JSON object with the new values')
-    count = await write_where(call, object, given.filters, bytes(given.data))
+    count = await write_where(call, object, _required(given), bytes(given.data))
     return json_response({"data": {"count": count}, "count": count})
 
 
 async def _delete_many(call: Call, object: str, args: bytes) -> Response:
     given = _args(call, args, WhereArgs)
-    count = await write_where(call, object, given.filters, None)
+    count = await write_where(call, object, _required(given), None)
     return json_response({"data": {"count": count}, "count": count})
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import msgspec
@@ -107,12 +107,29 @@ async def next_states(call: Call, type: str, name: str, field: str) -> Response:
         if key != "from":
             raise QueryParamUnknown(param=key[:100], suggestions=("from",))
         start = value
-    machine = call.services.metadata.snapshot.object(name).state_machines.get(field)
-    next_: list[str] | None = None
+    object_ = call.services.metadata.snapshot.object(name)
+    machine = object_.state_machines.get(field)
+    next_ = rule_targets(object_.validations, field, start)
     if machine is not None:
         origin = machine["initial"] if start is None else start
         next_ = targets(machine["states"].get(origin) or {})
     return json_response({"object": name, "field": field, "from": start, "next": next_})
+
+
+def rule_targets(
+    rules: Sequence[Mapping[str, Any]], field: str, start: str | None
+) -> list[str] | None:
+    """Where the validation rule that watches `field` lets a state go; None without such a rule."""
+    for rule in rules:
+        if rule.get("type") == "state_machine" and rule.get("field") == field:
+            if start is None:
+                return list(rule.get("initial_states") or ())
+            transitions = cast("Mapping[str, Any]", rule.get("transitions") or {})
+            edge: Any = transitions.get(start) or []
+            if isinstance(edge, Mapping):
+                edge = cast("Mapping[str, Any]", edge).get("allowed_next") or []
+            return [str(state) for state in cast("list[Any]", edge)]
+    return None
 
 
 def targets(state: Mapping[str, Any]) -> list[str]:

@@ -50,6 +50,7 @@ class Changes:
                 holder=holder,
                 clock=clock,
                 on_batch=self._count,
+                sweep=driver.sweep,
             )
             for name, driver in drivers.items()
         }

@@ -342,6 +342,10 @@ class Driver(Protocol):
         """A transaction: commits when the block ends, rolls back when it raises."""
         ...
 
+    async def sweep(self) -> None:
+        """Delete what has expired: idempotency records."""
+        ...
+
     async def plan_schema(
         self, objects: Sequence[ObjectDef], *, allow_destructive: bool = False
     ) -> SchemaPlan:

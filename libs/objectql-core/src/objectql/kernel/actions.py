@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from typing import Any, NamedTuple, NoReturn
 
 from objectql.context import Actor, Context
+from objectql.drivers.protocol import Idempotency
 from objectql.errors import (
     ActionUnknown,
     DeadlineExceeded,
@@ -17,7 +18,7 @@ from objectql.errors import (
 )
 from objectql.ids import FieldName, ObjectName
 from objectql.kernel.api import DataApi
-from objectql.kernel.change import Moment
+from objectql.kernel.change import Moment, idempotency_of
 from objectql.kernel.engine import Engine
 from objectql.kernel.json import decode_json, decode_object, encode_json
 from objectql.kernel.read import Reader, Scope
@@ -116,6 +117,11 @@ class ActionRunner:
         params = self._params(request, definition, scope)
         record = await self._record(request, scope)
         call = _Call(handler, request, scope, params, record)
+        idempotency = idempotency_of(
+            context, "action", request.object, request.action, request.id, params
+        )
+        if idempotency is not None:
+            return await self._once(call, object_, idempotency)
         if definition is not None and definition.transaction and object_ is not None:
             driver = self._engine.driver(object_)
             async with self._writer.unit(driver, scope) as unit:
@@ -123,6 +129,20 @@ class ActionRunner:
         own = OwnTransactions(self._writer, scope)
         api = DataApi(self._reader, scope, own, 1)
         return await self._call(call, api)
+
+    async def _once(
+        self, call: _Call, object_: ObjectDef | None, idempotency: Idempotency
+    ) -> JsonReply:
+        """The answer to a request with a key: effects and answer are one transaction."""
+        engine = self._engine
+        driver = engine.system_driver if object_ is None else engine.driver(object_)
+        async with self._writer.unit(driver, call.scope) as unit:
+            stored = await self._writer.remembered(unit, idempotency, call.scope.context)
+            if stored is not None:
+                return JsonReply(body=stored)
+            reply = await self._call(call, unit.api(1))
+            await unit.session.remember(idempotency, reply.body)
+            return reply
 
     def _find(
         self, request: ActionRequest, object_: ObjectDef | None

@@ -10,13 +10,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import msgspec
 
-from objectql.drivers.protocol import Driver, MetadataStore, SchemaStep, StoredItem
+from objectql.drivers.protocol import (
+    Driver,
+    MetadataStore,
+    SchemaPlan,
+    SchemaStep,
+    StoredItem,
+)
 from objectql.errors import (
     Issue,
     MetadataInvalid,
@@ -26,6 +32,7 @@ from objectql.errors import (
     VersionConflict,
 )
 from objectql.events import MetadataPublished
+from objectql.ids import ObjectName
 from objectql.kernel.documents import documents_of, stored_items
 from objectql.kernel.engine import Engine
 from objectql.metadata.build import build_snapshot
@@ -116,6 +123,7 @@ class MetadataPublisher:
             SchemaChangeRefused: it would lose data and that was not asked for.
             VersionConflict: the metadata is no longer at `if_version`.
         """
+        _check_name(type_, name, content)
         document = Document(CUSTOM_LAYER, type_, name, content)
         item = stored_items([document])[0]
         async with self._publishing():
@@ -123,7 +131,9 @@ class MetadataPublisher:
             _check_version(if_version, version, type_, name)
             rest = documents_of(i for i in stored if _key(i) != _key(item))
             snapshot = self._build([*rest, document], version + 1)
-            changes = await self._sync_custom(snapshot, allow_destructive=allow_destructive)
+            changes = await self._sync_custom(
+                snapshot, name if allow_destructive and type_ == "object" else None
+            )
             return await self._publish(snapshot, [item], [], version, changes)
 
     async def delete(
@@ -216,10 +226,23 @@ class MetadataPublisher:
         return tuple(done), tuple(refused)
 
     async def _sync_custom(
-        self, snapshot: MetadataSnapshot, *, allow_destructive: bool
+        self, snapshot: MetadataSnapshot, may_lose: str | None
     ) -> tuple[str, ...]:
-        """As `_sync_schema`, refusing the whole change where it newly loses data."""
-        if not allow_destructive and self._engine.settings.sync_schema:
+        """As `_sync_schema`, refusing the whole change where it newly loses data.
+
+        `may_lose` names the one object whose data the caller has given up.
+        """
+        if not self._engine.settings.sync_schema:
+            return ()
+        object_ = snapshot.objects.get(ObjectName(may_lose)) if may_lose else None
+        if object_ is not None:
+            driver = self._engine.driver(object_)
+            plan = await driver.plan_schema([object_], allow_destructive=True)
+            lossy = tuple(step for step in plan.steps if step.destructive)
+            await driver.apply_schema(SchemaPlan(lossy))
+            lost = tuple(step.description for step in lossy)
+        else:
+            lost = ()
             issues: list[Issue] = []
             now = dict(self._placed(self._engine.model.snapshot))
             for driver, objects in self._placed(snapshot):
@@ -231,8 +254,8 @@ class MetadataPublisher:
                 ]
             if issues:
                 raise SchemaChangeRefused(issues=tuple(issues))
-        changes, _ = await self._sync_schema(snapshot, allow_destructive=allow_destructive)
-        return changes
+        changes, _ = await self._sync_schema(snapshot, allow_destructive=False)
+        return lost + changes
 
     async def _publish(
         self,
@@ -263,3 +286,19 @@ def _key(item: StoredItem) -> ItemKey:
 def _check_version(expected: int | None, version: int, type_: str, name: str) -> None:
     if expected is not None and expected != version:
         raise VersionConflict(object=type_, id=name, current_version=version)
+
+
+def _check_name(type_: str, name: str, content: object) -> None:
+    """Return unless the document calls itself otherwise than the request does.
+
+    Raises:
+        MetadataInvalid: it does; publishing it would leave an object without its table.
+
+    """
+    own = (
+        cast("Mapping[str, object]", content).get("name") if isinstance(content, Mapping) else None
+    )
+    if own is not None and own != name:
+        message = f'the document is called "{own}" and was sent as "{name}"'
+        issue = Issue(path="name", code="name_mismatch", message=message, file=f"{type_}/{name}")
+        raise MetadataInvalid(issues=(issue,))

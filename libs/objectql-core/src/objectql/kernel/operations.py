@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any, cast
 
-from objectql.context import Context
+from objectql.context import DEFAULT_TENANT, SYSTEM_ROLE, Context
 from objectql.errors import MetadataNotFound, PermissionDenied
 from objectql.kernel.actions import ActionRunner
 from objectql.kernel.api import DataApi
@@ -224,7 +224,7 @@ class Operations:
         """The version in which the document is."""
 
         async def core(request: MetaPutRequest, context: Context) -> MetaWriteReply:
-            _check_admin(context, "change", request.type)
+            _check_administrator(context, "change", request.type)
             publication = await self.publisher.put(
                 singular(request.type),
                 request.name,
@@ -242,7 +242,7 @@ class Operations:
         """The version in which the document is gone."""
 
         async def core(request: MetaDeleteRequest, context: Context) -> MetaWriteReply:
-            _check_admin(context, "delete", request.type)
+            _check_administrator(context, "delete", request.type)
             publication = await self.publisher.delete(
                 singular(request.type),
                 request.name,
@@ -310,6 +310,13 @@ def _name(definition: Definition) -> str:
     return definition.object if isinstance(definition, ObjectPermissions) else definition.name
 
 
-def _check_admin(context: Context, operation: str, type_: str) -> None:
-    if not context.actor.is_admin:
+def _check_administrator(context: Context, operation: str, type_: str) -> None:
+    """All tenants share the published metadata, so an admin of one of them may not change it.
+
+    The role `system` may, and the admins of the default tenant, which is the only one where
+    tenants are not used.
+    """
+    actor = context.actor
+    is_owner = actor.is_admin and actor.tenant == DEFAULT_TENANT
+    if not (is_owner or actor.is_system or SYSTEM_ROLE in actor.roles):
         raise PermissionDenied(operation=operation, object=f"metadata of type {type_}")

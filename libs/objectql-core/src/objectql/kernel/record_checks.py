@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from objectql.errors import ValidationFailed
+from objectql.errors import Issue, ValidationFailed
+from objectql.ids import FieldName
 from objectql.kernel.change import Moment
 from objectql.kernel.read import Reader, Scope
 from objectql.kernel.validate import Checked
 from objectql.metadata.model import ObjectDef
+from objectql.metadata.types import Storage
 from objectql.query.ast import Query
 from objectql.query.parse import parse_where
 from objectql.values import Value
@@ -44,6 +46,19 @@ class RecordChecks:
         validator = self._scope.model.validator(object_)
         checked = validator.check_update(data, previous, trusted=trusted)
         return checked._replace(dropped=tuple(dict.fromkeys((*dropped, *checked.dropped))))
+
+    def check_increments(
+        self, object_: ObjectDef, merged: Mapping[str, Any], checked: Checked
+    ) -> Checked:
+        """What increments make of their fields, checked as if it had been given."""
+        names = checked.increments
+        outcome = self._scope.model.validator(object_).check_update({n: merged[n] for n in names})
+        fractions = tuple(
+            Issue(path=name, code="invalid_number", message="A whole number grows by whole numbers")
+            for name, amount in names.items()
+            if object_.fields[FieldName(name)].storage is Storage.INTEGER and amount % 1
+        )
+        return outcome._replace(issues=(*outcome.issues, *fractions))
 
     def completed(self, object_: ObjectDef, given: dict[str, Any]) -> dict[str, Any]:
         """`given` with every absent writable field: its default, or null."""

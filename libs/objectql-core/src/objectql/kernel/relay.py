@@ -80,8 +80,12 @@ class Relay:
         clock: Clock | None = None,
         limits: RelayLimits | None = None,
         on_batch: Callable[[int], None] | None = None,
+        sweep: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        """`holder` names this worker; `on_batch` is told how many events were published."""
+        """`holder` names this worker; `on_batch` is told how many events were published.
+
+        `sweep` deletes what else has expired in the source, at the pace of the purges.
+        """
         self._lease = f"outbox:{source}"
         self._outbox = outbox
         self._leases = leases
@@ -90,6 +94,7 @@ class Relay:
         self._clock = clock or SystemClock()
         self._limits = limits or RelayLimits()
         self._on_batch = on_batch
+        self._sweep = sweep
         self._wake = asyncio.Event()
         self._renewed_s = float("-inf")
         self._purged_s = float("-inf")
@@ -182,3 +187,5 @@ class Relay:
         if now_s - self._purged_s >= self._limits.purge_every_s:
             self._purged_s = now_s
             await self._outbox.purge(self._limits.retention_s)
+            if self._sweep:
+                await self._sweep()

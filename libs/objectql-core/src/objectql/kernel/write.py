@@ -86,6 +86,7 @@ class Writer:
         )
         self._check_version_given(object_, request.if_version, request.if_updated_at)
         is_plain = not request.replace and request.if_updated_at is None
+        is_plain = is_plain and not has_increments(data)
         if is_plain and self._is_direct(scope, object_, "update"):
             moment = Moment.of(context, self._engine.clock.now_ms())
             checked = scope.model.validator(object_).check_update(data)
@@ -246,6 +247,11 @@ _ACTIONS: Mapping[str, ChangeAction] = {
     "update": "updated",
     "delete": "deleted",
 }
+
+
+def has_increments(data: Mapping[str, Any]) -> bool:
+    """Whether a value is `{"$inc": n}`: then the outcome is checked under the record's lock."""
+    return any(isinstance(value, dict) and "$inc" in value for value in data.values())
 
 
 def is_plain_write(engine: Engine, scope: Scope, object_: ObjectDef, operation: str) -> bool:

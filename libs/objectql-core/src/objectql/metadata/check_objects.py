@@ -9,7 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
-from objectql.ids import MAX_NAME, RESERVED_OBJECTS, DataSource, FieldName, ObjectName, is_name
+from objectql.ids import (
+    MAX_NAME,
+    RESERVED_OBJECTS,
+    RESERVED_PREFIXES,
+    DataSource,
+    FieldName,
+    ObjectName,
+    is_name,
+)
 from objectql.metadata import keys as accepted
 from objectql.metadata.check_fields import autonumber_fields, check_field, title
 from objectql.metadata.check_machines import check_machine
@@ -148,8 +156,12 @@ def check_name(node: Node, name: str, what: str) -> bool:
 
 def _check_object_name(parts: ObjectParts) -> None:
     node = parts.keys.get("name", parts.node)
-    if check_name(node, parts.name, "an object") and parts.name in RESERVED_OBJECTS:
+    if not check_name(node, parts.name, "an object"):
+        return
+    if parts.name in RESERVED_OBJECTS:
         node.fail("reserved_object_name", f'"{parts.name}" is a path of the API itself')
+    elif parts.name.startswith(RESERVED_PREFIXES):
+        node.fail("reserved_object_name", _reserved("an object"))
 
 
 def _text(keys: Mapping[str, Node], key: str) -> str | None:
@@ -160,7 +172,15 @@ def _table(keys: Mapping[str, Node]) -> str | None:
     table = _text(keys, "table")
     if table is not None and not check_name(keys["table"], table, "a table"):
         return None
+    if table is not None and table.startswith(RESERVED_PREFIXES):
+        keys["table"].fail("reserved_table_name", _reserved("a table"))
+        return None
     return table
+
+
+def _reserved(what: str) -> str:
+    prefixes = ", ".join(RESERVED_PREFIXES)
+    return f"names of {what} that start with {prefixes} belong to the system"
 
 
 def _features(node: Node) -> Features:

@@ -257,7 +257,10 @@ def _seconds(claims: dict[str, Any], name: str) -> float:
     value = claims[name]
     if isinstance(value, bool) or not isinstance(value, int | float) or value != value:  # noqa: PLR0124 - NaN
         raise _Refusal("claims")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError as exc:
+        raise _Refusal("claims") from exc
 
 
 def _refuse_repeated_claims(token: str) -> None:

@@ -389,6 +389,10 @@ class PostgresDriver:
         """See `SystemRunner`."""
         return await self._commit(text, params, Deadline(self._clock, None), _AUTOCOMMIT)
 
+    async def sweep(self) -> None:
+        """See `Driver`."""
+        await self.run(IDEMPOTENCY_SQL.purge)
+
     def transaction(self) -> contextlib.AbstractAsyncContextManager[PostgresSession]:
         """See `SystemRunner`."""
         return self.begin()

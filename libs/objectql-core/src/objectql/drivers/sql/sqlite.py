@@ -292,6 +292,10 @@ class SqliteDriver:
         """See `SystemRunner`."""
         return await self._commit(lambda c: c.numbered(text, params), None)
 
+    async def sweep(self) -> None:
+        """See `Driver`."""
+        await self.run(IDEMPOTENCY_SQL.purge)
+
     def transaction(self) -> contextlib.AbstractAsyncContextManager[SqliteSession]:
         """See `SystemRunner`."""
         return self.begin()

@@ -133,3 +133,19 @@ async def test_a_token_with_an_absurd_date_is_refused(cluster: Cluster) -> None:
 async def test_next_states_come_from_the_validation_rule(api: httpx.AsyncClient) -> None:
     answer = await api.get("/api/v1/meta/object/opportunity/state/stage?from=qualification")
     assert answer.json()["next"] == ["proposal", "closed_lost"]
+
+
+async def test_a_tree_has_no_circles(api: httpx.AsyncClient) -> None:
+    ids = [
+        (await api.post("/api/contact", content=body({"last_name": f"Tree {n}"}))).json()["id"]
+        for n in range(3)
+    ]
+    for below, above in ((0, 1), (1, 2)):
+        moved = await api.patch(
+            f"/api/contact/{ids[below]}", content=body({"reports_to": ids[above]})
+        )
+        assert moved.status_code == 200
+    for above in (0, 2):
+        circle = await api.patch(f"/api/contact/{ids[2]}", content=body({"reports_to": ids[above]}))
+        assert circle.status_code == 400, circle.text
+        assert circle.json()["errors"][0]["path"] == "reports_to"

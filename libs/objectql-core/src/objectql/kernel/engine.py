@@ -44,6 +44,8 @@ class Model:
             name for name, object_ in snapshot.objects.items() if autonumber_fields(object_)
         )
         """The objects with autonumber fields."""
+        self.trees = frozenset(n for n, object_ in snapshot.objects.items() if object_.tree_fields)
+        """The objects whose records form trees."""
 
     def object(self, name: str) -> ObjectDef:
         """The object.

@@ -12,11 +12,13 @@ from objectql.kernel.read import Reader, Scope
 from objectql.kernel.validate import Checked
 from objectql.metadata.model import ObjectDef
 from objectql.metadata.types import Storage
-from objectql.query.ast import Query
+from objectql.query.ast import Compare, Op, Query
 from objectql.query.parse import parse_where
 from objectql.values import Value
 
 _LOOKUP_LIMIT = 100
+_TREE_DEPTH = 1000
+"""A tree that is deeper is taken for a circle."""
 
 
 class RecordChecks:
@@ -68,6 +70,25 @@ class RecordChecks:
             if field.is_writable and not field.readonly and field.name not in given:
                 given[field.name] = fresh.get(field.name)
         return given
+
+    async def check_trees(
+        self, object_: ObjectDef, id_: str, values: Mapping[str, Any]
+    ) -> tuple[Issue, ...]:
+        """A problem for each tree field whose new parent is the record itself or below it."""
+        issues: list[Issue] = []
+        for field in object_.tree_fields:
+            above = values.get(field.name)
+            for _ in range(_TREE_DEPTH):
+                if above is None or above == id_:
+                    break
+                where = Compare(("id",), Op.EQ, above)
+                query = Query(object=object_.name, fields=((field.name,),), where=where, limit=1)
+                rows = await self._reader.rows(query, self._scope)
+                above = rows[0][field.name] if rows else None
+            if above is not None:
+                message = f"{field.label} would make a circle"
+                issues.append(Issue(path=field.name, code="invalid_reference", message=message))
+        return tuple(issues)
 
     async def check_rules(
         self,

@@ -197,6 +197,8 @@ class Unit:
         raise_issues(object_, checked)
         merged = merged_record(previous, checked)
         raise_issues(object_, self._checks.check_increments(object_, merged, checked))
+        circles = await self._checks.check_trees(object_, id_, checked.values)
+        raise_issues(object_, checked._replace(issues=circles))
         changed = {k for k, v in merged.items() if previous.get(k) != v}
         warnings = await self._checks.check_rules(object_, "update", merged, previous, changed)
         write = update_of(object_, id_, checked.values, checked.increments, self._moment)

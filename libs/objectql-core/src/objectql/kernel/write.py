@@ -265,6 +265,8 @@ def is_plain_write(engine: Engine, scope: Scope, object_: ObjectDef, operation: 
         or scope.model.rules(object_).applies_to(operation)
     ):
         return False
+    if operation == "update" and object_.name in scope.model.trees:
+        return False
     return operation != "create" or object_.name not in scope.model.numbered
 
 

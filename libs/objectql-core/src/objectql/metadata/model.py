@@ -207,6 +207,15 @@ class ObjectDef(msgspec.Struct, frozen=True, omit_defaults=True):
         return tuple(f for f in self.fields.values() if f.storage is not Storage.NONE)
 
     @property
+    def tree_fields(self) -> tuple[FieldDef, ...]:
+        """The fields that make a tree of the object's own records."""
+        return tuple(
+            field
+            for field in self.fields.values()
+            if field.type == "tree" and field.reference == self.name and not field.multiple
+        )
+
+    @property
     def readable_fields(self) -> tuple[FieldDef, ...]:
         """The fields that a query without `fields` returns."""
         return tuple(f for f in self.fields.values() if f.is_readable)

@@ -154,6 +154,12 @@ class StateDirectory:
                 state.mode = mode
                 self._save(state)
 
+    @property
+    def mode(self) -> str:
+        """Where the data services of the running stack come from; empty where none runs."""
+        with self._mutex:
+            return self._load().mode
+
     def leave(self) -> str:
         """Forget the mode, as nothing runs any more; the one that was."""
         with self._mutex:

@@ -47,7 +47,7 @@ def images() -> str:
 def run(
     stack: DataStack, name: str, image: str, variables: Mapping[str, str], *options: str
 ) -> None:
-    known = identity(stack.state, name, tethered=True)
+    known = identity(stack.state, name, disposable=True)
     words = [word for key, value in variables.items() for word in ("--env", f"{key}={value}")]
     docker("run", "--detach", *known, *HARDENED, *words, *options, image)
 

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from objectql_devstack import DataStack, DevStackError, PortTakenError
+from objectql_devstack.cluster import Cluster
 from objectql_devstack.engine import docker
+from objectql_devstack.pgwire import PgConnection
 from objectql_devstack.status import status_of
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(180)]
@@ -49,6 +51,35 @@ def test_a_replica_serves_reads_while_its_primary_is_down(tmp_path: Path) -> Non
             "postgres-1": "dead",
             "postgres-replica-1": "ready",
         }
+
+
+def test_a_developers_data_outlive_down_and_go_with_purge(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cluster() -> Cluster:
+        need = frozenset({"postgres"})
+        return Cluster(tmp_path, ports="free", services=(), need=need, tethered=False)
+
+    def query(text: str) -> list[tuple[str | None, ...]]:
+        with PgConnection(port_of(running.data.pg_url), "objectql") as primary:
+            return primary.query(text)
+
+    monkeypatch.setenv("OQL_STACK", "containers")
+    running = cluster().start()
+    try:
+        query("create table kept as select 7 as id")
+        assert cluster().stop() == ["postgres-1"]
+        assert cluster().stop() == []
+        running = cluster().start()
+        assert query("select id from kept") == [("7",)]
+        monkeypatch.setenv("OQL_IMAGE_POSTGRES", "another")
+        cluster().stop()
+        with pytest.raises(DevStackError, match="made from another image"):
+            cluster().start()
+    finally:
+        cluster().stop(purge=True)
+    assert left_of(tmp_path / ".objectql") == []
+    assert "database system" in (tmp_path / ".objectql/log/postgres-1.log").read_text()
 
 
 def test_what_a_killed_process_left_is_removed_by_the_next_stack(tmp_path: Path) -> None:

@@ -98,12 +98,19 @@ def test_containers_publish_on_loopback_and_are_labelled(
     assert command[image + 1 :] == ("--jetstream", "--store_dir", "/tmp/jetstream")
 
 
-def test_only_containers_of_a_tethered_stack_name_their_owner(tmp_path: Path) -> None:
-    state = StateDirectory(tmp_path)
-    for tethered in (True, False):
-        terms = Terms(tethered=tethered, durable=False)
-        words = ContainerServer(state, "nats", terms).run_command()
-        assert any(f"/{os.getpid()}/" in word for word in words) is tethered
+@pytest.mark.parametrize(
+    ("terms", "named"),
+    [
+        (Terms(tethered=True, durable=False), True),
+        (Terms(tethered=True, durable=True), False),
+        (Terms(tethered=False, durable=True), False),
+    ],
+)
+def test_only_containers_that_nobody_wants_again_name_their_owner(
+    tmp_path: Path, terms: Terms, named: bool
+) -> None:
+    words = ContainerServer(StateDirectory(tmp_path), "nats", terms).run_command()
+    assert any(f"/{os.getpid()}/" in word for word in words) is named
 
 
 def test_a_replica_in_a_container_has_the_limits_of_its_primary(tmp_path: Path) -> None:

@@ -1,12 +1,13 @@
 """The data services as Docker containers.
 
-Each is published on the loopback interface only and removed, with its data, by `down`. Among themselves they
-talk over a network of their own, where a container has the name of its service: so any of them can be killed
+Each is published on the loopback interface only. A container is its data: `down` stops it, `up` starts it
+again, and only `down --purge` (or the end of a test) removes it. Among themselves they talk over a network of their own, where a container has the name of its service: so any of them can be killed
 or restarted alone.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -21,6 +22,7 @@ from objectql_devstack.servers import LOOPBACK, Terms
 from objectql_devstack.state import StateDirectory
 
 _READY_WITHIN_S = 60.0
+_MADE = "objectql.made"
 
 # The public image lets a replica in from its own host only; this is added once, and needs no own image.
 _REPLICAS_MAY_ENTER = (
@@ -150,10 +152,13 @@ class ContainerServer:
         """Run, start or keep the container; return when the service answers.
 
         Raises:
+            DevStackError: There is one that was made from another image or with other settings.
             PortTakenError: Somebody else has the port that was published, or is to be kept.
             ServerFailedError: It did not get ready; its log is quoted.
         """
         status = self._status()
+        if status:
+            self._check_made_alike()
         # What a container publishes is settled when it is made.
         self.port = self._state.port(
             self.name, in_use=status in {"running", "paused"}, keep=keep_port or bool(status)
@@ -173,17 +178,17 @@ class ContainerServer:
     def run_command(self) -> tuple[str, ...]:
         """The arguments of docker that make the container."""
         recipe = self._recipe
-        known = identity(self._state, self.name, tethered=self._terms.tethered)
+        known = identity(self._state, self.name, disposable=self._terms.disposable)
+        made = ("--label", f"{_MADE}={self._digest()}")
         publish = ("--publish", f"{LOOPBACK}:{self.port}:{recipe.inside}")
         variables = [
             word
             for name, value in self.environment().items()
             for word in ("--env", f"{name}={value}")
         ]
-        image = setting(*recipe.image)
         return (
-            *("run", "--detach", *known, *publish, *variables, *recipe.options),
-            *(image, *self.arguments()),
+            *("run", "--detach", *known, *made, *publish, *variables, *recipe.options),
+            *(setting(*recipe.image), *self.arguments()),
         )
 
     def is_ready(self) -> bool:
@@ -191,7 +196,7 @@ class ContainerServer:
         return self._recipe.ready(self.port)
 
     def stop(self) -> None:
-        """Stop the container; `engine.remove_all` removes it."""
+        """Stop the container; its data stay in it."""
         status = self._status()
         if status == "paused":
             docker("unpause", self._container)  # or it would not hear the signal
@@ -216,6 +221,19 @@ class ContainerServer:
         except DevStackError:
             docker("rm", "--force", "--volumes", self._container, check=False)
             raise
+
+    def _digest(self) -> str:
+        """Tells containers apart that were made from another image, or with other settings."""
+        parts = (setting(*self._recipe.image), dict(self.environment()), self.arguments())
+        return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+    def _check_made_alike(self) -> None:
+        form = f'{{{{index .Config.Labels "{_MADE}"}}}}'
+        if docker("inspect", "--format", form, self._container) != self._digest():
+            raise DevStackError(
+                f"the container of {self.name} was made from another image or with other settings: "
+                "set them as they were, or remove it and its data by `objectql-devstack down --purge`"
+            )
 
     def _status(self) -> str:
         """Docker's word for its condition; empty where there is no such container."""

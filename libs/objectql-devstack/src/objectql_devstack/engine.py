@@ -1,7 +1,7 @@
 """The Docker engine, driven through the `docker` program: what of it belongs to one state directory.
 
-Containers and the network carry the state directory as a label, by which they are found again; those of a
-tethered stack also carry their process, so that the next stack can remove what a killed one left behind.
+Containers and the network carry the state directory as a label, by which they are found again; those
+that nobody wants again also carry their process, so that the next stack can remove what a killed one left.
 """
 
 from __future__ import annotations
@@ -31,15 +31,17 @@ class Container:
     Attributes:
         status: Docker's own word: `running`, `paused`, `exited`, ...
         pid: Its first process, as the engine's machine counts; 0 where none runs.
+        disposable: Nobody wants it again when its stack has stopped.
     """
 
     name: str
     status: str
     pid: int
+    disposable: bool
 
 
 def docker(*arguments: str, check: bool = True) -> str:
-    """What the docker program prints.
+    """What the docker program prints to its standard output.
 
     Raises:
         DevStackError: There is no such program, no engine answers, or (with `check`) the command failed.
@@ -76,14 +78,14 @@ def container_name(state: StateDirectory, name: str) -> str:
     return f"{network_name(state)}-{name}"
 
 
-def identity(state: StateDirectory, name: str, *, tethered: bool) -> tuple[str, ...]:
+def identity(state: StateDirectory, name: str, *, disposable: bool) -> tuple[str, ...]:
     """The options of `docker run` by which a container is found again."""
-    labels = (*_labels(state, tethered=tethered), "--label", f"{_NAME}={name}")
+    labels = (*_labels(state, disposable=disposable), "--label", f"{_NAME}={name}")
     network = ("--network", network_name(state), "--network-alias", name)
     return ("--name", container_name(state, name), *labels, *network)
 
 
-def prepare(state: StateDirectory, *, tethered: bool) -> None:
+def prepare(state: StateDirectory, *, disposable: bool) -> None:
     """Make the network of a state directory, and remove what killed stacks left behind.
 
     Raises:
@@ -92,7 +94,7 @@ def prepare(state: StateDirectory, *, tethered: bool) -> None:
     _sweep()
     name = network_name(state)
     if not docker("network", "ls", "--quiet", "--filter", f"name=^{name}$"):
-        docker("network", "create", *_labels(state, tethered=tethered), name)
+        docker("network", "create", *_labels(state, disposable=disposable), name)
 
 
 def containers_of(state: StateDirectory) -> list[Container]:
@@ -100,22 +102,44 @@ def containers_of(state: StateDirectory) -> list[Container]:
     found = docker("ps", "--all", "--quiet", "--filter", f"label={_LABEL}={state.path}").split()
     if not found:
         return []
-    form = f'{{{{index .Config.Labels "{_NAME}"}}}} {{{{.State.Status}}}} {{{{.State.Pid}}}}'
+    name, owner = (f'{{{{index .Config.Labels "{label}"}}}}' for label in (_NAME, _OWNER))
+    form = f"{name} {{{{.State.Status}}}} {{{{.State.Pid}}}} {owner}"
     rows = [row.split() for row in docker("inspect", "--format", form, *found).splitlines()]
-    return sorted((Container(row[0], row[1], int(row[2])) for row in rows), key=lambda c: c.name)
+    containers = [Container(row[0], row[1], int(row[2]), len(row) > 3) for row in rows]
+    return sorted(containers, key=lambda container: container.name)
 
 
-def remove_all(state: StateDirectory) -> list[str]:
-    """Remove the containers of a state directory with their volumes, and its network; their names."""
-    names = [container.name for container in containers_of(state)]
+def stop_all(state: StateDirectory) -> list[str]:
+    """Stop the containers of a state directory, and remove those that nobody wants again.
+
+    Returns:
+        The names of those that ran.
+    """
+    found = containers_of(state)
+    running = [c for c in found if c.status in {"running", "paused"}]
+    if not found or any(container.disposable for container in found):
+        remove_all(state)
+        return [container.name for container in running]
+    if frozen := [c.name for c in running if c.status == "paused"]:
+        docker("unpause", *(container_name(state, name) for name in frozen))
+    if running:
+        docker("stop", "--time", "10", *(container_name(state, c.name) for c in running))
+    return [container.name for container in running]
+
+
+def remove_all(state: StateDirectory) -> None:
+    """Remove the containers of a state directory with their data, and its network; their logs stay."""
+    for container in containers_of(state):
+        with (state.logs / f"{container.name}.log").open("w") as log:
+            written = ["docker", "logs", container_name(state, container.name)]
+            subprocess.run(written, check=False, stdout=log, stderr=subprocess.STDOUT)
     _remove([f"{_LABEL}={state.path}"])
-    return names
 
 
-def _labels(state: StateDirectory, *, tethered: bool) -> tuple[str, ...]:
+def _labels(state: StateDirectory, *, disposable: bool) -> tuple[str, ...]:
     owner = f"{socket.gethostname()}/{os.getpid()}/{psutil.Process().create_time()}"
     labels = ("--label", f"{_LABEL}={state.path}")
-    return (*labels, "--label", f"{_OWNER}={owner}") if tethered else labels
+    return (*labels, "--label", f"{_OWNER}={owner}") if disposable else labels
 
 
 def _sweep() -> None:

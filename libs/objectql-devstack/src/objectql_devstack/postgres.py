@@ -48,7 +48,7 @@ class _PostgresServer(NativeServer):
         self._data = reachable_folder(state.data / name, self._user)
         if state.data not in self._data.parents:
             state.adopt(self._data.parent)
-            if terms.tethered and not terms.durable:  # nobody wants it again
+            if terms.disposable:
                 sweep()
                 claim(self._data.parent)
 

@@ -96,7 +96,7 @@ class DataStack:
         stack = cls(state, _servers(state, mode, size, terms))
         try:
             if mode == "containers":
-                engine.prepare(state, tethered=tethered)
+                engine.prepare(state, disposable=terms.disposable)
             stack._start_all(report)
         except BaseException:
             if tethered:
@@ -199,9 +199,9 @@ class DataStack:
         together([self._servers[name].stop for name in replicas])
         together([server.stop for name, server in self._servers.items() if name not in replicas])
         if self.state.leave() == "containers":
-            engine.remove_all(self.state)
+            engine.stop_all(self.state)
         if purge:
-            self.state.purge()
+            purge_all(self.state)
 
     def __enter__(self) -> Self:
         return self
@@ -238,8 +238,15 @@ def stop_recorded(state: StateDirectory) -> list[str]:
         together([process.stop for record, process in found if record.tier == tier])
     for left in state.run.glob("*.pid"):
         left.unlink()  # without a record beside it, it is nobody's
-    removed = engine.remove_all(state) if state.leave() == "containers" else []
-    return [*(process.name for _, process in found), *removed]
+    contained = engine.stop_all(state) if state.leave() == "containers" else []
+    return [*(process.name for _, process in found), *contained]
+
+
+def purge_all(state: StateDirectory) -> None:
+    """Remove all data of a stopped stack, and everything remembered; logs stay."""
+    if state.has_containers:
+        engine.remove_all(state)
+    state.purge()
 
 
 def _servers(state: StateDirectory, mode: StackMode, size: StackSize, terms: Terms) -> list[Server]:

@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 
 command -v docker >/dev/null || { echo "make images needs the docker program" >&2; exit 1; }
 if ! said="$(docker version --format '{{.Server.Version}}' 2>&1)"; then
-  echo "make images needs a Docker engine, and none answers: $said" >&2
+  echo "make images needs a Docker engine, and none answers: ${said#$'\n'}" >&2
   exit 1
 fi
 # Without a value docker passes on the variable of this shell, and nothing where there is none.

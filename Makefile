@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 MEMBERS := $(wildcard libs/* services/*)
 
 .PHONY: help setup lock check format format-check lint types layers test test-unit test-integration \
-	test-faults up down status logs load-flights bench profile docs reference changes
+	test-faults test-containers images up down status logs load-flights bench profile docs reference changes
 
 ##@ Start here
 help: ## List the commands
@@ -46,13 +46,16 @@ types: $(STAMP) ## Type-check everything, strictly
 test: check test-integration test-faults ## Everything that must pass
 
 test-unit: $(STAMP) ## Unit, property and conformance tests that need no server
-	@$(BIN)/pytest -q -m "not servers and not faults" -n 2
+	@$(BIN)/pytest -q -m "not servers and not faults and not containers" -n 2
 
 test-integration: $(STAMP) ## Tests on real servers
 	@$(BIN)/pytest -q -m "servers and not faults"
 
 test-faults: $(STAMP) ## Kill and freeze real processes
 	@$(BIN)/pytest -q -m faults
+
+test-containers: $(STAMP) ## The data services as Docker containers, and the images; skipped where no engine answers
+	@OQL_STACK=containers $(BIN)/pytest -q -m containers
 
 ##@ Run
 up: $(STAMP) ## Start the data services and the cluster; again restarts what has died (KERNELS=4 scales)
@@ -66,6 +69,9 @@ status: $(STAMP) ## Tell what runs
 
 logs: $(STAMP) ## Print the end of the logs (SERVICE=kernel-1 FOLLOW=1)
 	@$(BIN)/objectql-devstack logs $(SERVICE) $(if $(FOLLOW),--follow)
+
+images: ## Build an image of every service, objectql/<service> (OQL_IMAGE_PREFIX, OQL_IMAGE_TAG)
+	@scripts/images.sh
 
 load-flights: $(STAMP) ## Load the flights into the running cluster; again loads only what is missing
 	@$(BIN)/python -m examples.flights.load

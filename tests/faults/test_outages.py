@@ -11,7 +11,7 @@ from tests.clusters import body, client, eventually
 
 from objectql_devstack.cluster import Cluster
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.faults, pytest.mark.containers, pytest.mark.timeout(180)]
 
 
 async def reads_and_writes(cluster: Cluster, mark: str) -> None:

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from tests.clusters import body
 
-pytestmark = pytest.mark.servers
+pytestmark = [pytest.mark.servers, pytest.mark.containers]
 
 
 async def test_flights_per_carrier(api: httpx.AsyncClient) -> None:

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from objectql_devstack import DataStack, DevStackError, containers, environment, folders, programs
-from objectql_devstack.containers import ContainerServer
+from objectql_devstack import DataStack, DevStackError, engine, environment, folders, programs
+from objectql_devstack.containers import ContainerServer, PostgresContainer, ZooKeeperContainer
 from objectql_devstack.ports import free_port
+from objectql_devstack.servers import Terms
 from objectql_devstack.spawning import RunUser
 from objectql_devstack.state import StateDirectory
 
@@ -79,12 +80,15 @@ def test_external_mode_gives_the_addresses_as_they_stand(
                 stack.kill("nats")
 
 
+TERMS = Terms(tethered=False, durable=False)
+
+
 def test_containers_publish_on_loopback_and_are_labelled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OQL_IMAGE_NATS", "registry.example/nats:test")
     state = StateDirectory(tmp_path)
-    nats = ContainerServer(state, "nats")
+    nats = ContainerServer(state, "nats", TERMS)
     nats.port = 14222
     command = nats.run_command()
     assert command[:2] == ("run", "--detach")
@@ -94,17 +98,40 @@ def test_containers_publish_on_loopback_and_are_labelled(
     assert command[image + 1 :] == ("--jetstream", "--store_dir", "/tmp/jetstream")
 
 
-def test_a_container_replica_shares_the_network_that_publishes_its_port(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("terms", "named"),
+    [
+        (Terms(tethered=True, durable=False), True),
+        (Terms(tethered=True, durable=True), False),
+        (Terms(tethered=False, durable=True), False),
+    ],
+)
+def test_only_containers_that_nobody_wants_again_name_their_owner(
+    tmp_path: Path, terms: Terms, named: bool
+) -> None:
+    words = ContainerServer(StateDirectory(tmp_path), "nats", terms).run_command()
+    assert any(f"/{os.getpid()}/" in word for word in words) is named
+
+
+def test_a_replica_in_a_container_has_the_limits_of_its_primary(tmp_path: Path) -> None:
     state = StateDirectory(tmp_path)
-    primary, replica = (ContainerServer(state, name) for name in ("postgres", "postgres-replica"))
-    primary.port = 15432
-    published = [word for word in primary.run_command() if word.startswith("127.0.0.1:")]
-    replica_port = state.known_port("postgres-replica-1")
-    assert published == ["127.0.0.1:15432:5432", f"127.0.0.1:{replica_port}:5433"]
-    joined = replica.run_command()
-    own_name = primary.run_command()[primary.run_command().index("--name") + 1]
-    assert joined[joined.index("--network") + 1] == f"container:{own_name}"
-    assert "--publish" not in joined
+    primary = PostgresContainer(state, TERMS, ("objectql",))
+    replica = PostgresContainer(state, TERMS, primary=primary)
+    limits = {word for word in primary.run_command() if word.startswith("max_")}
+    assert "max_prepared_transactions=64" in limits
+    assert limits == {word for word in replica.run_command() if word.startswith("max_")}
+
+
+def test_zookeeper_nodes_in_containers_know_each_other_by_name(tmp_path: Path) -> None:
+    state = StateDirectory(tmp_path)
+    node = ZooKeeperContainer(state, TERMS, index=2, nodes=3)
+    words = node.run_command()
+    assert "ZOO_MY_ID=2" in words
+    (servers,) = [word for word in words if word.startswith("ZOO_SERVERS=")]
+    assert servers.split()[1] == "server.2=zookeeper-2:2888:3888;2181"
+    assert words[words.index("--network-alias") + 1] == "zookeeper-2"
+    alone = ZooKeeperContainer(state, TERMS, index=1, nodes=1).run_command()
+    assert not any(word.startswith("ZOO_SERVERS=") for word in alone)
 
 
 def test_a_missing_docker_program_or_engine_is_told(
@@ -112,7 +139,7 @@ def test_a_missing_docker_program_or_engine_is_told(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(DevStackError, match="needs the docker program"):
-        containers.docker("ps")
+        engine.docker("ps")
     fake = tmp_path / "docker"
     fake.write_text(f"#!{sys.executable}\nimport sys\nsys.exit('Is the docker daemon running?')\n")
     fake.chmod(0o755)

@@ -18,8 +18,10 @@ from objectql_devstack import DataStack, DevStackError, PortTakenError
 from objectql_devstack.pgwire import PgConnection
 from objectql_devstack.probes import answers_nats, answers_redis, serves_zookeeper
 from objectql_devstack.processes import wait_until
+from objectql_devstack.status import status_of
 
 pytestmark = pytest.mark.servers
+wherever_they_run = pytest.mark.containers
 
 
 def port_of(endpoint: str) -> int:
@@ -38,6 +40,15 @@ def processes_of(folder: Path) -> list[psutil.Process]:
     return [process for process in psutil.process_iter() if names_it(process)]
 
 
+def pids(stack: DataStack) -> dict[str, int]:
+    """The processes of the servers, by name, wherever they run."""
+    return {row.name: row.pid for row in status_of(stack.state)}
+
+
+def conditions(stack: DataStack) -> dict[str, str]:
+    return {row.name: row.condition for row in status_of(stack.state)}
+
+
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("stack")
@@ -51,6 +62,7 @@ def stack(base: Path) -> Iterator[DataStack]:
         yield running
 
 
+@wherever_they_run
 def test_every_service_answers(stack: DataStack) -> None:
     assert answers_nats("127.0.0.1", port_of(stack.nats_url))
     assert answers_redis("127.0.0.1", port_of(stack.redis_url))
@@ -65,12 +77,14 @@ def test_every_service_answers(stack: DataStack) -> None:
     assert {"objectql", "east", "west"} <= names
 
 
+@wherever_they_run
 def test_text_is_ordered_by_code_point(stack: DataStack) -> None:
     with PgConnection(port_of(stack.pg_url), "east") as primary:
         rows = primary.query("select w from (values ('b'), ('B'), ('é'), ('a')) t(w) order by w")
     assert [row[0] for row in rows] == ["B", "a", "b", "é"]
 
 
+@wherever_they_run
 def test_replica_receives_a_row_within_two_seconds(stack: DataStack) -> None:
     with PgConnection(port_of(stack.pg_url), "west") as primary:
         primary.query("create table seen(id int); insert into seen values (7)")
@@ -81,20 +95,22 @@ def test_replica_receives_a_row_within_two_seconds(stack: DataStack) -> None:
         assert replica.query("select pg_is_in_recovery()") == [("t",)]
 
 
+@wherever_they_run
 @pytest.mark.parametrize("service", ["nats", "redis", "zookeeper-2", "postgres", "replica"])
 @pytest.mark.parametrize("how", ["killed", "running"])
 def test_a_restarted_server_keeps_its_port(stack: DataStack, service: str, how: str) -> None:
-    endpoint, pid_file = stack[service].endpoint, stack.state.run / f"{stack[service].name}.pid"
-    before = int(pid_file.read_text())
+    endpoint, name = stack[service].endpoint, stack[service].name
+    before = pids(stack)[name]
     if how == "killed":
         stack.kill(service)
         assert not psutil.pid_exists(before)
     stack.restart(service)
     assert stack[service].endpoint == endpoint
     assert stack[service].is_ready()
-    assert int(pid_file.read_text()) != before
+    assert pids(stack)[name] != before
 
 
+@wherever_they_run
 def test_a_prepared_transaction_survives_a_kill(stack: DataStack) -> None:
     with PgConnection(port_of(stack.pg_url), "objectql") as primary:
         primary.query("create table kept(id int)")
@@ -108,6 +124,7 @@ def test_a_prepared_transaction_survives_a_kill(stack: DataStack) -> None:
         assert primary.query("select id from kept") == [("1",)]
 
 
+@wherever_they_run
 def test_an_ensemble_survives_the_loss_of_its_leader(stack: DataStack) -> None:
     def mode(node: str) -> str:
         with socket.create_connection(("127.0.0.1", port_of(stack[node].endpoint)), 1) as asked:
@@ -126,6 +143,7 @@ def test_an_ensemble_survives_the_loss_of_its_leader(stack: DataStack) -> None:
     assert mode(leader) == "follower"
 
 
+@wherever_they_run
 def test_a_replica_starts_without_its_primary_and_follows_it_later(stack: DataStack) -> None:
     stack.kill("postgres")
     stack.restart("replica")
@@ -135,31 +153,32 @@ def test_a_replica_starts_without_its_primary_and_follows_it_later(stack: DataSt
     assert wait_until(stack["replica"].is_ready, 10)
 
 
+@wherever_they_run
 def test_a_frozen_server_hangs_and_a_thawed_one_answers(stack: DataStack) -> None:
     with PgConnection(port_of(stack.pg_url)) as primary:
         stack.freeze("postgres")
-        frozen = int((stack.state.run / "postgres-1.pid").read_text())
-        assert wait_until(lambda: psutil.Process(frozen).status() == psutil.STATUS_STOPPED, 2)
+        assert wait_until(lambda: conditions(stack)["postgres-1"] == "frozen", 2)
+        assert conditions(stack)["redis-1"] == "ready"
         stack.thaw("postgres")
         assert primary.query("select 1") == [("1",)]
 
 
+@wherever_they_run
 def test_starting_again_keeps_what_runs_and_restarts_what_died(
     stack: DataStack, base: Path
 ) -> None:
-    def pids() -> dict[str, str]:
-        return {path.stem: path.read_text() for path in stack.state.run.glob("*.pid")}
-
-    before = pids()
+    before = pids(stack)
     stack.kill("redis")
+    assert conditions(stack).get("redis-1") != "ready"
     databases = ("objectql", "east", "west")
     again = DataStack.start(base, zookeeper_nodes=3, databases=databases)
-    after = pids()
+    after = pids(again)
     assert again.redis_url == stack.redis_url
     assert after.pop("redis-1") != before.pop("redis-1")
     assert after == before
 
 
+@wherever_they_run
 def test_a_service_that_was_not_needed_is_named_in_the_error(tmp_path: Path) -> None:
     with (
         DataStack.start(tmp_path, need={"nats"}) as small,
@@ -229,6 +248,7 @@ def test_servers_die_with_a_killed_parent(tmp_path: Path) -> None:
     assert wait_until(lambda: all(gone(member) for member in members), 10), members
 
 
+@wherever_they_run
 def test_all_services_are_ready_soon(tmp_path: Path) -> None:
     began = time.monotonic()
     with DataStack.start(tmp_path):

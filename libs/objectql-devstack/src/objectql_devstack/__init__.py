@@ -8,7 +8,7 @@ In reading order:
 - `probes`, `pgwire`: questions that tell whether a server is ready
 - `folders`, `programs`: where the server programs are, and who may reach them
 - `servers`, `postgres`, `zookeeper`: one class per data service
-- `containers`, `external`: the same services from Docker, or from somewhere else
+- `engine`, `containers`, `external`: the same services from Docker, or from somewhere else
 - `stack`: `DataStack`, all data services together
 - `services`, `tokens`, `status`, `cluster`: the cluster's processes and what they are given
 - `log_lines`: what services log, for people

@@ -21,7 +21,7 @@ from objectql_devstack.processes import ManagedProcess
 from objectql_devstack.services import HOST, SERVICES, Service, Wiring
 from objectql_devstack.spawning import Launch
 from objectql_devstack.stack import SERVICES as DATA_SERVICES
-from objectql_devstack.stack import DataStack, stop_recorded, together
+from objectql_devstack.stack import DataStack, purge_all, stop_recorded, together
 from objectql_devstack.state import StateDirectory
 from objectql_devstack.status import Status, status_of
 from objectql_devstack.tokens import admin_token, is_lasting
@@ -183,7 +183,7 @@ class Cluster:
             stopped = stop_recorded(self.state)
             self.state.env_file.unlink(missing_ok=True)
             if self._ephemeral if purge is None else purge:
-                self.state.purge()
+                purge_all(self.state)
         self._stack = None
         self._members = {}
         return stopped

@@ -1,40 +1,46 @@
-"""The data services as Docker containers, driven through the `docker` program.
+"""The data services as Docker containers.
 
-Published on the loopback interface only, labelled with the state directory, removed by `down`. The replica
-shares the primary's network: there it reaches the primary on loopback, from where the public image lets a
-replica in. (After a restart of the primary's container the replica's must be restarted too.)
+Each is published on the loopback interface only. A container is its data: `down` stops it, `up` starts it
+again, and only `down --purge` (or the end of a test) removes it. Among themselves they talk over a network of their own, where a container has the name of its service: so any of them can be killed
+or restarted alone.
 """
 
 from __future__ import annotations
 
 import hashlib
-import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from objectql_devstack.engine import container_name, docker, identity
 from objectql_devstack.environment import setting
 from objectql_devstack.errors import DevStackError, ServerFailedError
 from objectql_devstack.pgwire import PgConnection, answers_postgres, is_streaming
+from objectql_devstack.postgres import DURABLE, SHARED_OPTIONS, VOLATILE
 from objectql_devstack.probes import answers_nats, answers_redis, serves_zookeeper
 from objectql_devstack.processes import wait_until
-from objectql_devstack.servers import LOOPBACK
+from objectql_devstack.servers import LOOPBACK, Terms
 from objectql_devstack.state import StateDirectory
 
-LABEL = "objectql.stack"
 _READY_WITHIN_S = 60.0
-_REPLICA_INSIDE = 5433
+_MADE = "objectql.made"
 
-_POSTGRES = (
-    *("-c", "max_connections=200"),
-    *("-c", "max_prepared_transactions=64"),
-    *("-c", "wal_level=replica"),
-    *("-c", "wal_keep_size=512MB"),
-    *("-c", "hot_standby_feedback=on"),
+# The public image lets a replica in from its own host only; this is added once, and needs no own image.
+_REPLICAS_MAY_ENTER = (
+    "select from pg_hba_file_rules where 'replication' = any(database) and address = 'all'"
 )
+_LET_REPLICAS_IN = (
+    "copy (select 'host replication all all trust') to program 'cat >> \"{hba_file}\"'"
+)
+
+# A copy counts only when it is complete. Runs as `postgres`, in a folder of that account.
 _BECOME_REPLICA = """\
-until pg_isready -q -h 127.0.0.1; do sleep 0.1; done
-[ -s "$PGDATA/PG_VERSION" ] || pg_basebackup -h 127.0.0.1 -U postgres -D "$PGDATA" -R -X stream -c fast
-exec postgres -p 5433 "$@"
+if [ ! -e "$PGDATA" ]; then
+  rm -rf "$PGDATA.new"
+  pg_basebackup -h postgres-1 -U postgres -D "$PGDATA.new" -R -X stream -c fast
+  chmod 700 "$PGDATA.new"
+  mv "$PGDATA.new" "$PGDATA"
+fi
+exec postgres "$@"
 """
 
 
@@ -46,181 +52,253 @@ class Recipe:
         image: Variable that names the image, and the public name.
         inside: The port on which it listens inside of its container.
         url: Its endpoint, with the published port for `{port}`.
+        environment: Variables of the container.
         options: Further options of `docker run`.
         arguments: What follows the image.
-        joins: The service whose network (and published ports) it shares.
     """
 
     image: tuple[str, str]
     inside: int
     url: str
     ready: Callable[[int], bool]
+    environment: Mapping[str, str]
     options: tuple[str, ...] = ()
     arguments: tuple[str, ...] = ()
-    joins: str | None = None
 
 
-_POSTGRES_IMAGE = ("OQL_IMAGE_POSTGRES", "postgres:18")
-_POSTGRES_URL = "postgresql://postgres@127.0.0.1:{port}/objectql"
+POSTGRES_IMAGE = ("OQL_IMAGE_POSTGRES", "postgres:18")
+_POSTGRES_URL = f"postgresql://postgres@{LOOPBACK}:{{port}}/objectql"
 
 RECIPES: dict[str, Recipe] = {
     "nats": Recipe(
         image=("OQL_IMAGE_NATS", "nats:2"),
         inside=4222,
-        url="nats://127.0.0.1:{port}",
+        url=f"nats://{LOOPBACK}:{{port}}",
         ready=lambda port: answers_nats(LOOPBACK, port),
+        environment={},
         arguments=("--jetstream", "--store_dir", "/tmp/jetstream"),  # noqa: S108 - inside the container
     ),
     "postgres": Recipe(
-        image=_POSTGRES_IMAGE,
+        image=POSTGRES_IMAGE,
         inside=5432,
         url=_POSTGRES_URL,
         ready=answers_postgres,
-        options=("--env", "POSTGRES_HOST_AUTH_METHOD=trust"),
-        arguments=("postgres", *_POSTGRES),
+        environment={
+            "POSTGRES_HOST_AUTH_METHOD": "trust",
+            # The same order of text as everywhere: by code point. Known to every version of the image.
+            "POSTGRES_INITDB_ARGS": "--encoding=UTF8 --locale=C.UTF-8",
+        },
+        arguments=("postgres",),
     ),
     "postgres-replica": Recipe(
-        image=_POSTGRES_IMAGE,
-        inside=_REPLICA_INSIDE,
+        image=POSTGRES_IMAGE,
+        inside=5432,
         url=_POSTGRES_URL,
         ready=is_streaming,
-        options=(
-            *("--user", "postgres", "--entrypoint", "bash"),
-            *("--env", "PGDATA=/var/lib/postgresql/replica"),
-        ),
-        arguments=("-c", _BECOME_REPLICA, "replica", *_POSTGRES),
-        joins="postgres",
+        environment={"PGDATA": "/var/lib/postgresql/replica"},
+        options=("--user", "postgres", "--entrypoint", "bash"),
+        arguments=("-euc", _BECOME_REPLICA, "replica"),
     ),
     "redis": Recipe(
         image=("OQL_IMAGE_REDIS", "redis:7"),
         inside=6379,
-        url="redis://127.0.0.1:{port}/0",
+        url=f"redis://{LOOPBACK}:{{port}}/0",
         ready=lambda port: answers_redis(LOOPBACK, port),
-        arguments=("redis-server", "--save", "", "--appendonly", "no"),
+        environment={},
+        arguments=("redis-server", "--protected-mode", "no", "--save", "", "--appendonly", "no"),
     ),
     "zookeeper": Recipe(
         image=("OQL_IMAGE_ZOOKEEPER", "zookeeper:3.8"),
         inside=2181,
-        url="127.0.0.1:{port}",
+        url=f"{LOOPBACK}:{{port}}",
         ready=lambda port: serves_zookeeper(LOOPBACK, port),
-        options=(
-            *("--env", "ZOO_4LW_COMMANDS_WHITELIST=*"),
-            *("--env", "ZOO_TICK_TIME=500"),
-            *("--env", "ZOO_ADMINSERVER_ENABLED=false"),
-        ),
+        environment={
+            "ZOO_4LW_COMMANDS_WHITELIST": "*",
+            "ZOO_TICK_TIME": "500",
+            "ZOO_INIT_LIMIT": "20",
+            "ZOO_SYNC_LIMIT": "10",
+            "ZOO_MAX_CLIENT_CNXNS": "0",
+            "ZOO_ADMINSERVER_ENABLED": "false",
+            "JVMFLAGS": "-Xmx128m -XX:+UseSerialGC -XX:TieredStopAtLevel=1",
+        },
     ),
 }
-
-
-def docker(*arguments: str, check: bool = True) -> str:
-    """What the docker program prints.
-
-    Raises:
-        DevStackError: There is no such program, no engine answers, or (with `check`) the command failed.
-    """
-    try:
-        done = subprocess.run(["docker", *arguments], check=False, capture_output=True, text=True)
-    except FileNotFoundError as absent:
-        raise DevStackError("OQL_STACK=containers needs the docker program") from absent
-    if done.returncode and (
-        "daemon running" in done.stderr or "connect to the Docker" in done.stderr
-    ):
-        raise DevStackError(f"no Docker engine answers: {done.stderr.strip()}")
-    if done.returncode and check:
-        raise DevStackError(f"docker {arguments[0]} failed: {done.stderr.strip()}")
-    return done.stdout.strip()
-
-
-def remove_all(state: StateDirectory) -> None:
-    """Remove every container of this state directory, with its anonymous volumes."""
-    if found := docker("ps", "--all", "--quiet", "--filter", f"label={LABEL}={state.path}").split():
-        docker("rm", "--force", "--volumes", *found)
 
 
 class ContainerServer:
     """One service in a container; its published port and its data survive a restart."""
 
-    def __init__(
-        self, state: StateDirectory, service: str, databases: tuple[str, ...] = ()
-    ) -> None:
-        self.name = f"{service}-1"
+    def __init__(self, state: StateDirectory, service: str, terms: Terms, index: int = 1) -> None:
+        self.name = f"{service}-{index}"
         self.port = 0
-        self._service = service
         self._state = state
+        self._terms = terms
         self._recipe = RECIPES[service]
-        self._databases = databases
 
     @property
     def endpoint(self) -> str:
         """Its published address."""
         return self._recipe.url.format(port=self.port)
 
+    def environment(self) -> Mapping[str, str]:
+        """The variables of the container."""
+        return self._recipe.environment
+
+    def arguments(self) -> tuple[str, ...]:
+        """What follows the image."""
+        return self._recipe.arguments
+
     def start(self, *, keep_port: bool = False) -> None:
         """Run, start or keep the container; return when the service answers.
 
         Raises:
+            DevStackError: There is one that was made from another image or with other settings.
+            PortTakenError: Somebody else has the port that was published, or is to be kept.
             ServerFailedError: It did not get ready; its log is quoted.
         """
-        status = docker("inspect", "--format", "{{.State.Status}}", self._container(), check=False)
-        self.port = self._state.port(self.name, in_use=bool(status), keep=keep_port)
-        if status in {"exited", "created"}:
-            docker("start", self._container())
+        status = self._status()
+        if status:
+            self._check_made_alike()
+        # What a container publishes is settled when it is made.
+        self.port = self._state.port(
+            self.name, in_use=status in {"running", "paused"}, keep=keep_port or bool(status)
+        )
+        if status == "paused":
+            docker("unpause", self._container)
+        elif status and status != "running":
+            docker("start", self._container)
         elif not status:
-            docker(*self.run_command())
-        if not wait_until(self.is_ready, _READY_WITHIN_S, poll_s=0.1):
-            log = docker("logs", "--tail", "20", self._container(), check=False)
+            self._run()
+        if not wait_until(self.is_ready, _READY_WITHIN_S, poll_s=0.05):
+            log = docker("logs", "--tail", "20", self._container, check=False)
             raise ServerFailedError(
                 self.name, f"was not ready within {_READY_WITHIN_S:g} s", tail=log
             )
-        if self._databases:
-            with PgConnection(self.port) as primary:
-                present = {row[0] for row in primary.query("select datname from pg_database")}
-                for name in self._databases:
-                    if name not in present:
-                        primary.query(f'create database "{name}"')
 
     def run_command(self) -> tuple[str, ...]:
         """The arguments of docker that make the container."""
         recipe = self._recipe
-        variable, public = recipe.image
-        if recipe.joins:
-            network = ("--network", f"container:{self._container(recipe.joins)}")
-        else:
-            ports = [(self.port, recipe.inside)]
-            ports += [
-                (self._state.port(f"{service}-1", in_use=True), other.inside)
-                for service, other in RECIPES.items()
-                if other.joins == self._service
-            ]
-            network = tuple(
-                word
-                for out, inside in ports
-                for word in ("--publish", f"{LOOPBACK}:{out}:{inside}")
-            )
-        identity = ("--name", self._container(), "--label", f"{LABEL}={self._state.path}")
-        image = setting(variable, public)
-        return ("run", "--detach", *identity, *network, *recipe.options, image, *recipe.arguments)
+        known = identity(self._state, self.name, disposable=self._terms.disposable)
+        made = ("--label", f"{_MADE}={self._digest()}")
+        publish = ("--publish", f"{LOOPBACK}:{self.port}:{recipe.inside}")
+        variables = [
+            word
+            for name, value in self.environment().items()
+            for word in ("--env", f"{name}={value}")
+        ]
+        return (
+            *("run", "--detach", *known, *made, *publish, *variables, *recipe.options),
+            *(setting(*recipe.image), *self.arguments()),
+        )
 
     def is_ready(self) -> bool:
         """Whether the service answers now."""
         return self._recipe.ready(self.port)
 
     def stop(self) -> None:
-        """Stop the container; `remove_all` removes it."""
-        docker("stop", "--time", "10", self._container(), check=False)  # there may be none
+        """Stop the container; its data stay in it."""
+        status = self._status()
+        if status == "paused":
+            docker("unpause", self._container)  # or it would not hear the signal
+        if status in {"running", "paused"}:
+            docker("stop", "--time", "10", self._container)
 
     def kill(self) -> None:
         """End it with SIGKILL."""
-        docker("kill", self._container())
+        docker("kill", self._container)
 
     def freeze(self) -> None:
         """Pause it."""
-        docker("pause", self._container())
+        docker("pause", self._container)
 
     def thaw(self) -> None:
         """Let it run on."""
-        docker("unpause", self._container())
+        docker("unpause", self._container)
 
-    def _container(self, service: str | None = None) -> str:
-        digest = hashlib.sha256(str(self._state.path).encode()).hexdigest()[:8]
-        return f"objectql-{digest}-{service or self._service}-1"
+    def _run(self) -> None:
+        try:
+            docker(*self.run_command())
+        except DevStackError:
+            docker("rm", "--force", "--volumes", self._container, check=False)
+            raise
+
+    def _digest(self) -> str:
+        """Tells containers apart that were made from another image, or with other settings."""
+        parts = (setting(*self._recipe.image), dict(self.environment()), self.arguments())
+        return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+    def _check_made_alike(self) -> None:
+        form = f'{{{{index .Config.Labels "{_MADE}"}}}}'
+        if docker("inspect", "--format", form, self._container) != self._digest():
+            raise DevStackError(
+                f"the container of {self.name} was made from another image or with other settings: "
+                "set them as they were, or remove it and its data by `objectql-devstack down --purge`"
+            )
+
+    def _status(self) -> str:
+        """Docker's word for its condition; empty where there is no such container."""
+        return docker("inspect", "--format", "{{.State.Status}}", self._container, check=False)
+
+    @property
+    def _container(self) -> str:
+        return container_name(self._state, self.name)
+
+
+class PostgresContainer(ContainerServer):
+    """The primary, with its databases, or (`primary` given) its streaming hot standby."""
+
+    def __init__(
+        self,
+        state: StateDirectory,
+        terms: Terms,
+        databases: tuple[str, ...] = (),
+        primary: PostgresContainer | None = None,
+    ) -> None:
+        super().__init__(state, "postgres-replica" if primary else "postgres", terms)
+        self._databases = databases
+        self._primary = primary
+
+    def arguments(self) -> tuple[str, ...]:
+        options = SHARED_OPTIONS | (DURABLE if self._terms.durable else VOLATILE)
+        options |= {"wal_keep_size": "512MB"}
+        settings = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
+        return (*super().arguments(), *settings)
+
+    def start(self, *, keep_port: bool = False) -> None:
+        super().start(keep_port=keep_port)
+        if self._primary:
+            return
+        with PgConnection(self.port) as primary:
+            if not primary.query(_REPLICAS_MAY_ENTER):
+                ((hba_file,),) = primary.query("show hba_file")
+                primary.query(_LET_REPLICAS_IN.format(hba_file=hba_file))
+                primary.query("select pg_reload_conf()")
+            present = {row[0] for row in primary.query("select datname from pg_database")}
+            for name in self._databases:
+                if name not in present:
+                    primary.query(f'create database "{name}"')
+
+    def is_ready(self) -> bool:
+        """Whether it answers; a replica also follows its primary, unless that is away."""
+        if self._primary and not self._primary.is_ready():
+            return answers_postgres(self.port)
+        return super().is_ready()
+
+
+class ZooKeeperContainer(ContainerServer):
+    """Node `index` (from 1) of `nodes`; more than one form an ensemble."""
+
+    def __init__(self, state: StateDirectory, terms: Terms, index: int, nodes: int) -> None:
+        super().__init__(state, "zookeeper", terms, index)
+        self._index = index
+        self._nodes = nodes
+
+    def environment(self) -> Mapping[str, str]:
+        if self._nodes == 1:
+            return super().environment()
+        peers = [f"server.{n}=zookeeper-{n}:2888:3888;2181" for n in range(1, self._nodes + 1)]
+        return {
+            **super().environment(),
+            "ZOO_MY_ID": str(self._index),
+            "ZOO_SERVERS": " ".join(peers),
+        }

@@ -19,9 +19,7 @@ from objectql_devstack.state import StateDirectory
 _SLOT = "replica_1"
 
 # The standby must have the same limits as the primary, or it refuses to start.
-_OPTIONS = {
-    "listen_addresses": LOOPBACK,
-    "unix_socket_directories": "",
+SHARED_OPTIONS = {
     "max_connections": "200",
     "max_prepared_transactions": "64",
     "wal_level": "replica",
@@ -35,8 +33,9 @@ _OPTIONS = {
     "timezone": "UTC",
     "log_timezone": "UTC",
 }
-_DURABLE = {"fsync": "on", "full_page_writes": "on", "shared_buffers": "128MB"}
-_VOLATILE = {"fsync": "off", "full_page_writes": "off", "shared_buffers": "32MB"}
+_OPTIONS = SHARED_OPTIONS | {"listen_addresses": LOOPBACK, "unix_socket_directories": ""}
+DURABLE = {"fsync": "on", "full_page_writes": "on", "shared_buffers": "128MB"}
+VOLATILE = {"fsync": "off", "full_page_writes": "off", "shared_buffers": "32MB"}
 
 
 class _PostgresServer(NativeServer):
@@ -49,7 +48,7 @@ class _PostgresServer(NativeServer):
         self._data = reachable_folder(state.data / name, self._user)
         if state.data not in self._data.parents:
             state.adopt(self._data.parent)
-            if terms.tethered and not terms.durable:  # nobody wants it again
+            if terms.disposable:
                 sweep()
                 claim(self._data.parent)
 
@@ -66,7 +65,7 @@ class _PostgresServer(NativeServer):
         return self._user
 
     def command(self) -> tuple[str, ...]:
-        options = _OPTIONS | (_DURABLE if self.terms.durable else _VOLATILE) | self.extra_options()
+        options = _OPTIONS | (DURABLE if self.terms.durable else VOLATILE) | self.extra_options()
         settings = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
         program = str(self._programs / "postgres")
         return (program, "-D", str(self._data), "-p", str(self.port), *settings)

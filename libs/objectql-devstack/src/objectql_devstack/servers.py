@@ -76,6 +76,11 @@ class Terms:
     tethered: bool
     durable: bool
 
+    @property
+    def disposable(self) -> bool:
+        """Whether nobody wants the data again when the servers have gone."""
+        return self.tethered and not self.durable
+
 
 class NativeServer(abc.ABC):
     """A data service that is a process of this machine."""

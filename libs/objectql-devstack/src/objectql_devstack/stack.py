@@ -9,8 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from objectql_devstack import containers
-from objectql_devstack.containers import ContainerServer
+from objectql_devstack import engine
+from objectql_devstack.containers import ContainerServer, PostgresContainer, ZooKeeperContainer
 from objectql_devstack.environment import StackMode, stack_mode
 from objectql_devstack.errors import DevStackError
 from objectql_devstack.external import ExternalServer
@@ -95,6 +95,8 @@ class DataStack:
         terms = Terms(tethered=tethered, durable=durable)
         stack = cls(state, _servers(state, mode, size, terms))
         try:
+            if mode == "containers":
+                engine.prepare(state, disposable=terms.disposable)
             stack._start_all(report)
         except BaseException:
             if tethered:
@@ -197,9 +199,9 @@ class DataStack:
         together([self._servers[name].stop for name in replicas])
         together([server.stop for name, server in self._servers.items() if name not in replicas])
         if self.state.leave() == "containers":
-            containers.remove_all(self.state)
+            engine.stop_all(self.state)
         if purge:
-            self.state.purge()
+            purge_all(self.state)
 
     def __enter__(self) -> Self:
         return self
@@ -230,15 +232,21 @@ class DataStack:
 
 
 def stop_recorded(state: StateDirectory) -> list[str]:
-    """Stop everything that a state directory remembers, higher tiers first; the names of processes."""
+    """Stop everything that a state directory remembers, higher tiers first; the names."""
     found = ManagedProcess.recorded(state.run, state.logs)
     for tier in sorted({record.tier for record, _ in found}, reverse=True):
         together([process.stop for record, process in found if record.tier == tier])
     for left in state.run.glob("*.pid"):
         left.unlink()  # without a record beside it, it is nobody's
-    if state.leave() == "containers":
-        containers.remove_all(state)
-    return [process.name for _, process in found]
+    contained = engine.stop_all(state) if state.leave() == "containers" else []
+    return [*(process.name for _, process in found), *contained]
+
+
+def purge_all(state: StateDirectory) -> None:
+    """Remove all data of a stopped stack, and everything remembered; logs stay."""
+    if state.has_containers:
+        engine.remove_all(state)
+    state.purge()
 
 
 def _servers(state: StateDirectory, mode: StackMode, size: StackSize, terms: Terms) -> list[Server]:
@@ -246,12 +254,7 @@ def _servers(state: StateDirectory, mode: StackMode, size: StackSize, terms: Ter
     if mode == "external":
         return [ExternalServer(service) for service in services]
     if mode == "containers":
-        if size.zookeeper_nodes > 1:
-            raise DevStackError("OQL_STACK=containers starts one ZooKeeper node only")
-        return [
-            ContainerServer(state, service, size.databases if service == "postgres" else ())
-            for service in services
-        ]
+        return _containers(state, services, size, terms)
     servers: list[Server] = []
     if "nats" in services:
         servers.append(NatsServer(state, "nats-1", terms))
@@ -265,6 +268,22 @@ def _servers(state: StateDirectory, mode: StackMode, size: StackSize, terms: Ter
         servers.append(primary)
         if "postgres-replica" in services:
             servers.append(PostgresReplica(state, terms, primary))
+    return servers
+
+
+def _containers(
+    state: StateDirectory, services: list[str], size: StackSize, terms: Terms
+) -> list[Server]:
+    simple = [service for service in services if service in {"nats", "redis"}]
+    servers: list[Server] = [ContainerServer(state, service, terms) for service in simple]
+    if "zookeeper" in services:
+        nodes = size.zookeeper_nodes
+        servers += [ZooKeeperContainer(state, terms, index, nodes) for index in range(1, nodes + 1)]
+    if "postgres" in services:
+        primary = PostgresContainer(state, terms, size.databases)
+        servers.append(primary)
+        if "postgres-replica" in services:
+            servers.append(PostgresContainer(state, terms, primary=primary))
     return servers
 
 

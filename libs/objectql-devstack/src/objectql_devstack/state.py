@@ -31,6 +31,8 @@ class _Remembered(msgspec.Struct):
     secrets: dict[str, str] = {}
     # Where the data services of a running stack come from; empty where none runs.
     mode: str = ""
+    # Whether there may be containers, running or not.
+    containers: bool = False
     # Folders outside of the state directory that belong to it.
     elsewhere: list[str] = []
 
@@ -152,7 +154,20 @@ class StateDirectory:
                 )
             if state.mode != mode:
                 state.mode = mode
+                state.containers = state.containers or mode == "containers"
                 self._save(state)
+
+    @property
+    def mode(self) -> str:
+        """Where the data services of the running stack come from; empty where none runs."""
+        with self._mutex:
+            return self._load().mode
+
+    @property
+    def has_containers(self) -> bool:
+        """Whether containers were made since the last `purge`; those of a stopped stack keep its data."""
+        with self._mutex:
+            return self._load().containers
 
     def leave(self) -> str:
         """Forget the mode, as nothing runs any more; the one that was."""

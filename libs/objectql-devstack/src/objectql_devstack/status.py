@@ -1,4 +1,4 @@
-"""What runs in a state directory, as its processes themselves tell."""
+"""What runs in a state directory, as its processes and containers themselves tell."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Literal
 
 import psutil
 
+from objectql_devstack.engine import Container, containers_of
 from objectql_devstack.external import QUESTIONS
 from objectql_devstack.probes import answers_http
 from objectql_devstack.processes import ManagedProcess
@@ -18,7 +19,7 @@ Condition = Literal["ready", "starting", "frozen", "dead"]
 
 @dataclass(frozen=True)
 class Status:
-    """One process; `starting` is also one that runs and does not answer."""
+    """One process or container; `starting` is also one that runs and does not answer."""
 
     name: str
     condition: Condition
@@ -27,11 +28,26 @@ class Status:
 
 
 def status_of(state: StateDirectory) -> list[Status]:
-    """Every process that was started and not stopped."""
-    return [
+    """Every process and container that was started and not stopped."""
+    processes = [
         Status(process.name, _condition(state, process), record.pid, state.known_port(process.name))
         for record, process in ManagedProcess.recorded(state.run, state.logs)
     ]
+    if state.mode != "containers":
+        return processes
+    containers = [
+        Status(found.name, _of_container(state, found), found.pid, state.known_port(found.name))
+        for found in containers_of(state)
+    ]
+    return [*containers, *processes]
+
+
+def _of_container(state: StateDirectory, found: Container) -> Condition:
+    if found.status == "paused":
+        return "frozen"
+    if found.status != "running":
+        return "dead"
+    return "ready" if _answers(state, found.name) else "starting"
 
 
 def _condition(state: StateDirectory, process: ManagedProcess) -> Condition:

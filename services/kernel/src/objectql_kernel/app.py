@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from contextlib import suppress
 from pathlib import Path
@@ -128,5 +127,3 @@ async def converge(kernel: Kernel) -> None:
         await kernel.publisher.converge()
     except ObjectQLError as exc:
         log.warning("metadata_not_followed", extra={"reason": str(exc)})
-    except asyncio.CancelledError:
-        raise

@@ -64,7 +64,7 @@ class _Vendor(SQLiteVendor):
 
 
 class SqliteDialect(Dialect):
-    """SQLite 3.40 and later, spoken through aiosqlite (`?` parameters)."""
+    """SQLite 3.40 and later, spoken through the standard library (`?` parameters)."""
 
     name = "sqlite"
     vendor = _Vendor(paramstyle="qmark")

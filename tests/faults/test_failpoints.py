@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from pathlib import Path
 
+import httpx
 import pytest
 from tests.clusters import CRM, body, client, eventually
 from tests.streams import all_events, unpublished
@@ -36,12 +37,7 @@ async def test_the_event_of_a_commit_is_delivered_once(tmp_path: Path, failpoint
         await asyncio.to_thread(cluster.restart, "kernel-1")
 
         async with client(cluster.env) as http:
-
-            async def is_served() -> bool:
-                return (await http.get("/api/account/acme")).status_code == 200
-
-            # The gateway's breaker may still be open from the restart.
-            await eventually(is_served, within_s=5, what="the gateway finding the kernel")
+            await served(http)
             answer = await http.post(
                 "/api/account",
                 content=body({"id": "doomed", "name": "Doomed"}),
@@ -60,6 +56,7 @@ async def test_the_event_of_a_commit_is_delivered_once(tmp_path: Path, failpoint
         extra_env["kernel-1"].clear()
         await asyncio.to_thread(cluster.restart, "kernel-1")
         async with client(cluster.env) as http:
+            await served(http)
             assert (await http.get("/api/account/doomed")).status_code == 200
         events = await drained(cluster)
     finally:
@@ -68,6 +65,15 @@ async def test_the_event_of_a_commit_is_delivered_once(tmp_path: Path, failpoint
     assert Counter(event.id for event in events).most_common(1)[0][1] == 1
     doomed = [event for event in events if event.record_id == "doomed"]
     assert [(event.kind, event.version) for event in doomed] == [("created", 1)]
+
+
+async def served(http: httpx.AsyncClient) -> None:
+    """Wait out the gateway's breaker, which may still be open from the time without a kernel."""
+
+    async def is_served() -> bool:
+        return (await http.get("/api/account/acme")).status_code == 200
+
+    await eventually(is_served, within_s=5, what="the gateway finding the kernel")
 
 
 async def drained(cluster: Cluster) -> list[ChangeEvent]:

@@ -19,7 +19,7 @@ from objectql.drivers.sql.postgres import PostgresDriver, PostgresSettings
 from objectql.ids import DataSource
 from objectql.kernel.engine import Engine
 from objectql.kernel.features import Features, KernelSettings
-from objectql.kernel.read import Reader
+from objectql.kernel.planning import Planner
 from objectql.metadata.build import build_snapshot
 from objectql.metadata.loader import load_directory
 from objectql.metadata.model import Item
@@ -218,11 +218,11 @@ async def hooks(effort: Effort) -> Row:
     return await duel(part, 10e-6, effort, each_awaited(compiled), slow)
 
 
-def reader(driver: Driver, *, caching: bool) -> Reader:
-    """A reader of the benchmark's metadata; nothing is sent to the driver."""
+def planner(driver: Driver, *, caching: bool) -> Planner:
+    """A planner of the benchmark's metadata; nothing is sent to the driver."""
     settings = KernelSettings(features=Features(query_caching=caching))
     engine = Engine({DataSource("default"): driver}, settings, SystemClock())
-    found = Reader(engine)
+    found = Planner(engine)
     engine.registry.publish(build_snapshot(load_directory(HERE / "metadata").items, version=1))
     return found
 
@@ -232,7 +232,7 @@ async def plans(effort: Effort) -> list[Row]:
     driver = PostgresDriver(PostgresSettings(url="postgresql://nowhere"))
     context = Context(Actor(id="bench", roles=("admin",)), deadline_ms=0, request_id="bench")
     query: Query = parse_query(DOCUMENT, object="item")
-    warm, cold = reader(driver, caching=True), reader(driver, caching=False)
+    warm, cold = planner(driver, caching=True), planner(driver, caching=False)
     scope, cold_scope = warm.scope(context), cold.scope(context)
     assert warm.prepare(query, scope).params == cold.prepare(query, cold_scope).params
 

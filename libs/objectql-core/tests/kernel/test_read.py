@@ -90,11 +90,11 @@ async def test_what_is_not_there_is_named(kernel: Kernel, ask: Any) -> None:
 async def test_a_plan_is_made_once_per_shape_and_metadata_version(kernel: Kernel) -> None:
     for n in range(4):
         await kernel.find("account", {"where": {"balance": n}})
-    assert kernel.reader.statistics().hits == 3
+    assert kernel.reader.planner.statistics().hits == 3
     await kernel.publisher.put("object", "note", {"fields": {"t": {"type": "text"}}})
-    assert kernel.reader.statistics().size == 0
+    assert kernel.reader.planner.statistics().size == 0
     await kernel.find("account", {"where": {"balance": 1}})
-    assert kernel.reader.statistics().size == 1
+    assert kernel.reader.planner.statistics().size == 1
 
 
 async def test_before_find_narrows_and_after_find_changes_what_is_returned(

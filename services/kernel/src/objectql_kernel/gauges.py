@@ -58,7 +58,7 @@ class Gauges:
             return 0, 0.0
 
     def _count(self) -> None:
-        plans = self._kernel.reader.statistics()
+        plans = self._kernel.reader.planner.statistics()
         now = (self._changes.published, plans.hits, plans.misses)
         published, hits, misses = (new - old for new, old in zip(now, self._counted, strict=True))
         self._counted = now

@@ -21,7 +21,8 @@ from objectql.kernel.api import DataApi
 from objectql.kernel.change import Moment, idempotency_of
 from objectql.kernel.engine import Engine
 from objectql.kernel.json import decode_json, decode_object, encode_json
-from objectql.kernel.read import Reader, Scope
+from objectql.kernel.planning import Scope
+from objectql.kernel.read import Reader
 from objectql.kernel.validate import RecordValidator, compile_validator
 from objectql.kernel.write import OwnTransactions, Writer
 from objectql.metadata.model import ActionDef, ObjectDef

@@ -10,7 +10,8 @@ import msgspec
 from objectql.errors import RecordNotFound
 from objectql.kernel.change import Change
 from objectql.kernel.json import decode_json
-from objectql.kernel.read import Reader, Scope
+from objectql.kernel.planning import Scope
+from objectql.kernel.read import Reader
 from objectql.query.parse import parse_query
 from objectql.wire.messages import FindRequest, GetRequest
 

@@ -27,7 +27,8 @@ from objectql.kernel.change import (
 )
 from objectql.kernel.engine import Engine
 from objectql.kernel.json import decode_object
-from objectql.kernel.read import Reader, Scope
+from objectql.kernel.planning import Scope
+from objectql.kernel.read import Reader
 from objectql.kernel.unit import Unit
 from objectql.kernel.upsert import upsert
 from objectql.kernel.write import Writer, is_plain_write

@@ -10,7 +10,7 @@ from objectql.drivers.protocol import Session
 from objectql.errors import ObjectQLError
 from objectql.kernel.change import Change
 from objectql.kernel.json import decode_json, encode_json
-from objectql.kernel.read import Scope
+from objectql.kernel.planning import Scope
 from objectql.metadata.model import ObjectDef
 from objectql.plugins.context import Api, HookContext
 from objectql.plugins.hooks import HookPipeline, HookRegistry

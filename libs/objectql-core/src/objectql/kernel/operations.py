@@ -21,7 +21,8 @@ from objectql.kernel.engine import Engine
 from objectql.kernel.json import decode_json, decode_object, encode_json
 from objectql.kernel.metadata import MetadataPublisher
 from objectql.kernel.pipeline import Pipeline
-from objectql.kernel.read import Reader, Scope
+from objectql.kernel.planning import Scope
+from objectql.kernel.read import Reader
 from objectql.kernel.search import search
 from objectql.kernel.write import OwnTransactions, Writer
 from objectql.metadata.model import ObjectDef, ObjectPermissions

@@ -5,65 +5,32 @@ Rows are decoded only where an after-hook wants to see them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, cast
+from collections.abc import Sequence
+from typing import Any, cast
 
 import msgspec
 
 from objectql.context import Context
-from objectql.drivers.protocol import Driver, Lowered, Page, RecordImage, Session
+from objectql.drivers.protocol import Page, RecordImage
 from objectql.errors import (
     InvalidQuery,
-    NotSupported,
     PermissionDenied,
     RecordNotFound,
     TooManyRecords,
 )
-from objectql.kernel.engine import Engine, Model
+from objectql.kernel.engine import Engine
+from objectql.kernel.fetch import DriverFetch, Fetch
 from objectql.kernel.json import decode_json, encode_json
+from objectql.kernel.planning import Planner, Scope
 from objectql.kernel.query_document import query_document
-from objectql.metadata.model import ObjectDef
 from objectql.plugins.context import Api, HookContext
 from objectql.plugins.hooks import HookPipeline
 from objectql.query.ast import Compare, Op, Query
-from objectql.query.bind import bind
-from objectql.query.bound import BoundQuery, Column, ParamSource
-from objectql.query.cache import CacheStatistics, PlanCache, PlanKey
-from objectql.query.cursor import encode_cursor, page_digest
+from objectql.query.cursor import encode_cursor
 from objectql.query.parse import parse_query
-from objectql.query.plan import Plan, make_plan
-from objectql.query.template import extract
-from objectql.query.values_in import resolve
-from objectql.security.permissions import AccessRules
-from objectql.values import Value, instant_of_ms
+from objectql.query.plan import Plan
+from objectql.values import instant_of_ms
 from objectql.wire.messages import AggregateRequest, FindRequest, GetRequest, PageReply, RecordReply
-
-
-class Prepared(NamedTuple):
-    """A query shape, ready to run for any literals."""
-
-    plan: Plan
-    driver: Driver
-    lowered: Lowered
-    sources: tuple[ParamSource, ...]
-
-
-class Runnable(NamedTuple):
-    """A prepared query with its parameters."""
-
-    prepared: Prepared
-    params: tuple[Value, ...]
-
-
-class Scope(NamedTuple):
-    """Under what a read happens: whose request, which metadata, in which transaction if any."""
-
-    context: Context
-    model: Model
-    policy: AccessRules
-    session: Session | None = None
-    driver: Driver | None = None
-    """The driver of `session`; data sources other than this are read outside it."""
 
 
 class Reader:
@@ -71,16 +38,8 @@ class Reader:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._plans: PlanCache[Prepared] = PlanCache(engine.settings.plan_cache_size)
-        self._caches = engine.settings.features.query_caching
-        engine.registry.on_publish(lambda _, new: self._forget(new.version))
-
-    def _forget(self, version: int) -> None:
-        self._plans.keep_version(version)
-
-    def statistics(self) -> CacheStatistics:
-        """How the plan cache has done."""
-        return self._plans.statistics()
+        self.planner = Planner(engine)
+        self._fetch: Fetch = DriverFetch()
 
     def scope(self, context: Context) -> Scope:
         """Reads for `context` by the metadata now in force."""
@@ -188,40 +147,13 @@ class Reader:
 
     # --- the way of a query, without hooks ---
 
-    def prepare(self, query: Query, scope: Scope) -> Runnable:
-        """`query` as something a driver can run; the plan comes from the cache if it can."""
-        extracted = extract(query)
-        key = PlanKey(extracted.template, scope.model.version, scope.policy.shape, "")
-        prepared = self._plans.get(key) if self._caches else None
-        if prepared is None:
-            prepared = self._compile(extracted.template, extracted.places, scope)
-            if self._caches:
-                self._plans.put(key, prepared)
-        context = scope.context
-        params = resolve(
-            prepared.sources,
-            extracted.literals,
-            tenant=context.actor.tenant,
-            actor=context.actor,
-            now_ms=self._engine.clock.now_ms(),
-            timezone=self._engine.settings.timezone,
-            places=extracted.places,
-        )
-        return Runnable(prepared, params)
-
     async def fetch(self, query: Query, scope: Scope) -> Page:
         """A page as the driver answers it; no default limit is put in."""
-        (_, driver, lowered, _), params = self.prepare(query, scope)
-        if scope.session is not None and scope.driver is driver:
-            return await scope.session.fetch(lowered, params)
-        return await driver.fetch(lowered, params, deadline_ms=scope.context.deadline_ms)
+        return await self._fetch.page(self.planner.prepare(query, scope), scope)
 
     async def first(self, query: Query, scope: Scope) -> RecordImage | None:
         """The first record with its version."""
-        (_, driver, lowered, _), params = self.prepare(query, scope)
-        if scope.session is not None and scope.driver is driver:
-            return await scope.session.fetch_one(lowered, params)
-        return await driver.fetch_one(lowered, params, deadline_ms=scope.context.deadline_ms)
+        return await self._fetch.record(self.planner.prepare(query, scope), scope)
 
     async def rows(self, query: Query, scope: Scope) -> list[dict[str, Any]]:
         """The records of a query as mappings."""
@@ -240,16 +172,11 @@ class Reader:
             raise TooManyRecords(requested=limit, max=settings.max_limit)
         if query.include_deleted and not scope.context.actor.is_admin:
             raise PermissionDenied(operation="read deleted records of", object=query.object)
-        (prepared, params) = self.prepare(query, scope)
-        if scope.session is not None and scope.driver is prepared.driver:
-            page = await scope.session.fetch(prepared.lowered, params)
-        else:
-            page = await prepared.driver.fetch(
-                prepared.lowered, params, deadline_ms=scope.context.deadline_ms
-            )
+        run = self.planner.prepare(query, scope)
+        page = await self._fetch.page(run, scope)
         cursor = None
         if page.has_next and page.last_key is not None:
-            cursor = encode_cursor(prepared.plan.digest, page.last_key)
+            cursor = encode_cursor(run.prepared.plan.digest, page.last_key)
         return PageReply(
             items=page.items,
             count=page.count,
@@ -262,17 +189,7 @@ class Reader:
 
     def explain(self, query: Query, scope: Scope) -> Plan:
         """The plan of a query, not run."""
-        return self.prepare(query, scope).prepared.plan
-
-    def _compile(self, template: Query, places: Sequence[str], scope: Scope) -> Prepared:
-        bound = bind(template, scope.model.snapshot, scope.policy, places=places)
-        plan = make_plan(bound, digest=page_digest(template))
-        driver = self._engine.driver(bound.object)
-        for other in _objects_of(plan.query):
-            if other.datasource != bound.object.datasource:
-                feature = f"a query over {bound.object.name} and {other.name} (two data sources)"
-                raise NotSupported(feature=feature)
-        return Prepared(plan, driver, driver.lower(plan.query), plan.query.params)
+        return self.planner.prepare(query, scope).prepared.plan
 
     # --- hooks ---
 
@@ -302,15 +219,3 @@ class Reader:
         if not isinstance(cast("object", ctx.query), dict):
             raise InvalidQuery(reason="a hook left no query")
         return parse_query(ctx.query, object=query.object)
-
-
-def _objects_of(query: BoundQuery) -> Iterator[ObjectDef]:
-    """Every object that a query reaches through relations and lookups."""
-    columns = [output.column for output in query.outputs]
-    columns += [key.by for key in query.order if isinstance(key.by, Column)]
-    for column in columns:
-        for hop in column.hops:
-            yield hop.target
-    for relation in query.expand:
-        yield relation.query.object
-        yield from _objects_of(relation.query)

@@ -8,7 +8,8 @@ from typing import Any
 from objectql.errors import Issue, ValidationFailed
 from objectql.ids import FieldName
 from objectql.kernel.change import Moment
-from objectql.kernel.read import Reader, Scope
+from objectql.kernel.planning import Scope
+from objectql.kernel.read import Reader
 from objectql.kernel.validate import Checked
 from objectql.metadata.model import ObjectDef
 from objectql.metadata.types import Storage

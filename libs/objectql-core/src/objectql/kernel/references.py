@@ -9,7 +9,8 @@ import msgspec
 from objectql.drivers.protocol import Driver
 from objectql.errors import DeleteRestricted, NotSupported
 from objectql.kernel.engine import Engine
-from objectql.kernel.read import Reader, Scope
+from objectql.kernel.planning import Scope
+from objectql.kernel.read import Reader
 from objectql.metadata.model import FieldDef, ObjectDef
 from objectql.metadata.types import Storage
 from objectql.query.ast import Compare, Op, Query

@@ -6,7 +6,8 @@ from typing import Any
 
 from objectql.errors import InvalidRequest, PermissionDenied
 from objectql.kernel.json import encode_json
-from objectql.kernel.read import Reader, Scope
+from objectql.kernel.planning import Scope
+from objectql.kernel.read import Reader
 from objectql.metadata.model import ObjectDef
 from objectql.query.ast import Query, Search, Sort
 from objectql.wire.messages import JsonReply, SearchRequest

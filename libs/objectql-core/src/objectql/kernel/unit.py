@@ -38,7 +38,8 @@ from objectql.kernel.change import (
 from objectql.kernel.engine import Engine
 from objectql.kernel.hook_calls import HookCalls
 from objectql.kernel.json import decode_json
-from objectql.kernel.read import Reader, Scope
+from objectql.kernel.planning import Scope
+from objectql.kernel.read import Reader
 from objectql.kernel.record_checks import (
     RecordChecks,
     merged_record,

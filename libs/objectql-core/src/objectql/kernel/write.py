@@ -35,7 +35,8 @@ from objectql.kernel.change import (
 )
 from objectql.kernel.engine import Engine
 from objectql.kernel.json import decode_object
-from objectql.kernel.read import Reader, Scope
+from objectql.kernel.planning import Scope
+from objectql.kernel.read import Reader
 from objectql.kernel.unit import Unit
 from objectql.metadata.model import ObjectDef
 from objectql.wire.messages import CreateRequest, DeleteRequest, UpdateRequest

@@ -1,0 +1,118 @@
+"""From a query to something a driver can run: template, plan cache, parameters.
+
+A repeated shape costs one look-up and its parameters; only a new one is bound, optimised, planned
+and lowered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from objectql.context import Context
+from objectql.drivers.protocol import Driver, Lowered, Session
+from objectql.errors import NotSupported
+from objectql.kernel.engine import Engine, Model
+from objectql.metadata.model import ObjectDef
+from objectql.query.ast import Query
+from objectql.query.bind import bind
+from objectql.query.bound import BoundQuery, Column, ParamSource
+from objectql.query.cache import CacheStatistics, PlanCache, PlanKey
+from objectql.query.cursor import page_digest
+from objectql.query.plan import Plan, make_plan
+from objectql.query.template import extract
+from objectql.query.values_in import resolve
+from objectql.security.permissions import AccessRules
+from objectql.values import Value
+
+
+class Prepared(NamedTuple):
+    """A query shape, ready to run for any literals."""
+
+    plan: Plan
+    driver: Driver
+    lowered: Lowered
+    sources: tuple[ParamSource, ...]
+
+
+class Runnable(NamedTuple):
+    """A prepared query with its parameters."""
+
+    prepared: Prepared
+    params: tuple[Value, ...]
+
+
+class Scope(NamedTuple):
+    """Under what a read happens: whose request, which metadata, in which transaction if any."""
+
+    context: Context
+    model: Model
+    policy: AccessRules
+    session: Session | None = None
+    driver: Driver | None = None
+    """The driver of `session`; data sources other than this are read outside it."""
+
+
+class Planner:
+    """Prepares queries, and keeps what it prepared until the metadata changes."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._plans: PlanCache[Prepared] = PlanCache(engine.settings.plan_cache_size)
+        self._caches = engine.settings.features.query_caching
+        engine.registry.on_publish(lambda _, new: self._forget(new.version))
+
+    def _forget(self, version: int) -> None:
+        self._plans.keep_version(version)
+
+    def statistics(self) -> CacheStatistics:
+        """How the plan cache has done."""
+        return self._plans.statistics()
+
+    def prepare(self, query: Query, scope: Scope) -> Runnable:
+        """`query` as something a driver can run; the plan comes from the cache if it can.
+
+        Raises:
+            ObjectUnknown, PermissionDenied, and whatever is wrong with the query.
+
+        """
+        extracted = extract(query)
+        key = PlanKey(extracted.template, scope.model.version, scope.policy.shape, "")
+        prepared = self._plans.get(key) if self._caches else None
+        if prepared is None:
+            prepared = self._compile(extracted.template, extracted.places, scope)
+            if self._caches:
+                self._plans.put(key, prepared)
+        context = scope.context
+        params = resolve(
+            prepared.sources,
+            extracted.literals,
+            tenant=context.actor.tenant,
+            actor=context.actor,
+            now_ms=self._engine.clock.now_ms(),
+            timezone=self._engine.settings.timezone,
+            places=extracted.places,
+        )
+        return Runnable(prepared, params)
+
+    def _compile(self, template: Query, places: Sequence[str], scope: Scope) -> Prepared:
+        bound = bind(template, scope.model.snapshot, scope.policy, places=places)
+        plan = make_plan(bound, digest=page_digest(template))
+        driver = self._engine.driver(bound.object)
+        for other in _objects_of(plan.query):
+            if other.datasource != bound.object.datasource:
+                feature = f"a query over {bound.object.name} and {other.name} (two data sources)"
+                raise NotSupported(feature=feature)
+        return Prepared(plan, driver, driver.lower(plan.query), plan.query.params)
+
+
+def _objects_of(query: BoundQuery) -> Iterator[ObjectDef]:
+    """Every object that a query reaches through relations and lookups."""
+    columns = [output.column for output in query.outputs]
+    columns += [key.by for key in query.order if isinstance(key.by, Column)]
+    for column in columns:
+        for hop in column.hops:
+            yield hop.target
+    for relation in query.expand:
+        yield relation.query.object
+        yield from _objects_of(relation.query)

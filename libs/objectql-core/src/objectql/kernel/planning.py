@@ -69,6 +69,11 @@ class Planner:
         """How the plan cache has done."""
         return self._plans.statistics()
 
+    def scope(self, context: Context) -> Scope:
+        """Reads for `context` by the metadata now in force."""
+        model = self._engine.model
+        return Scope(context, model, model.policy(context.actor))
+
     def prepare(self, query: Query, scope: Scope) -> Runnable:
         """`query` as something a driver can run; the plan comes from the cache if it can.
 

@@ -43,8 +43,7 @@ class Reader:
 
     def scope(self, context: Context) -> Scope:
         """Reads for `context` by the metadata now in force."""
-        model = self._engine.model
-        return Scope(context, model, model.policy(context.actor))
+        return self.planner.scope(context)
 
     # --- operations ---
 

@@ -43,6 +43,7 @@ from objectql.drivers.sql.postgres_calls import (
     Target,
     is_lost,
 )
+from objectql.drivers.sql.postgres_dates import use_exact_dates
 from objectql.drivers.sql.postgres_session import IDEMPOTENCY_SQL, PostgresSession
 from objectql.drivers.sql.record import image_text
 from objectql.drivers.sql.system import (
@@ -206,15 +207,17 @@ class PostgresDriver:
 
     async def _connect(self) -> asyncpg.Connection:
         try:
-            return await asyncpg.connect(
+            connection = await asyncpg.connect(
                 self._settings.url,
                 timeout=self._settings.connect_timeout_s,
                 statement_cache_size=self._settings.statement_cache,
                 max_cached_statement_lifetime=0,
                 server_settings={"application_name": "objectql", "timezone": "UTC"},
             )
+            await use_exact_dates(connection)
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as exc:
             raise Unavailable(what=self._name) from exc
+        return connection
 
     async def _ping(self, connection: asyncpg.Connection) -> None:
         deadline = Deadline(self._clock, self._clock.now_ms() + 2000)

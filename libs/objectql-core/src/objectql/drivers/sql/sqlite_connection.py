@@ -16,6 +16,7 @@ from objectql.clock import Clock
 from objectql.drivers.sql.errors import (
     CANCELLED_STATE,
     REFERENCE_STATE,
+    TOO_COMPLEX_STATE,
     UNIQUE_STATE,
     Refusal,
 )
@@ -48,6 +49,8 @@ _UNAVAILABLE = ("SQLITE_IOERR", "SQLITE_FULL", "SQLITE_CANTOPEN", "SQLITE_NOMEM"
 
 def refusal_of(exc: sqlite3.Error) -> Refusal:
     """What SQLite said; a unique constraint names its columns in the message."""
+    if "parser stack overflow" in str(exc):  # a plain SQLITE_ERROR in all but its words
+        return Refusal(TOO_COMPLEX_STATE)
     name = str(getattr(exc, "sqlite_errorname", ""))
     state = _STATES.get(name, "53000" if name.startswith(_UNAVAILABLE) else "")
     if state != UNIQUE_STATE:

@@ -24,12 +24,12 @@ STYLE = """
     text { font: 13px system-ui, sans-serif; fill: #24292f; }
     .title { font-size: 15px; font-weight: 600; }
     .small { font-size: 11px; fill: #57606a; }
-    .grid { stroke: #d0d7de; } .one { stroke: #57606a; }
+    .page { fill: #ffffff; } .grid { stroke: #d0d7de; } .one { stroke: #57606a; }
     .met { fill: #2da44e; } .missed { fill: #d4760a; } .free { fill: #6e7781; }
     .goal { stroke: #24292f; stroke-width: 2; } .beyond { stroke-dasharray: 2 2; }
     @media (prefers-color-scheme: dark) {
       text { fill: #e6edf3; } .small { fill: #9198a1; }
-      .grid { stroke: #30363d; } .one { stroke: #9198a1; } .goal { stroke: #e6edf3; }
+      .page { fill: #0d1117; } .grid { stroke: #30363d; } .one { stroke: #9198a1; } .goal { stroke: #e6edf3; }
       .met { fill: #3fb950; } .missed { fill: #e09b13; } .free { fill: #8b949e; }
     }
 """
@@ -51,6 +51,7 @@ def chart(results: Rest) -> str:
             f'  width="{width}" height="{height}" role="img" aria-labelledby="title">',
             f'<title id="title">{escape(_summary(rows))}</title>',
             f"<style>{STYLE}</style>",
+            '<rect class="page" width="100%" height="100%" rx="6"/>',
             f'<text class="title" x="8" y="22">{TITLE}</text>',
             f'<text class="small" x="8" y="40">{escape(_legend(results))}</text>',
             *_grid(x, low, high, height),

@@ -109,7 +109,7 @@ def test_tables_are_aligned_and_complete() -> None:
 )
 def test_the_chart_is_valid_and_colours_by_goal(ratio: float, kind: str) -> None:
     tree = ET.fromstring(chart(rest(ratio * 1000)))
-    (bar,) = tree.iter(f"{SVG}rect")
+    _, bar = tree.iter(f"{SVG}rect")
     assert bar.get("class") == kind
     assert float(bar.get("width", "-1")) > 0
     box = [float(value) for value in tree.get("viewBox", "").split()]

@@ -20,6 +20,7 @@ from objectql.testing.oracle.policies import RowRules
 from objectql.testing.oracle.queries import random_query, row_rules, with_other_literals
 from objectql.testing.oracle.schemas import random_schema
 from objectql.testing.oracle.shrinking import SmallCase, shrink
+from objectql.values import Record
 from tests.oracle.checking import Difference, Setting, check
 from tests.oracle.databases import Database, Postgres, Sqlite
 from tests.oracle.statements import StatementProof
@@ -123,7 +124,7 @@ class Runner:
         self,
         world: World,
         tenant: str,
-        rows: dict[str, list[dict[str, object]]],
+        rows: dict[str, list[Record]],
         rules: dict[str, Filter],
         seen: Callable[[str], None],
     ) -> Setting:

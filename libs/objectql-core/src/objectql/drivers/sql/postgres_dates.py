@@ -17,21 +17,30 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 
 
 async def use_exact_dates(connection: asyncpg.Connection) -> None:
-    """Have `connection` send and take every `date` and aware `datetime` as what it is.
+    """Have `connection` send and take every `date` and aware `datetime` as what it is."""
+    for name, encode, decode in (
+        ("date", _days_of, _day_of),
+        ("timestamptz", _microseconds_of, _moment_of),
+    ):
+        await connection.set_type_codec(
+            name, schema="pg_catalog", encoder=encode, decoder=decode, format="tuple"
+        )
 
-    Postgres counts days and microseconds from the beginning of the year 2000.
-    """
-    await connection.set_type_codec(
-        "date",
-        schema="pg_catalog",
-        encoder=lambda day: ((day - _DAY_ZERO).days,),
-        decoder=lambda wire: _DAY_ZERO + timedelta(days=wire[0]),
-        format="tuple",
-    )
-    await connection.set_type_codec(
-        "timestamptz",
-        schema="pg_catalog",
-        encoder=lambda moment: ((moment - _ZERO) // _MICROSECOND,),
-        decoder=lambda wire: _ZERO + wire[0] * _MICROSECOND,
-        format="tuple",
-    )
+
+# Postgres counts days and microseconds from the beginning of the year 2000.
+
+
+def _days_of(day: date) -> tuple[int]:
+    return ((day - _DAY_ZERO).days,)
+
+
+def _day_of(wire: tuple[int]) -> date:
+    return _DAY_ZERO + timedelta(days=wire[0])
+
+
+def _microseconds_of(moment: datetime) -> tuple[int]:
+    return ((moment - _ZERO) // _MICROSECOND,)
+
+
+def _moment_of(wire: tuple[int]) -> datetime:
+    return _ZERO + wire[0] * _MICROSECOND

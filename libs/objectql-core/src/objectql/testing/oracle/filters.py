@@ -179,7 +179,7 @@ def _other_literal(rng: Random, world: World, definition: ObjectDef, node: Compa
         value = rng.choice(TAGS) or "red"
     elif node.op in TEXT_OPS:
         value = _part_of(rng, target, known, node.op)
-    elif isinstance(node.value, tuple):
+    elif node.op in {Op.IN, Op.NIN, Op.BETWEEN}:
         members = cast("tuple[Any, ...]", node.value)
         value = tuple([None if m is None else literal_of(rng, target, known) for m in members])
     else:

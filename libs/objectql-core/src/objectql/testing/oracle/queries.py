@@ -197,9 +197,9 @@ def _random_aggregation(
     storage = place.field.storage
     functions: list[AggregateFunction] = ["count", "count_distinct"]
     if storage in NUMERIC and is_calm(place.field):
-        functions += ["sum", "sum", "avg", "avg"]
+        functions.extend(("sum", "sum", "avg", "avg"))
     if storage is not Storage.BOOLEAN:
-        functions += ["min", "max"]
+        functions.extend(("min", "max"))
     function = rng.choice(functions)
     counts = function in {"count", "count_distinct"}
     result = Storage.INTEGER if counts else Storage.FLOAT if function == "avg" else storage

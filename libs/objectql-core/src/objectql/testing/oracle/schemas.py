@@ -13,8 +13,16 @@ from objectql.ids import FieldName, ObjectName
 from objectql.metadata.model import FieldDef, ObjectDef, Option
 from objectql.testing.samples import SampleSchema, field, object_def
 
-_OBJECT_NAMES: Final = ("item", "order", "user", "t0", "p0", "select", f"very_{'long_' * 10}name")
-_FIELD_NAMES: Final = (
+_OBJECT_NAMES: Final[tuple[str, ...]] = (
+    "item",
+    "order",
+    "user",
+    "t0",
+    "p0",
+    "select",
+    f"very_{'long_' * 10}name",
+)
+_FIELD_NAMES: Final[tuple[str, ...]] = (
     *"from limit end desc items count has_next last_key total json x o value key position".split(),
     *"item c0 tenant name state size price flag day moment clock labels notes link rank".split(),
     f"also_{'very_' * 10}long_a",

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 import msgspec
 
-from objectql.query.ast import And, Compare, Expand, Filter, Not, Or, Query
+from objectql.query.ast import And, Compare, Expand, Filter, Not, Op, Or, Query
 from objectql.testing.oracle.filters import World
 from objectql.values import Record
 
@@ -78,7 +78,7 @@ def smaller_rows(rows: dict[str, list[Record]], world: World) -> Iterator[dict[s
 
 
 def _without_dangling(rows: dict[str, list[Record]], world: World) -> dict[str, list[Record]]:
-    ids = {name: {record["id"] for record in records} for name, records in rows.items()}
+    ids = {name: {str(record["id"]) for record in records} for name, records in rows.items()}
 
     def cleaned(name: str, record: Record) -> Record:
         found = dict(record)
@@ -135,10 +135,10 @@ def smaller_filters(node: Filter) -> Iterator[Filter]:
             yield item
             for smaller in smaller_filters(item):
                 yield Not(smaller)
-        case Compare(value=tuple() as members):
-            if node.op.value in {"in", "nin"}:
-                for at in range(len(members)):
-                    yield msgspec.structs.replace(node, value=_dropped(members, at))
+        case Compare() if node.op in {Op.IN, Op.NIN}:
+            members = cast("tuple[Any, ...]", node.value)
+            for at in range(len(members)):
+                yield msgspec.structs.replace(node, value=_dropped(members, at))
         case Compare():
             pass
 

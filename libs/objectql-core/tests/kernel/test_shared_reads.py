@@ -23,8 +23,8 @@ from objectql.wire.messages import GetRequest
 POINT = make_plan(one_by_id(CUSTOMERS))
 LIST = make_plan(by_id(CUSTOMERS, limit=20))
 NOTHING = cast("Any", None)
-GET = Prepared(POINT, cast("Driver", NOTHING), cast("Lowered", NOTHING), ())
-FIND = Prepared(LIST, cast("Driver", NOTHING), cast("Lowered", NOTHING), ())
+GET = Prepared(POINT, cast("Driver", NOTHING), cast("Lowered", NOTHING), (), NOTHING, b"")
+FIND = Prepared(LIST, cast("Driver", NOTHING), cast("Lowered", NOTHING), (), NOTHING, b"")
 
 
 def get(id_: str, tenant: str = "acme") -> Runnable:

@@ -19,6 +19,7 @@ from objectql.errors import (
     TooManyRecords,
 )
 from objectql.kernel.engine import Engine
+from objectql.kernel.fair_reads import FairReads
 from objectql.kernel.fetch import DriverFetch, Fetch
 from objectql.kernel.json import decode_json, encode_json
 from objectql.kernel.planning import Planner, Scope, query_of
@@ -40,9 +41,9 @@ class Reader:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self.planner = Planner(engine)
-        self._fetch: Fetch = DriverFetch()
-        if engine.settings.features.shared_reads:
-            self._fetch = SharedReads(DriverFetch(), engine.clock)
+        fair = FairReads(engine, DriverFetch())
+        shares = engine.settings.features.shared_reads
+        self._fetch: Fetch = SharedReads(fair, engine.clock) if shares else fair
 
     def scope(self, context: Context) -> Scope:
         """Reads for `context` by the metadata now in force."""

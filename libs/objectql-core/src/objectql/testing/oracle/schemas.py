@@ -41,7 +41,7 @@ MAX_DECIMALS: Final = 6
 
 def random_schema(rng: Random) -> SampleSchema:
     """Two to four objects; each may point to each, itself included, singly or to several."""
-    names = rng.sample(_OBJECT_NAMES, rng.randint(2, 4))
+    names: list[str] = rng.sample(_OBJECT_NAMES, rng.randint(2, 4))
     return SampleSchema(*(_random_object(rng, name, names) for name in names))
 
 

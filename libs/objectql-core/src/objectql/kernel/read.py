@@ -18,6 +18,7 @@ from objectql.errors import (
     RecordNotFound,
     TooManyRecords,
 )
+from objectql.kernel.empty_reads import EmptyReads
 from objectql.kernel.engine import Engine
 from objectql.kernel.fair_reads import FairReads
 from objectql.kernel.fetch import DriverFetch, Fetch
@@ -40,7 +41,7 @@ class Reader:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self.planner = Planner(engine)
-        self._fetch: Fetch = FairReads(engine, DriverFetch())
+        self._fetch: Fetch = EmptyReads(FairReads(engine, DriverFetch()))
 
     def scope(self, context: Context) -> Scope:
         """Reads for `context` by the metadata now in force."""

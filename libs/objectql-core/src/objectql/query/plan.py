@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal, TypeAlias
 
 import msgspec
 
 from objectql.metadata.model import IndexDef, ObjectDef
 from objectql.query.bound import (
+    FALSE,
     AllOf,
     AnyOf,
     BoundQuery,
@@ -20,7 +21,9 @@ from objectql.query.bound import (
     Test,
     TestOp,
 )
+from objectql.query.conflicts import Conflict, find_conflicts, is_contradicted
 from objectql.query.optimize import optimize
+from objectql.values import Value
 
 Strategy: TypeAlias = Literal["indexed", "scan", "join"]
 
@@ -32,12 +35,20 @@ class Plan(msgspec.Struct, frozen=True):
     """`index_hints` are the indexes that serve the conditions, best first; advice for people.
 
     `join` means that another table takes part. `digest` is what cursors of this query carry.
+    `conflicts` are the values with which it can have no records.
     """
 
     query: BoundQuery
     strategy: Strategy
     index_hints: tuple[str, ...] = ()
     digest: str = ""
+    conflicts: tuple[Conflict, ...] = ()
+
+    def is_contradicted(self, values: Sequence[Value]) -> bool:
+        """Whether no record can match, whatever the database holds."""
+        return (bool(self.conflicts) or self.query.where == FALSE) and is_contradicted(
+            self.query.where, self.conflicts, values
+        )
 
 
 def make_plan(bound: BoundQuery, *, digest: str = "") -> Plan:
@@ -49,7 +60,7 @@ def make_plan(bound: BoundQuery, *, digest: str = "") -> Plan:
         strategy: Strategy = "join"
     else:
         strategy = "indexed" if hints else "scan"
-    return Plan(query, strategy, hints, digest)
+    return Plan(query, strategy, hints, digest, find_conflicts(query.where, query.params))
 
 
 def _conditions(where: Predicate) -> tuple[set[str], set[str]]:

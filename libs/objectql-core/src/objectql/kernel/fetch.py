@@ -6,6 +6,7 @@ it. None of them knows what a query means; they pass on bytes.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from objectql.drivers.protocol import Page, RecordImage
@@ -24,19 +25,40 @@ class Fetch(Protocol):
         ...
 
 
+class PointFetch(Fetch, Protocol):
+    """A fetch that can also run many point reads at once."""
+
+    async def records(
+        self, run: Runnable, ids: Sequence[str], scope: Scope
+    ) -> Mapping[str, RecordImage]:
+        """The point read `run` for each of `ids`, outside any transaction."""
+        ...
+
+
 class DriverFetch:
     """Asks the data source: inside the scope's transaction where there is one."""
 
     async def page(self, run: Runnable, scope: Scope) -> Page:
         """See `Fetch`."""
-        (_, driver, lowered, _), params = run
+        prepared, params = run
+        driver, lowered = prepared.driver, prepared.lowered
         if scope.session is not None and scope.driver is driver:
             return await scope.session.fetch(lowered, params)
         return await driver.fetch(lowered, params, deadline_ms=scope.context.deadline_ms)
 
     async def record(self, run: Runnable, scope: Scope) -> RecordImage | None:
         """See `Fetch`."""
-        (_, driver, lowered, _), params = run
+        prepared, params = run
+        driver, lowered = prepared.driver, prepared.lowered
         if scope.session is not None and scope.driver is driver:
             return await scope.session.fetch_one(lowered, params)
         return await driver.fetch_one(lowered, params, deadline_ms=scope.context.deadline_ms)
+
+    async def records(
+        self, run: Runnable, ids: Sequence[str], scope: Scope
+    ) -> Mapping[str, RecordImage]:
+        """See `PointFetch`."""
+        prepared, params = run
+        return await prepared.driver.fetch_by_ids(
+            prepared.lowered, params, ids, deadline_ms=scope.context.deadline_ms
+        )

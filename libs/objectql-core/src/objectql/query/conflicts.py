@@ -33,6 +33,8 @@ class Conflict(NamedTuple):
 
 def find_conflicts(where: Predicate, sources: Sequence[ParamSource]) -> tuple[Conflict, ...]:
     """The ways in which the parameters of `where` can exclude every record."""
+    if where == FALSE:
+        return (Conflict(0, None, _always),)
     found: list[Conflict] = []
     columns: dict[ColumnKey, list[tuple[TestOp, int]]] = {}
     for item in where.items if isinstance(where, AllOf) else (where,):
@@ -55,16 +57,16 @@ def find_conflicts(where: Predicate, sources: Sequence[ParamSource]) -> tuple[Co
     return tuple(found)
 
 
-def is_contradicted(
-    where: Predicate, conflicts: Sequence[Conflict], values: Sequence[Value]
-) -> bool:
-    """Whether no record can satisfy `where` with these values."""
-    if where == FALSE:
-        return True
+def is_contradicted(conflicts: Sequence[Conflict], values: Sequence[Value]) -> bool:
+    """Whether one of `conflicts` holds for the values of the parameters."""
     for first, second, holds in conflicts:
         if holds(values[first], None if second is None else values[second]):
             return True
     return False
+
+
+def _always(_one: Any, _other: Any) -> bool:
+    return True
 
 
 def _is_missing(value: Any, _: Any) -> bool:

@@ -30,7 +30,7 @@ from objectql.drivers.protocol import (
     WriteOutcome,
     WriteScope,
 )
-from objectql.drivers.sql.answers import lowered_sql, page_of, record_of
+from objectql.drivers.sql.answers import lowered_sql, page_of, record_of, records_of
 from objectql.drivers.sql.ddl import plan_tables
 from objectql.drivers.sql.dialect import identifier
 from objectql.drivers.sql.dialect_postgres import POSTGRES
@@ -257,6 +257,19 @@ class PostgresDriver:
         """See `Driver`."""
         lowered = lowered_sql(query).record
         return record_of(await self._read(lowered.text, lowered.arguments(params), deadline_ms))
+
+    async def fetch_by_ids(
+        self,
+        query: Lowered,
+        params: Sequence[Value],
+        ids: Sequence[str],
+        *,
+        deadline_ms: int | None = None,
+    ) -> Mapping[str, RecordImage]:
+        """See `Driver`."""
+        lowered = lowered_sql(query)
+        args = lowered.arguments_for(params, ids)
+        return records_of(await self._read(lowered.records.text, args, deadline_ms))
 
     async def _read(
         self, text: str, args: Sequence[object], deadline_ms: int | None

@@ -12,10 +12,10 @@ from objectql.drivers.sql.lower import LoweredSql, lower
 from objectql.errors import ObjectQLError
 from objectql.query.ast import Query
 from objectql.query.bind import bind
-from objectql.query.bound import BoundQuery, ParamSource
+from objectql.query.bound import BoundQuery
 from objectql.query.cursor import encode_cursor, page_digest
 from objectql.query.interpret import Answer, interpret
-from objectql.query.plan import make_plan
+from objectql.query.plan import Plan, make_plan
 from objectql.query.policy import AccessPolicy
 from objectql.query.template import extract
 from objectql.query.values_in import resolve
@@ -36,8 +36,7 @@ class Prepared(NamedTuple):
     """A shape of query: bound, as the planner rewrites it, and both as SQL by dialect."""
 
     plain: BoundQuery
-    optimized: BoundQuery
-    sources: tuple[ParamSource, ...]
+    plan: Plan
     lowered: dict[str, LoweredSql]
     lowered_plain: dict[str, LoweredSql]
 
@@ -66,11 +65,10 @@ def prepare(query: Query, setting: Setting) -> tuple[Prepared, tuple[Value, ...]
     prepared = setting.plans.get(extracted.template)
     if prepared is None:
         plain = bind(extracted.template, setting.schema, setting.policy, places=extracted.places)
-        optimized = make_plan(plain).query
-        prepared = Prepared(plain, optimized, optimized.params, {}, {})
+        prepared = Prepared(plain, make_plan(plain), {}, {})
         setting.plans[extracted.template] = prepared
     params = resolve(
-        prepared.sources,
+        prepared.plan.query.params,
         extracted.literals,
         tenant=setting.tenant,
         actor=ACTOR,
@@ -99,7 +97,7 @@ async def check(query: Query, setting: Setting, *, also_plain: bool = False) -> 
         for database in setting.databases:
             name = database.dialect.name
             if name not in prepared.lowered:
-                prepared.lowered[name] = lower(prepared.optimized, database.dialect)
+                prepared.lowered[name] = lower(prepared.plan.query, database.dialect)
             await _check_database(database, prepared.lowered[name], params, want, setting)
             if also_plain:
                 if name not in prepared.lowered_plain:
@@ -119,10 +117,19 @@ def _ask_oracle(prepared: Prepared, params: tuple[Value, ...], setting: Setting)
         return setting.rows[object_.name]
 
     want = interpret(prepared.plain, params, rows_of)
-    rewritten = interpret(prepared.optimized, params, rows_of)
+    rewritten = interpret(prepared.plan.query, params, rows_of)
     if want != rewritten:
         raise Difference(f"optimize changed {want}\nto {rewritten}")
+    if prepared.plan.is_contradicted(params) and _has_matches(want, prepared.plain):
+        raise Difference(f"the plan sees a contradiction, the oracle\n  {want}")
     return want
+
+
+def _has_matches(want: Answer, query: BoundQuery) -> bool:
+    """Whether some record matches; one group over all records is there without any."""
+    if query.grouping is not None and not query.grouping.keys:
+        return False
+    return bool(want.items or want.total)
 
 
 async def _check_database(

@@ -6,19 +6,20 @@ one that it can shrink.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
 
+from objectql.metadata.model import FieldDef
 from objectql.query.ast import Query
-from objectql.testing.oracle.contents import random_rows
+from objectql.testing.oracle.contents import literal_of, random_rows
 from objectql.testing.oracle.filters import World
 from objectql.testing.oracle.queries import Kind, random_query
 from objectql.testing.oracle.schemas import fixed_schema, random_schema
 from objectql.testing.samples import SampleSchema
 from objectql.values import Record
 
-__all__ = ["Case", "cases", "queries", "worlds"]
+__all__ = ["Case", "cases", "comparands", "queries", "worlds"]
 
 
 class Case(NamedTuple):
@@ -52,3 +53,9 @@ def cases(draw: st.DrawFn, kind: Kind = "any", *, fixed: bool = False) -> Case:
 def queries(kind: Kind = "any") -> st.SearchStrategy[Query]:
     """Queries over the objects of `fixed_schema`."""
     return cases(kind, fixed=True).map(lambda case: case.query)
+
+
+def comparands(definition: FieldDef) -> st.SearchStrategy[Any]:
+    """Literals for a field as a request may write them."""
+    rngs = st.randoms(use_true_random=False)
+    return rngs.map(lambda rng: literal_of(rng, definition, ()))

@@ -15,9 +15,11 @@ import pytest
 from objectql.drivers.memory import MemoryDriver
 from objectql.drivers.pool import PoolSettings
 from objectql.drivers.protocol import Driver, Page
+from objectql.drivers.sql.answers import lowered_sql
 from objectql.drivers.sql.postgres import PostgresDriver, PostgresSettings
 from objectql.drivers.sql.sqlite import SqliteDriver, SqliteSettings
 from objectql.query.bind import bind
+from objectql.query.bound import BoundQuery
 from objectql.query.cursor import encode_cursor, page_digest
 from objectql.query.optimize import optimize
 from objectql.query.parse import parse_query
@@ -85,12 +87,16 @@ class Engine:
             document = {**document, "after": encode_cursor(digest, page.last_key)}
 
     async def _ask(self, document: dict[str, Any], object: str) -> Page:
+        query, params = self.prepare(document, object)
+        return await self.driver.fetch(self.driver.lower(query), params)
+
+    def prepare(
+        self, document: dict[str, Any], object: str
+    ) -> tuple[BoundQuery, tuple[Value, ...]]:
         extracted = extract(parse_query(document, object=object))
         query = optimize(bind(extracted.template, SCHEMA, AllowAll(), places=extracted.places))
-        params: tuple[Value, ...] = resolve(
-            query.params, extracted.literals, tenant=ACME, actor=ACTOR, now_ms=NOW_MS
-        )
-        return await self.driver.fetch(self.driver.lower(query), params)
+        params = resolve(query.params, extracted.literals, tenant=ACME, actor=ACTOR, now_ms=NOW_MS)
+        return query, params
 
 
 def _values(row: dict[str, Any]) -> dict[str, Any]:
@@ -172,3 +178,53 @@ async def test_groups_and_aggregates_follow_lookups(engine: Engine) -> None:
         {"owner": "Bob", "issued": "2026-02", "n": 1, "sum": None, "tiers": 1},
         {"owner": None, "issued": None, "n": 1, "sum": 5, "tiers": 0},
     ]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3])
+@pytest.mark.parametrize(
+    "order", ["account", "-account", "account,lines desc", "-account,lines", "-account,-lines,-id"]
+)
+async def test_pages_over_an_indexed_key_with_nulls_and_ties_show_every_record_once(
+    engine: Engine, order: str, limit: int
+) -> None:
+    every = await engine.ids({"fields": ["id"], "orderBy": order, "limit": 100})
+    assert len(every) == len(ROWS["invoice"])
+    assert await engine.walk({"fields": ["id"], "orderBy": order, "limit": limit}) == every
+
+
+async def test_a_page_deep_in_an_index_reads_no_more_rows_than_it_shows(
+    database_url: str,
+) -> None:
+    async with serving(postgres(database_url)) as engine:
+        admin = await asyncpg.connect(database_url)
+        await admin.execute(
+            """
+            INSERT INTO account (tenant_id, id, version, created_at, updated_at)
+            SELECT 'acme', 'a' || n, 1, now(), now() FROM generate_series(1, 200) n;
+            INSERT INTO invoice (tenant_id, id, account, version, created_at, updated_at)
+            SELECT 'acme', 'i' || n, CASE WHEN n % 5 > 0 THEN 'a' || (n % 199 + 1) END,
+                   1, now(), now()
+            FROM generate_series(1, 6000) n;
+            ANALYZE;
+            """
+        )
+        for order in ("account", "-account,-id"):
+            document = {"fields": ["id"], "orderBy": order, "limit": 5}
+            digest = page_digest(extract(parse_query(document, object="invoice")).template)
+            for key in ('["a50","i5"]', '[null,"i3"]'):
+                cursor = encode_cursor(digest, key.encode())
+                query, params = engine.prepare({**document, "after": cursor}, "invoice")
+                lowered = lowered_sql(engine.driver.lower(query))
+                text = f"EXPLAIN (ANALYZE, FORMAT JSON) {lowered.text}"
+                [[plan]] = await admin.fetch(text, *lowered.arguments(params))
+                assert rows_read(msgspec.json.decode(plan)[0]["Plan"]) <= 2 * 6, plan
+        await admin.close()
+
+
+def rows_read(node: dict[str, Any]) -> float:
+    """How many rows the scans below `node` looked at."""
+    below = sum(rows_read(child) for child in node.get("Plans", []))
+    if "Relation Name" not in node:
+        return below
+    looked = node["Actual Rows"] + node.get("Rows Removed by Filter", 0)
+    return below + looked * node["Actual Loops"]

@@ -15,10 +15,11 @@ from typing import Any, Literal, TypeAlias
 
 import sqlalchemy as sa  # noqa: TID251 - this package is the home of SQL
 
+from objectql.drivers.sql.ddl import indexes_of
 from objectql.drivers.sql.dialect import Dialect, Expression, Fragment, Typed, compile_text
 from objectql.drivers.sql.encode import Kind, kind_of
 from objectql.drivers.sql.lower_json import number, row_json
-from objectql.drivers.sql.scope import Names, Scope, Slot, column_of
+from objectql.drivers.sql.scope import Names, Scope, Slot, column_of, is_nullable
 from objectql.ids import FieldName
 from objectql.metadata.types import Storage
 from objectql.query.bound import (
@@ -154,13 +155,16 @@ class _Page:
 
     def column(self, column: Column) -> Typed:
         """`column` as seen from outside the select."""
+        return Typed(column_of(self._alias, self._label(column)), kind_of(column.field))
+
+    def _label(self, column: Column) -> str:
         label = column.name
         if len(label) > _MAX_LABEL_BYTES:  # names are ASCII
             known = [name for name in self._columns if name.startswith(".")]
             label = f".{len(known)}"
         if label not in self._columns:
             self._columns[label] = self._scope.column(column)
-        return Typed(column_of(self._alias, label), kind_of(column.field))
+        return label
 
     def operand(self, key: Order) -> Typed:
         assert isinstance(key.by, Column), "groups are not rows"
@@ -168,18 +172,55 @@ class _Page:
 
     def select(self, limit: int | None, *, extra: int = 1) -> sa.FromClause:
         """The select, of at most `limit` rows and `extra` ones that tell whether more follow."""
+        query = self._query
+        if query.after and _continues_in_an_index(query):
+            found = self._select_stretches(limit, extra)
+        else:
+            found = self._select_where(
+                [self._scope.after(query.order, query.after)] if query.after else []
+            )
+        return _cut(found, limit, extra, query.offset, self._names).subquery(self._alias)
+
+    def _select_where(self, conditions: Sequence[Expression]) -> sa.Select[Any]:
         query, scope = self._query, self._scope
-        where = [scope.of_tenant(), scope.predicate(query.where)]
-        if query.after:
-            where.append(scope.after(query.order, query.after))
+        where = [scope.of_tenant(), scope.predicate(query.where), *conditions]
+        keys = scope.sort_keys(query.order)
         columns = [typed.sql.label(label) for label, typed in self._columns.items()]
         found = sa.select(*columns)
         if query.distinct:
             found = found.distinct()
-        found = (
-            found.order_by(*scope.sort_keys(query.order)).select_from(scope.tables()).where(*where)
-        )
-        return _cut(found, limit, extra, query.offset, self._names).subquery(self._alias)
+        return found.select_from(scope.tables()).where(*where).order_by(*keys)
+
+    def _select_stretches(self, limit: int | None, extra: int) -> sa.Select[Any]:
+        """The rows after the cursor: each stretch of the order read on its own, then joined."""
+        query, names = self._query, self._names
+        joined = names.alias("u")
+        keys: list[Expression] = []
+        for key in query.order:
+            assert isinstance(key.by, Column), "groups have no cursors"
+            by = column_of(joined, self._label(key.by))
+            nullable = is_nullable(key.by)
+            keys.append(names.dialect.order(by, descending=key.descending, is_nullable=nullable))
+        stretches = [
+            _cut(self._select_where([part]), limit, extra, None, names).subquery(names.alias("s"))
+            for part in self._scope.stretches(query.order, query.after)
+        ]
+        labels = [column_of(joined, label).label(label) for label in self._columns]
+        rows = sa.union_all(*(sa.select(sa.text("*")).select_from(part) for part in stretches))
+        return sa.select(*labels).select_from(rows.subquery(joined)).order_by(*keys)
+
+
+def _continues_in_an_index(query: BoundQuery) -> bool:
+    """Whether an index may hold the order and its nulls, so that a cursor is better split.
+
+    Without an index each stretch would be a walk through the whole table.
+    """
+    first = query.order[0].by
+    if not isinstance(first, Column) or first.hops or query.distinct or query.offset is not None:
+        return False
+    return is_nullable(first) and any(
+        first.field.name in index.fields for index in indexes_of(query.object)
+    )
 
 
 def _cut(

@@ -228,3 +228,28 @@ def rows_read(node: dict[str, Any]) -> float:
         return below
     looked = node["Actual Rows"] + node.get("Rows Removed by Filter", 0)
     return below + looked * node["Actual Loops"]
+
+
+async def test_an_estimated_total_is_exact_as_long_as_it_is_small(engine: Engine) -> None:
+    page = await engine.page({"limit": 1, "count": "estimated"})
+    assert page.total == len(ROWS["invoice"])
+
+
+async def test_a_large_estimated_total_comes_from_the_planner(database_url: str) -> None:
+    async with serving(postgres(database_url)) as engine:
+        admin = await asyncpg.connect(database_url)
+        await admin.execute(
+            """
+            INSERT INTO owner (tenant_id, id, name, version, created_at, updated_at)
+            SELECT 'acme', 'o' || n, 'n' || n % 2, 1, now(), now() FROM generate_series(1, 9000) n;
+            ANALYZE owner;
+            DELETE FROM owner WHERE id LIKE 'o1%';
+            """
+        )
+        await admin.close()
+        asked = {"limit": 1, "where": {"name": "n1"}}
+        exact = (await engine.page({**asked, "count": "exact"}, "owner")).total
+        page = await engine.page({**asked, "count": "estimated"}, "owner")
+        assert page.total is not None
+        assert page.total != exact
+        assert 4_000 < page.total < 5_000

@@ -6,6 +6,7 @@ it. None of them knows what a query means; they pass on bytes.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from objectql.drivers.protocol import Page, RecordImage
@@ -21,6 +22,16 @@ class Fetch(Protocol):
 
     async def record(self, run: Runnable, scope: Scope) -> RecordImage | None:
         """The first record with its version."""
+        ...
+
+
+class PointFetch(Fetch, Protocol):
+    """A fetch that can also run many point reads at once."""
+
+    async def records(
+        self, run: Runnable, ids: Sequence[str], scope: Scope
+    ) -> Mapping[str, RecordImage]:
+        """The point read `run` for each of `ids`, outside any transaction."""
         ...
 
 
@@ -42,3 +53,12 @@ class DriverFetch:
         if scope.session is not None and scope.driver is driver:
             return await scope.session.fetch_one(lowered, params)
         return await driver.fetch_one(lowered, params, deadline_ms=scope.context.deadline_ms)
+
+    async def records(
+        self, run: Runnable, ids: Sequence[str], scope: Scope
+    ) -> Mapping[str, RecordImage]:
+        """See `PointFetch`."""
+        prepared, params = run
+        return await prepared.driver.fetch_by_ids(
+            prepared.lowered, params, ids, deadline_ms=scope.context.deadline_ms
+        )

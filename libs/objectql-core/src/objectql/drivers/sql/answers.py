@@ -40,5 +40,10 @@ def record_of(rows: Sequence[Sequence[Any]]) -> RecordImage | None:
     return RecordImage(_bytes(rows[0][0]), int(rows[0][1]))
 
 
+def records_of(rows: Sequence[Sequence[Any]]) -> dict[str, RecordImage]:
+    """The records by id in the rows (id, JSON, version) of many point reads."""
+    return {row[0]: RecordImage(_bytes(row[1]), int(row[2])) for row in rows}
+
+
 def _bytes(value: bytes | str) -> bytes:
     return value.encode() if isinstance(value, str) else value

@@ -32,13 +32,13 @@ from objectql.drivers.protocol import (
     WriteScope,
 )
 from objectql.drivers.remembering import reply_of
-from objectql.drivers.sql.answers import lowered_sql, page_of, record_of
+from objectql.drivers.sql.answers import lowered_sql, page_of, record_of, records_of
 from objectql.drivers.sql.ddl import plan_tables
 from objectql.drivers.sql.dialect import identifier
 from objectql.drivers.sql.dialect_sqlite import SQLITE
 from objectql.drivers.sql.errors import ConstraintNames, Doing, translate
 from objectql.drivers.sql.introspect import INTROSPECT_SQLITE, parse_introspection
-from objectql.drivers.sql.lower import LoweredSql, lower
+from objectql.drivers.sql.lower import lower
 from objectql.drivers.sql.sqlite_connection import SqliteConnection, refusal_of
 from objectql.drivers.sql.sqlite_session import IDEMPOTENCY_SQL, SqliteSession
 from objectql.drivers.sql.sqlite_writes import SqliteWriter
@@ -218,21 +218,35 @@ class SqliteDriver:
         self, query: Lowered, params: Sequence[Value], *, deadline_ms: int | None = None
     ) -> Page:
         """See `Driver`."""
-        return page_of(await self._read(lowered_sql(query), params, deadline_ms))
+        lowered = lowered_sql(query)
+        return page_of(await self._read(lowered.text, lowered.arguments(params), deadline_ms))
 
     async def fetch_one(
         self, query: Lowered, params: Sequence[Value], *, deadline_ms: int | None = None
     ) -> RecordImage | None:
         """See `Driver`."""
-        return record_of(await self._read(lowered_sql(query).record, params, deadline_ms))
+        lowered = lowered_sql(query).record
+        return record_of(await self._read(lowered.text, lowered.arguments(params), deadline_ms))
+
+    async def fetch_by_ids(
+        self,
+        query: Lowered,
+        params: Sequence[Value],
+        ids: Sequence[str],
+        *,
+        deadline_ms: int | None = None,
+    ) -> Mapping[str, RecordImage]:
+        """See `Driver`."""
+        lowered = lowered_sql(query)
+        args = lowered.arguments_for(params, ids)
+        return records_of(await self._read(lowered.records.text, args, deadline_ms))
 
     async def _read(
-        self, lowered: LoweredSql, params: Sequence[Value], deadline_ms: int | None
+        self, text: str, args: Sequence[object], deadline_ms: int | None
     ) -> Sequence[Sequence[Any]]:
         self._reads += 1
         check_deadline(self._clock, deadline_ms)
-        args = lowered.arguments(params)
-        return await self._lend(lambda c: c.rows(lowered.text, args), deadline_ms)
+        return await self._lend(lambda c: c.rows(text, args), deadline_ms)
 
     async def _lend(self, work: Callable[[SqliteConnection], T], deadline_ms: int | None) -> T:
         """The result of `work` on a reader."""

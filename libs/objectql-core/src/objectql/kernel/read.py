@@ -18,6 +18,7 @@ from objectql.errors import (
     RecordNotFound,
     TooManyRecords,
 )
+from objectql.kernel.empty_reads import EmptyReads
 from objectql.kernel.engine import Engine
 from objectql.kernel.fair_reads import FairReads
 from objectql.kernel.fetch import DriverFetch, Fetch
@@ -43,7 +44,7 @@ class Reader:
         self.planner = Planner(engine)
         fair = FairReads(engine, DriverFetch())
         shares = engine.settings.features.shared_reads
-        self._fetch: Fetch = SharedReads(fair, engine.clock) if shares else fair
+        self._fetch: Fetch = EmptyReads(SharedReads(fair, engine.clock) if shares else fair)
 
     def scope(self, context: Context) -> Scope:
         """Reads for `context` by the metadata now in force."""

@@ -16,6 +16,7 @@ from objectql.drivers.sql.dialect_postgres import POSTGRES
 from objectql.drivers.sql.dialect_sqlite import SQLITE
 from objectql.drivers.sql.encode import column_encoder
 from objectql.drivers.sql.postgres_dates import use_exact_dates
+from objectql.drivers.sql.sqlite_connection import add_functions
 from objectql.metadata.model import ObjectDef
 from objectql.values import Record
 
@@ -55,6 +56,7 @@ class Sqlite:
     async def make(self, objects: Sequence[ObjectDef]) -> None:
         self._connection.close()
         self._connection = sqlite3.connect(":memory:", isolation_level=None)
+        add_functions(self._connection)
         for step in plan_tables({}, objects, "sqlite").steps:
             self._connection.execute(step.statement)
 

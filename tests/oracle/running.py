@@ -26,8 +26,8 @@ from tests.oracle.databases import Database, Postgres, Sqlite
 from tests.oracle.statements import StatementProof
 
 DATA_SETS = 5
-SHAPES_PER_SET = 14
-LITERALS_PER_SHAPE = 3
+SHAPES_PER_SET = 10
+LITERALS_PER_SHAPE = 4
 QUERIES_PER_SEED = DATA_SETS * SHAPES_PER_SET * LITERALS_PER_SHAPE
 _CONNECTIONS = 3
 _PLAIN_EVERY = 10

@@ -15,7 +15,9 @@ from typing import Any, Final, cast
 import msgspec
 from pglast.parser import parse_sql_json
 
+from objectql.drivers.sql.lower import MAX_COUNTED
 from objectql.metadata.model import ObjectDef
+from objectql.query.search_words import MAX_SEARCHED, MAX_WORD, TRANSLATED
 from objectql.testing.oracle.queries import LIMITS
 
 FORMATS: Final = frozenset(
@@ -23,6 +25,7 @@ FORMATS: Final = frozenset(
         *("[", "]", ",", "[]", "", ".000", "UTF8", "UTC", "HH24:MI:SS.MS", ", "),
         *('YYYY-MM-DD"T"HH24:MI:SS.MS"Z"', "YYYY-MM-DD", 'IYYY-"W"IW', "YYYY-MM", 'YYYY-"Q"Q'),
         "YYYY",
+        *(*TRANSLATED, f"([^ ]{{{MAX_WORD}}})", "\\1 ", "g", " "),
     }
 )
 """Strings of our own in read statements; `''` says that LIKE has no escape character."""
@@ -31,13 +34,21 @@ FUNCTIONS: Final = frozenset(
     "count sum avg min max bool_and bool_or to_char replace array_agg array_to_string string_agg"
     " json_agg json_build_array json_build_object row_to_json to_jsonb jsonb_array_elements_text"
     " convert_to coalesce least length right strpos lower starts_with timezone like_escape"
-    " substr left".split()
+    " substr left translate regexp_replace array_to_tsvector array_remove string_to_array".split()
 )
 TYPES: Final = frozenset(
-    "text int8 int4 bool float8 numeric date timestamp timestamptz time json jsonb bytea".split()
+    "text int8 int4 bool float8 numeric date timestamp timestamptz time json jsonb bytea tsquery".split()
 )
 _NUMBERS: Final = frozenset(
-    {0, 1, 2, -1, *(limit + extra for limit in LIMITS if limit is not None for extra in (0, 1))}
+    {
+        0,
+        1,
+        2,
+        -1,
+        MAX_SEARCHED,
+        MAX_COUNTED + 1,
+        *(limit + extra for limit in LIMITS if limit is not None for extra in (0, 1)),
+    }
 )
 _INTERNAL: Final = re.compile(
     r"(?:[a-z]\d+|anon_\d+|\.\d+|c\d+|0|item|items|count|has_next|last_key|total|json|id|position|tenant_id)\Z"
@@ -96,7 +107,7 @@ class StatementProof:
             case "ColumnRef":
                 for part in node["fields"]:
                     name = part.get("String", {}).get("sval", "*")
-                    if not self._is_name(name):
+                    if name != "*" and not self._is_name(name):
                         yield f"column {name}"
             case "ResTarget" if "name" in node:
                 if not self._is_output(node["name"]):

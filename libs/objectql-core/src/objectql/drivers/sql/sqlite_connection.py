@@ -61,6 +61,11 @@ def refusal_of(exc: sqlite3.Error) -> Refusal:
     return Refusal(state, table=table, columns=tuple(c.partition(".")[2] for c in columns))
 
 
+def add_functions(connection: sqlite3.Connection) -> None:
+    """Have the functions on `connection` that our statements call and SQLite does not offer."""
+    connection.create_function("objectql_has_word", 2, _has_word, deterministic=True)
+
+
 def _has_word(value: str | None, term: str | None) -> bool | None:
     return None if value is None or term is None else has_word(value, term)
 
@@ -81,7 +86,7 @@ class SqliteConnection:
         self._raw.execute("PRAGMA foreign_keys = ON")
         if is_reader:
             self._raw.execute("PRAGMA query_only = ON")
-        self._raw.create_function("objectql_has_word", 2, _has_word, deterministic=True)
+        add_functions(self._raw)
         self.is_open = True
         self._is_cancelled = False
 

@@ -28,6 +28,7 @@ from objectql.query.ast import (
     Sort,
 )
 from objectql.query.bind import related_lists
+from objectql.query.search_words import terms_of
 from objectql.testing.oracle.contents import is_calm, text_of
 from objectql.testing.oracle.filters import (
     ORDERED,
@@ -73,7 +74,7 @@ def random_query(rng: Random, world: World, object_: str = "", kind: Kind = "any
         offset=rng.choice((0, 0, 0, 1, 3)),
         expand=() if distinct and not has_id else _random_relations(rng, world, definition),
         distinct=distinct and not has_id,
-        count=rng.choice(("none", "none", "exact")),
+        count=rng.choice(("none", "none", "exact", "estimated")),
         include_deleted=rng.random() < 0.2,
     )
 
@@ -105,7 +106,11 @@ def _random_search(rng: Random, world: World, definition: ObjectDef) -> Search |
         text = value if isinstance(value, str) and rng.random() < 0.6 else text_of(rng)
         start = rng.randint(0, len(text))
         terms.append(rng.choice(("fresh", "OPEN", "%", text[start : start + 3])))
-    return Search(" ".join(terms), fields) if "".join(terms).split() else None
+    text = " ".join(terms)
+    if not text.split():
+        return None
+    by_words = rng.random() < 0.5 and bool(terms_of(text))
+    return Search(text, fields, "words" if by_words else "substring")
 
 
 # --- relations ----------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from tests.oracle.running import run_queries
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(1200)]
 
 QUERIES = 20_000
-MAX_REFUSED = 0.02
+MAX_REFUSED = 0.01
 """The share of queries that may turn out to be mistakes: they would prove nothing."""
 
 
@@ -20,4 +20,4 @@ def test_databases_answer_random_queries_as_the_oracle_does(postgres_url: str) -
     assert answered + refused >= QUERIES
     assert refused < MAX_REFUSED * answered
     # Every statement was also shown to hold nothing but names and parameters.
-    assert sum(tally.statements for tally in done) > QUERIES // 5
+    assert sum(tally.statements for tally in done) > QUERIES // 4

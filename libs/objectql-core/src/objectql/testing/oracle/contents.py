@@ -179,13 +179,21 @@ def _random_record(
 # --- literals -----------------------------------------------------------------------------------
 
 
-def literal_of(rng: Random, definition: FieldDef, known: Sequence[Record]) -> Any:
-    """What a request may write to compare with the field: mostly a value of `known` records."""
+def literal_of(
+    rng: Random, definition: FieldDef, known: Sequence[Record], *, is_bound: bool = False
+) -> Any:
+    """What a request may write to compare with the field: mostly a value of `known` records.
+
+    `is_bound`: it is the end of a range, which may also lie between two whole numbers.
+    """
     value = None
     if known and rng.random() < 0.6:
         value = rng.choice(known).get(definition.name)
     if value is None:
         value = value_of(rng, definition)
+    if is_bound and definition.storage is Storage.INTEGER and rng.random() < 0.2:
+        assert isinstance(value, int)
+        return value + 0.5 if abs(value) < 2**50 else value
     return _as_written(rng, definition.storage, value)
 
 
@@ -193,9 +201,6 @@ def _as_written(rng: Random, storage: Storage, value: Value) -> Any:
     kind = rng.random()
     match storage:
         case Storage.INTEGER:
-            assert isinstance(value, int)
-            if kind < 0.1:
-                return value + 0.5 if abs(value) < 2**50 else value
             return str(value) if kind < 0.2 else value
         case Storage.FLOAT:
             return repr(value) if kind < 0.2 else value

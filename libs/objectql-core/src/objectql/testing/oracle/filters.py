@@ -18,6 +18,7 @@ from objectql.testing.samples import SampleSchema
 from objectql.values import Record
 
 ORDERED: Final = (Op.EQ, Op.NE, Op.GT, Op.GTE, Op.LT, Op.LTE)
+BOUNDING: Final = frozenset({Op.GT, Op.GTE, Op.LT, Op.LTE})
 TEXT_OPS: Final = (
     *(Op.CONTAINS, Op.NOT_CONTAINS, Op.STARTS_WITH, Op.ENDS_WITH, Op.ICONTAINS),
     *(Op.LIKE, Op.ILIKE),
@@ -109,12 +110,13 @@ def random_condition(rng: Random, world: World, definition: ObjectDef) -> Compar
             ]
             return Compare(path, rng.choice((Op.IN, Op.NIN)), tuple(members))
         case 3:
-            bounds = (literal_of(rng, target, known), literal_of(rng, target, known))
+            bounds = tuple([literal_of(rng, target, known, is_bound=True) for _ in range(2)])
             return Compare(path, Op.BETWEEN, bounds)
         case 4 | 5:
             return _field_condition(rng, world, definition, place)
         case _:
-            return Compare(path, rng.choice(ORDERED), literal_of(rng, target, known))
+            op = rng.choice(ORDERED)
+            return Compare(path, op, literal_of(rng, target, known, is_bound=op in BOUNDING))
 
 
 def _list_condition(rng: Random, path: Path, target: FieldDef, known: Sequence[Record]) -> Compare:
@@ -183,5 +185,5 @@ def _other_literal(rng: Random, world: World, definition: ObjectDef, node: Compa
         members = cast("tuple[Any, ...]", node.value)
         value = tuple([None if m is None else literal_of(rng, target, known) for m in members])
     else:
-        value = literal_of(rng, target, known)
+        value = literal_of(rng, target, known, is_bound=node.op in BOUNDING)
     return msgspec.structs.replace(node, value=value)

@@ -237,7 +237,7 @@ def _random_having(rng: Random, storages: dict[str, Storage], depth: int = 0) ->
 
 _HAVING_LITERALS: Final[dict[Storage, tuple[Any, ...]]] = {
     Storage.TEXT: ("a", "2026-07", "2026-W31", "o_o", "é", "😀"),
-    Storage.INTEGER: (0, 1, 2, 3, 1.5, "2", -1),
+    Storage.INTEGER: (0, 1, 2, 3, "2", -1),
     Storage.FLOAT: (0, 0.25, 1.5, -1, "0.5", 1e15),
     Storage.DECIMAL: (0, "1.25", 2.5, -3, "0.001"),
     Storage.BOOLEAN: (True, False),

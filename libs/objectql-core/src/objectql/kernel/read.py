@@ -18,6 +18,7 @@ from objectql.errors import (
     RecordNotFound,
     TooManyRecords,
 )
+from objectql.kernel.cached_reads import CachedReads
 from objectql.kernel.engine import Engine
 from objectql.kernel.fair_reads import FairReads
 from objectql.kernel.fetch import DriverFetch, Fetch
@@ -44,6 +45,8 @@ class Reader:
         fair = FairReads(engine, DriverFetch())
         shares = engine.settings.features.shared_reads
         self._fetch: Fetch = SharedReads(fair, engine.clock) if shares else fair
+        if engine.cache is not None:
+            self._fetch = CachedReads(self._fetch, engine.cache)
 
     def scope(self, context: Context) -> Scope:
         """Reads for `context` by the metadata now in force."""

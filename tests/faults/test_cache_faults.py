@@ -40,7 +40,7 @@ class World:
 def world(tmp_path_factory: pytest.TempPathFactory) -> Generator[World]:
     names = ("kernel-1", "kernel-2")
     with Proxy() as one, Proxy() as two:
-        proxies = dict(zip(names, (one, two), strict=True))
+        proxies: dict[str, Proxy] = dict(zip(names, (one, two), strict=True))
         cluster = Cluster(
             tmp_path_factory.mktemp("cluster"),
             ports="free",

@@ -81,7 +81,9 @@ async def test_a_write_forgets_the_record_and_the_lists_and_nothing_else(
     await kernel.create("account", {"id": "b", "name": "B"})
     await kernel.create("contact", {"id": "c", "name": "C"})
     for _ in range(2):
-        await names(kernel), await name_of(kernel), await name_of(kernel, "b")
+        await names(kernel)
+        await name_of(kernel)
+        await name_of(kernel, "b")
         await kernel.find("contact")
     await kernel.update("account", "a", {"name": "AA"})
     before = cache.statistics.hits

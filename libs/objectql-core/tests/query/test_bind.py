@@ -81,6 +81,22 @@ def test_bind_reports_every_mistake_at_once() -> None:
     ]
 
 
+def test_mistakes_inside_relations_are_reported_with_their_whole_place() -> None:
+    inner = {"fields": ["nope"], "where": {"a1": 1, "salary": "x"}, "orderBy": "b2"}
+    with pytest.raises(ObjectQLError) as caught:
+        bound({"expand": {"account": {"expand": {"owner": {**inner, "orderBy": None}}}}})
+    assert [issue.path for issue in caught.value.issues] == [
+        "expand.account.expand.owner.where.a1",
+        "expand.account.expand.owner.fields",
+    ]
+    with pytest.raises(ObjectQLError) as caught:
+        bound({"expand": {"invoice": {"orderBy": "b2,c3"}}}, object="account")
+    assert [issue.path for issue in caught.value.issues] == [
+        "expand.invoice.orderBy.0",
+        "expand.invoice.orderBy.1",
+    ]
+
+
 @pytest.mark.parametrize(
     "document",
     [

@@ -159,13 +159,19 @@ class BoundExpand(msgspec.Struct, frozen=True):
 
     `one`: the record that `lookup` points to stands in its place, or null. `many`: the records
     whose ids are in `lookup` (a multiple lookup), in that order. `inverse`: the records of the
-    query's object whose `lookup` points here.
+    query's object whose `lookup` points here; when its query counts, `count_name` is one more key
+    of the answer: how many there are, whatever its limit.
     """
 
     name: str
     kind: Literal["one", "many", "inverse"]
     lookup: FieldDef
     query: BoundQuery
+
+
+def count_name(relation: BoundExpand) -> str:
+    """The key that tells how many records a counted list has; no field can be called so."""
+    return f"{relation.name}@count"
 
 
 class GroupKey(msgspec.Struct, frozen=True, omit_defaults=True):

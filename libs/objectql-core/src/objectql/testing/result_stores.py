@@ -14,7 +14,8 @@ class ResultStoreConformance:
     async def test_an_entry_is_found_again_with_the_tags_in_one_look(
         self, store: ResultStore
     ) -> None:
-        (token,) = await store.claim(["t:a"]) or ()
+        (token,) = await store.claim(["t:a"]) or (None,)
+        assert token is not None
         store.keep("e:1", b"\x00answer\xff", 60_000)
         assert await store.look(["e:1", "t:a", "t:none"]) == [b"\x00answer\xff", token, None]
 

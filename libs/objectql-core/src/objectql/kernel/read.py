@@ -19,6 +19,7 @@ from objectql.errors import (
     TooManyRecords,
 )
 from objectql.kernel.cached_reads import CachedReads
+from objectql.kernel.empty_reads import EmptyReads
 from objectql.kernel.engine import Engine
 from objectql.kernel.fair_reads import FairReads
 from objectql.kernel.fetch import DriverFetch, Fetch
@@ -44,9 +45,10 @@ class Reader:
         self.planner = Planner(engine)
         fair = FairReads(engine, DriverFetch())
         shares = engine.settings.features.shared_reads
-        self._fetch: Fetch = SharedReads(fair, engine.clock) if shares else fair
+        fetch: Fetch = SharedReads(fair, engine.clock) if shares else fair
         if engine.cache is not None:
-            self._fetch = CachedReads(self._fetch, engine.cache)
+            fetch = CachedReads(fetch, engine.cache)
+        self._fetch = EmptyReads(fetch)
 
     def scope(self, context: Context) -> Scope:
         """Reads for `context` by the metadata now in force."""

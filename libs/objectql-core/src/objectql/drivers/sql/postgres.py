@@ -43,6 +43,7 @@ from objectql.drivers.sql.postgres_calls import (
     Target,
     is_lost,
 )
+from objectql.drivers.sql.postgres_groups import LoneWrite, WriteGroups
 from objectql.drivers.sql.postgres_session import IDEMPOTENCY_SQL, PostgresSession
 from objectql.drivers.sql.record import image_text
 from objectql.drivers.sql.system import (
@@ -96,6 +97,8 @@ class PostgresSettings(msgspec.Struct, frozen=True):
     pool: PoolSettings = PoolSettings()
     connect_timeout_s: float = 5.0
     statement_cache: int = 1024
+    group_writes: bool = True
+    """Let single-row writes that arrive together share a transaction."""
 
 
 class PostgresDriver:
@@ -124,6 +127,7 @@ class PostgresDriver:
         self._control: asyncpg.Connection | None = None
         self._control_lock = asyncio.Lock()
         self._retries = self._reads = self._writes = self._transactions = 0
+        self._groups = WriteGroups(self._write_one, self._commit, self._statements)
         self._metadata = SqlMetadataStore(self)
         self._outbox = SqlOutbox(self, POSTGRES_WORDS)
         self._leases = SqlLeases(self, POSTGRES_WORDS)
@@ -202,6 +206,7 @@ class PostgresDriver:
             "writes_total": self._writes,
             "transactions_total": self._transactions,
             "retries_total": self._retries,
+            "grouped_writes_total": self._groups.grouped,
         }
 
     async def _connect(self) -> asyncpg.Connection:
@@ -324,7 +329,10 @@ class PostgresDriver:
         deadline: Deadline,
     ) -> tuple[WriteOutcome, ...] | Remembered:
         if len(writes) == 1:
-            return await self._write_one(writes[0], scope, idempotency, deadline)
+            lone = LoneWrite(writes[0], scope, idempotency, deadline)
+            if scope.batch or scope.batch_size != 1 or not self._settings.group_writes:
+                return await self._write_one(lone)
+            return await self._groups.write(lone)
         async with self.begin(deadline_ms=deadline.at_ms) as session:
             if idempotency is not None:
                 remembered = await session.recall(idempotency)
@@ -332,19 +340,14 @@ class PostgresDriver:
                     return remembered
             return await session.apply(writes, scope, idempotency)
 
-    async def _write_one(
-        self,
-        write: RowWrite,
-        scope: WriteScope,
-        idempotency: Idempotency | None,
-        deadline: Deadline,
-    ) -> tuple[WriteOutcome, ...] | Remembered:
+    async def _write_one(self, lone: LoneWrite) -> tuple[WriteOutcome, ...] | Remembered:
         """One write in one round trip.
 
         A request that ran at the same time under the same key shows itself as a violation of the
         key, of another unique index, or as a record that is gone or has moved on: then the answer
         is looked for once more.
         """
+        write, scope, idempotency, deadline = lone
         shape = shape_of(write)
         form = "one" if idempotency is None else "remembered"
         text = self._statements.text(shape, form)

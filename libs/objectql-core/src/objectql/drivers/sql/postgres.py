@@ -43,9 +43,9 @@ from objectql.drivers.sql.postgres_calls import (
     Target,
     is_lost,
 )
-from objectql.drivers.sql.postgres_dates import use_exact_dates
 from objectql.drivers.sql.postgres_groups import LoneWrite, WriteGroups
 from objectql.drivers.sql.postgres_session import IDEMPOTENCY_SQL, PostgresSession
+from objectql.drivers.sql.postgres_types import use_our_types
 from objectql.drivers.sql.record import image_text
 from objectql.drivers.sql.system import (
     POSTGRES_WORDS,
@@ -219,7 +219,7 @@ class PostgresDriver:
                 max_cached_statement_lifetime=0,
                 server_settings={"application_name": "objectql", "timezone": "UTC"},
             )
-            await use_exact_dates(connection)
+            await use_our_types(connection)
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as exc:
             raise Unavailable(what=self._name) from exc
         return connection

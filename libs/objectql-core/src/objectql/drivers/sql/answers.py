@@ -21,7 +21,7 @@ def lowered_sql(query: Lowered) -> LoweredSql:
     return query
 
 
-def page_of(rows: Sequence[Sequence[Any]]) -> Page:
+def page_of(rows: Sequence[Sequence[Any]], *, is_replica: bool = False) -> Page:
     """The page in the one row of a list or of groups."""
     items, count, has_next, last_key, total = rows[0]
     return Page(
@@ -30,14 +30,15 @@ def page_of(rows: Sequence[Sequence[Any]]) -> Page:
         bool(has_next),
         _bytes(last_key) if has_next and last_key is not None else None,
         None if total is None else int(total),
+        is_replica,
     )
 
 
-def record_of(rows: Sequence[Sequence[Any]]) -> RecordImage | None:
+def record_of(rows: Sequence[Sequence[Any]], *, is_replica: bool = False) -> RecordImage | None:
     """The record in the rows (JSON, version) of a read of one; None when there is none."""
     if not rows or rows[0][0] is None:
         return None
-    return RecordImage(_bytes(rows[0][0]), int(rows[0][1]))
+    return RecordImage(_bytes(rows[0][0]), int(rows[0][1]), is_replica)
 
 
 def _bytes(value: bytes | str) -> bytes:

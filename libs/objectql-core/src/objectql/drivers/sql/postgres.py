@@ -19,10 +19,12 @@ from objectql.clock import Clock, SystemClock
 from objectql.drivers.pool import ConnectionPool, Connector, PoolSettings
 from objectql.drivers.protocol import (
     Capabilities,
+    Freshness,
     Idempotency,
     Isolation,
     Lowered,
     Page,
+    ReadCounts,
     RecordImage,
     Remembered,
     RowWrite,
@@ -43,6 +45,7 @@ from objectql.drivers.sql.postgres_calls import (
     Target,
     is_lost,
 )
+from objectql.drivers.sql.postgres_connect import close_connection, open_connection
 from objectql.drivers.sql.postgres_session import IDEMPOTENCY_SQL, PostgresSession
 from objectql.drivers.sql.record import image_text
 from objectql.drivers.sql.system import (
@@ -116,7 +119,7 @@ class PostgresDriver:
         self._calls = PostgresCalls(self._names, self._clock, self._cancel)
         connector = Connector[asyncpg.Connection](
             connect=self._connect,
-            close=_close,
+            close=close_connection,
             ping=self._ping,
             is_open=lambda connection: not connection.is_closed(),
         )
@@ -182,7 +185,7 @@ class PostgresDriver:
         """See `Driver`."""
         await self._pool.close()
         if self._control is not None:
-            await _close(self._control)
+            await close_connection(self._control)
             self._control = None
 
     async def check_health(self) -> None:
@@ -205,16 +208,12 @@ class PostgresDriver:
         }
 
     async def _connect(self) -> asyncpg.Connection:
-        try:
-            return await asyncpg.connect(
-                self._settings.url,
-                timeout=self._settings.connect_timeout_s,
-                statement_cache_size=self._settings.statement_cache,
-                max_cached_statement_lifetime=0,
-                server_settings={"application_name": "objectql", "timezone": "UTC"},
-            )
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as exc:
-            raise Unavailable(what=self._name) from exc
+        return await open_connection(
+            self._settings.url,
+            name=self._name,
+            timeout_s=self._settings.connect_timeout_s,
+            statement_cache=self._settings.statement_cache,
+        )
 
     async def _ping(self, connection: asyncpg.Connection) -> None:
         deadline = Deadline(self._clock, self._clock.now_ms() + 2000)
@@ -245,18 +244,38 @@ class PostgresDriver:
         return lower(query, POSTGRES)
 
     async def fetch(
-        self, query: Lowered, params: Sequence[Value], *, deadline_ms: int | None = None
+        self,
+        query: Lowered,
+        params: Sequence[Value],
+        *,
+        deadline_ms: int | None = None,
+        freshness: Freshness | None = None,
     ) -> Page:
         """See `Driver`."""
+        del freshness  # there is nothing fresher than the primary
         lowered = lowered_sql(query)
         return page_of(await self._read(lowered.text, lowered.arguments(params), deadline_ms))
 
     async def fetch_one(
-        self, query: Lowered, params: Sequence[Value], *, deadline_ms: int | None = None
+        self,
+        query: Lowered,
+        params: Sequence[Value],
+        *,
+        deadline_ms: int | None = None,
+        freshness: Freshness | None = None,
     ) -> RecordImage | None:
         """See `Driver`."""
+        del freshness
         lowered = lowered_sql(query).record
         return record_of(await self._read(lowered.text, lowered.arguments(params), deadline_ms))
+
+    async def position(self) -> int | None:  # noqa: RUF029 - the port's shape
+        """See `Driver`."""
+        return None
+
+    def read_counts(self) -> ReadCounts:
+        """See `Driver`."""
+        return ReadCounts(self._reads)
 
     async def _read(
         self, text: str, args: Sequence[object], deadline_ms: int | None
@@ -462,13 +481,3 @@ class PostgresDriver:
 
 def _image(object_: ObjectDef, alias: str) -> str:
     return image_text(object_, alias, POSTGRES)
-
-
-async def _close(connection: asyncpg.Connection) -> None:
-    """End a connection; a cancellation on its way is waited for, briefly."""
-    try:
-        await connection.close(timeout=2.0)
-    except Exception as exc:
-        connection.terminate()
-        if not (isinstance(exc, TimeoutError | asyncpg.PostgresError) or is_lost(exc)):
-            raise

@@ -20,10 +20,12 @@ from objectql.clock import Clock, SystemClock
 from objectql.drivers.pool import ConnectionPool, Connector, PoolSettings
 from objectql.drivers.protocol import (
     Capabilities,
+    Freshness,
     Idempotency,
     Isolation,
     Lowered,
     Page,
+    ReadCounts,
     RecordImage,
     Remembered,
     RowWrite,
@@ -215,16 +217,36 @@ class SqliteDriver:
         return lower(query, SQLITE)
 
     async def fetch(
-        self, query: Lowered, params: Sequence[Value], *, deadline_ms: int | None = None
+        self,
+        query: Lowered,
+        params: Sequence[Value],
+        *,
+        deadline_ms: int | None = None,
+        freshness: Freshness | None = None,
     ) -> Page:
         """See `Driver`."""
+        del freshness  # there is only one copy
         return page_of(await self._read(lowered_sql(query), params, deadline_ms))
 
     async def fetch_one(
-        self, query: Lowered, params: Sequence[Value], *, deadline_ms: int | None = None
+        self,
+        query: Lowered,
+        params: Sequence[Value],
+        *,
+        deadline_ms: int | None = None,
+        freshness: Freshness | None = None,
     ) -> RecordImage | None:
         """See `Driver`."""
+        del freshness
         return record_of(await self._read(lowered_sql(query).record, params, deadline_ms))
+
+    async def position(self) -> int | None:  # noqa: RUF029 - the port's shape
+        """See `Driver`."""
+        return None
+
+    def read_counts(self) -> ReadCounts:
+        """See `Driver`."""
+        return ReadCounts(self._reads)
 
     async def _read(
         self, lowered: LoweredSql, params: Sequence[Value], deadline_ms: int | None

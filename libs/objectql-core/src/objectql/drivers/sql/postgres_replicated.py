@@ -1,0 +1,120 @@
+"""A Postgres source with hot standbys that take some of its reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from objectql.clock import Clock
+from objectql.drivers.pool import ManagedPool
+from objectql.drivers.protocol import (
+    Capabilities,
+    Freshness,
+    Lowered,
+    Page,
+    ReadCounts,
+    RecordImage,
+)
+from objectql.drivers.sql.answers import lowered_sql, page_of, record_of
+from objectql.drivers.sql.postgres import DEFAULT_SOURCE, PostgresDriver, PostgresSettings
+from objectql.drivers.sql.postgres_position import OF_PRIMARY, Positions
+from objectql.drivers.sql.postgres_replicas import (
+    PostgresReplica,
+    PostgresReplicas,
+    ReplicaSettings,
+)
+from objectql.drivers.sql.replicas import PrimaryLog
+from objectql.ids import DataSource
+from objectql.values import Value
+
+
+class ReplicatedPostgresDriver(PostgresDriver):
+    """See `Driver`. Writes and transactions are the primary's; so are reads without `freshness`."""
+
+    def __init__(
+        self,
+        settings: PostgresSettings,
+        replicas: Mapping[str, ReplicaSettings],
+        *,
+        name: DataSource = DEFAULT_SOURCE,
+        clock: Clock | None = None,
+    ) -> None:
+        super().__init__(settings, name=name, clock=clock)
+        primary_log = PrimaryLog()
+        self._replicas = PostgresReplicas(
+            [
+                PostgresReplica(replica, its, primary_log, self._clock)
+                for replica, its in replicas.items()
+            ],
+            Positions(self._connect, OF_PRIMARY, self._clock),
+            primary_log,
+            self._calls,
+            self._clock,
+        )
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """See `Driver`."""
+        return Capabilities(replicas=True)
+
+    @property
+    def replica_pools(self) -> tuple[ManagedPool, ...]:
+        """The connections to the replicas, for the process's `PoolManager`."""
+        return tuple(replica.pool for replica in self._replicas.members)
+
+    async def connect(self) -> None:
+        """See `Driver`."""
+        await super().connect()
+        try:
+            await self._replicas.open()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """See `Driver`."""
+        await self._replicas.close()
+        await super().close()
+
+    async def fetch(
+        self,
+        query: Lowered,
+        params: Sequence[Value],
+        *,
+        deadline_ms: int | None = None,
+        freshness: Freshness | None = None,
+    ) -> Page:
+        """See `Driver`."""
+        if freshness is not None:
+            lowered = lowered_sql(query)
+            args = lowered.arguments(params)
+            deadline = self._deadline(deadline_ms)
+            rows = await self._replicas.rows(lowered.text, args, deadline, freshness)
+            if rows is not None:
+                return page_of(rows, is_replica=True)
+        return await super().fetch(query, params, deadline_ms=deadline_ms)
+
+    async def fetch_one(
+        self,
+        query: Lowered,
+        params: Sequence[Value],
+        *,
+        deadline_ms: int | None = None,
+        freshness: Freshness | None = None,
+    ) -> RecordImage | None:
+        """See `Driver`."""
+        if freshness is not None:
+            lowered = lowered_sql(query).record
+            args = lowered.arguments(params)
+            deadline = self._deadline(deadline_ms)
+            rows = await self._replicas.rows(lowered.text, args, deadline, freshness)
+            if rows is not None:
+                return record_of(rows, is_replica=True)
+        return await super().fetch_one(query, params, deadline_ms=deadline_ms)
+
+    async def position(self) -> int | None:
+        """See `Driver`. Writers that ask at the same time share one statement."""
+        return await self._replicas.position()
+
+    def read_counts(self) -> ReadCounts:
+        """See `Driver`."""
+        return ReadCounts(self._reads, self._replicas.status(), dict(self._replicas.waits))

@@ -51,6 +51,8 @@ async def build(process: Process[KernelSettings]) -> None:
             timezone=settings.timezone,
             default_access=settings.default_access,
             features=settings.features,
+            max_reads=settings.pool.max_size,
+            tenant_share=settings.load.tenant_share,
         ),
         clock=process.clock,
     )
@@ -66,7 +68,9 @@ async def build(process: Process[KernelSettings]) -> None:
         verbs(kernel),
         version=process.version,
         limits=LoadLimits(
-            max_running=settings.load.max_running, max_waiting=settings.load.max_waiting
+            max_running=settings.load.max_running,
+            max_waiting=settings.load.max_waiting,
+            tenant_share=settings.load.tenant_share,
         ),
         clock=process.clock,
         observe=process.metrics.observe_request,

@@ -32,10 +32,19 @@ class CacheSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Load(msgspec.Struct, frozen=True, kw_only=True):
-    """How much a worker takes on; beyond it requests are refused with 503."""
+    """How much a worker takes on; beyond it requests are refused."""
 
     max_running: Annotated[int, Meta(ge=1, description="requests that run at once")] = 256
     max_waiting: Annotated[int, Meta(ge=0, description="requests that may wait for a turn")] = 1024
+    tenant_share: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=1,
+            description="the part of both, and of the connections that read, that one tenant may"
+            " have; beyond it its requests are refused with 429",
+        ),
+    ] = 0.5
 
 
 class KernelSettings(ServiceSettings, frozen=True, kw_only=True):

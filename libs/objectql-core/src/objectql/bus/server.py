@@ -1,9 +1,9 @@
 """Serves typed requests: decode, check the deadline, bound the load, call, encode.
 
-What happens to a request, in order: refused when too many wait (`Overloaded`), answered with
-`InvalidRequest` when undecodable, answered and not executed when its deadline has passed, executed
-when one of `max_running` places is free. An `ObjectQLError` becomes its error reply; anything else
-is a bug, logged with its stack under the request id and answered with `Internal`.
+What happens to a request, in order: answered with `InvalidRequest` when undecodable, answered and
+not executed when its deadline has passed, refused when too many of its tenant (`RateLimited`) or of
+all (`Overloaded`) wait, executed when it has a place. An `ObjectQLError` becomes its error reply;
+anything else is a bug, logged with its stack under the request id and answered with `Internal`.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from objectql.errors import (
     Internal,
     InvalidRequest,
     ObjectQLError,
-    Overloaded,
 )
+from objectql.fairness import FairPlaces, PlaceLimits
 from objectql.wire import codec, subjects
 from objectql.wire.headers import ERROR, ERROR_CODE, REQUEST_ID, from_headers
 
@@ -52,10 +52,14 @@ class Verb(Generic[R]):
 
 
 class LoadLimits(msgspec.Struct, frozen=True):
-    """At most `max_running` requests run, at most `max_waiting` more wait for their turn."""
+    """At most `max_running` requests run, at most `max_waiting` more wait for their turn.
+
+    `tenant_share` of both is the most that one tenant may have.
+    """
 
     max_running: int = 256
     max_waiting: int = 1024
+    tenant_share: float = 0.5
     retry_after_ms: int = 250
 
 
@@ -81,17 +85,15 @@ class BusServer:
         self._queue = queue
         self._subject = subject
         self._version = version
-        self._limits = limits or LoadLimits()
         self._clock = clock or SystemClock()
         self._observe = observe
-        self._places = asyncio.Semaphore(self._limits.max_running)
-        self._admitted = 0
+        self._places = _places(limits or LoadLimits())
         self._unsubscribe: Unsubscribe | None = None
 
     @property
     def admitted(self) -> int:
         """Requests that run or wait."""
-        return self._admitted
+        return self._places.held + self._places.waiting
 
     async def start(self) -> None:
         """Begin to serve; where the bus is not connected yet, as soon as it is."""
@@ -110,7 +112,7 @@ class BusServer:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 await unsubscribe()
-        return self._admitted == 0
+        return self.admitted == 0
 
     def _handler(self, name: str, verb: Verb[Any]) -> Handler:
         async def handle(envelope: Envelope) -> Envelope:
@@ -135,29 +137,36 @@ class BusServer:
         return handle
 
     async def _answer(self, verb: Verb[Any], envelope: Envelope) -> bytes:
-        if self._admitted >= self._limits.max_running + self._limits.max_waiting:
-            raise Overloaded(retry_after_ms=self._limits.retry_after_ms)
-        self._admitted += 1
+        context = from_headers(envelope.headers)
         try:
-            context = from_headers(envelope.headers)
-            try:
-                request: msgspec.Struct = codec.decode(verb.request, envelope.body)
-            except msgspec.MsgspecError as exc:
-                raise InvalidRequest(reason=f"the message cannot be decoded: {exc}") from exc
-            self._check_deadline(context)
-            async with self._places:
-                left_s = self._check_deadline(context)
-                if not verb.is_bounded:
-                    return codec.encode(await verb.answer(request, context))
-                return codec.encode(await _within(left_s, verb.answer(request, context)))
+            request: msgspec.Struct = codec.decode(verb.request, envelope.body)
+        except msgspec.MsgspecError as exc:
+            raise InvalidRequest(reason=f"the message cannot be decoded: {exc}") from exc
+        self._check_deadline(context)
+        tenant = context.tenant
+        if not self._places.enter_now(tenant):
+            await self._places.enter(tenant)
+        try:
+            left_s = self._check_deadline(context)
+            if not verb.is_bounded:
+                return codec.encode(await verb.answer(request, context))
+            return codec.encode(await _within(left_s, verb.answer(request, context)))
         finally:
-            self._admitted -= 1
+            self._places.leave(tenant)
 
     def _check_deadline(self, context: Context) -> float:
         left_s = (context.deadline_ms - self._clock.now_ms()) / 1000
         if left_s <= 0:
             raise DeadlineExceeded
         return left_s
+
+
+def _places(limits: LoadLimits) -> FairPlaces:
+    return FairPlaces(
+        PlaceLimits(
+            limits.max_running, limits.max_waiting, limits.tenant_share, limits.retry_after_ms
+        )
+    )
 
 
 async def _within(seconds: float, work: Awaitable[msgspec.Struct]) -> msgspec.Struct:

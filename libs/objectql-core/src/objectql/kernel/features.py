@@ -35,6 +35,10 @@ class KernelSettings(msgspec.Struct, frozen=True):
     max_nesting: int = 16
     """How deep hooks and actions may call each other."""
     bulk_chunk_rows: int = 200
+    max_reads: int = 16
+    """Reads that one data source runs at once: as many as it has connections."""
+    tenant_share: float = 0.5
+    """The part of `max_reads` that one tenant may take."""
     plan_cache_size: int = 2000
     phase_timeout_s: float = 30.0
     drain_timeout_s: float = 30.0

@@ -29,14 +29,16 @@ class DriverFetch:
 
     async def page(self, run: Runnable, scope: Scope) -> Page:
         """See `Fetch`."""
-        (_, driver, lowered, _), params = run
+        prepared, params = run
+        driver, lowered = prepared.driver, prepared.lowered
         if scope.session is not None and scope.driver is driver:
             return await scope.session.fetch(lowered, params)
         return await driver.fetch(lowered, params, deadline_ms=scope.context.deadline_ms)
 
     async def record(self, run: Runnable, scope: Scope) -> RecordImage | None:
         """See `Fetch`."""
-        (_, driver, lowered, _), params = run
+        prepared, params = run
+        driver, lowered = prepared.driver, prepared.lowered
         if scope.session is not None and scope.driver is driver:
             return await scope.session.fetch_one(lowered, params)
         return await driver.fetch_one(lowered, params, deadline_ms=scope.context.deadline_ms)

@@ -6,19 +6,20 @@ and lowered.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from hashlib import blake2b
 from typing import NamedTuple
 
 from objectql.context import Context
 from objectql.drivers.protocol import Driver, Lowered, Session
 from objectql.errors import NotSupported
 from objectql.kernel.engine import Engine, Model
-from objectql.metadata.model import ObjectDef
 from objectql.query.ast import Query
 from objectql.query.bind import bind
-from objectql.query.bound import BoundQuery, Column, ParamSource
+from objectql.query.bound import ParamSource
 from objectql.query.cache import CacheStatistics, PlanCache, PlanKey
 from objectql.query.cursor import page_digest
+from objectql.query.footprint import Footprint, footprint
 from objectql.query.plan import Plan, make_plan
 from objectql.query.template import extract
 from objectql.query.values_in import resolve
@@ -27,12 +28,18 @@ from objectql.values import Value
 
 
 class Prepared(NamedTuple):
-    """A query shape, ready to run for any literals."""
+    """A query shape, ready to run for any literals.
+
+    `digest` is equal in every kernel of the cluster for the same shape, metadata and permissions,
+    and for nothing else.
+    """
 
     plan: Plan
     driver: Driver
     lowered: Lowered
     sources: tuple[ParamSource, ...]
+    reads: Footprint
+    digest: bytes
 
 
 class Runnable(NamedTuple):
@@ -104,20 +111,17 @@ class Planner:
         bound = bind(template, scope.model.snapshot, scope.policy, places=places)
         plan = make_plan(bound, digest=page_digest(template))
         driver = self._engine.driver(bound.object)
-        for other in _objects_of(plan.query):
+        reads = footprint(plan.query)
+        for other in reads.objects:
             if other.datasource != bound.object.datasource:
                 feature = f"a query over {bound.object.name} and {other.name} (two data sources)"
                 raise NotSupported(feature=feature)
-        return Prepared(plan, driver, driver.lower(plan.query), plan.query.params)
+        lowered = driver.lower(plan.query)
+        digest = _digest(template, scope, driver, lowered)
+        return Prepared(plan, driver, lowered, plan.query.params, reads, digest)
 
 
-def _objects_of(query: BoundQuery) -> Iterator[ObjectDef]:
-    """Every object that a query reaches through relations and lookups."""
-    columns = [output.column for output in query.outputs]
-    columns += [key.by for key in query.order if isinstance(key.by, Column)]
-    for column in columns:
-        for hop in column.hops:
-            yield hop.target
-    for relation in query.expand:
-        yield relation.query.object
-        yield from _objects_of(relation.query)
+def _digest(template: Query, scope: Scope, driver: Driver, lowered: Lowered) -> bytes:
+    """The text of a struct names its types, so that no two shapes look alike."""
+    parts = (scope.model.version, scope.policy.shape, driver.name, template, lowered.text)
+    return blake2b(repr(parts).encode(), digest_size=16).digest()

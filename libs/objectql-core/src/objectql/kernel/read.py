@@ -19,6 +19,7 @@ from objectql.errors import (
     TooManyRecords,
 )
 from objectql.kernel.engine import Engine
+from objectql.kernel.fair_reads import FairReads
 from objectql.kernel.fetch import DriverFetch, Fetch
 from objectql.kernel.json import decode_json, encode_json
 from objectql.kernel.planning import Planner, Scope
@@ -39,7 +40,7 @@ class Reader:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self.planner = Planner(engine)
-        self._fetch: Fetch = DriverFetch()
+        self._fetch: Fetch = FairReads(engine, DriverFetch())
 
     def scope(self, context: Context) -> Scope:
         """Reads for `context` by the metadata now in force."""

@@ -1,0 +1,78 @@
+"""Connections shared between tenants, so that slow queries of one leave some for the others."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from objectql.drivers.protocol import Driver, Page, RecordImage
+from objectql.errors import DeadlineExceeded
+from objectql.fairness import FairPlaces, PlaceLimits
+from objectql.kernel.engine import Engine
+from objectql.kernel.fetch import Fetch
+from objectql.kernel.planning import Runnable, Scope
+
+MAX_WAITING: Final = 4096
+"""Far more than a worker takes on at once: who waits here has been admitted already."""
+
+
+class FairReads:
+    """At most its share of a data source's connections to each tenant.
+
+    Only reads outside transactions count: they hold nothing while they wait, so no circle can
+    arise. What holds a connection already goes on.
+    """
+
+    def __init__(self, engine: Engine, inner: Fetch) -> None:
+        self._inner = inner
+        self._clock = engine.clock
+        settings = engine.settings
+        self._limits = PlaceLimits(settings.max_reads, MAX_WAITING, settings.tenant_share)
+        self._places: dict[Driver, FairPlaces] = {}
+
+    async def page(self, run: Runnable, scope: Scope) -> Page:
+        """See `Fetch`."""
+        if scope.session is not None:
+            return await self._inner.page(run, scope)
+        tenant = scope.context.actor.tenant
+        places = self._places_of(run.prepared.driver)
+        if not places.enter_now(tenant):
+            await self._wait(places, scope)
+        try:
+            return await self._inner.page(run, scope)
+        finally:
+            places.leave(tenant)
+
+    async def record(self, run: Runnable, scope: Scope) -> RecordImage | None:
+        """See `Fetch`."""
+        if scope.session is not None:
+            return await self._inner.record(run, scope)
+        tenant = scope.context.actor.tenant
+        places = self._places_of(run.prepared.driver)
+        if not places.enter_now(tenant):
+            await self._wait(places, scope)
+        try:
+            return await self._inner.record(run, scope)
+        finally:
+            places.leave(tenant)
+
+    def _places_of(self, driver: Driver) -> FairPlaces:
+        found = self._places.get(driver)
+        if found is None:
+            found = self._places[driver] = FairPlaces(self._limits)
+        return found
+
+    async def _wait(self, places: FairPlaces, scope: Scope) -> None:
+        """Enter before the deadline.
+
+        Raises:
+            DeadlineExceeded: no place became free in time.
+
+        """
+        left_s = (scope.context.deadline_ms - self._clock.now_ms()) / 1000
+        limit = asyncio.timeout(left_s)
+        try:
+            async with limit:
+                await places.enter(scope.context.actor.tenant)
+        except TimeoutError as exc:
+            raise DeadlineExceeded from exc

@@ -149,7 +149,7 @@ def test_reads_go_to_the_replicas_in_turn() -> None:
     for standing in standings:
         standing.passed()
     standings[1].eject()
-    chosen = []
+    chosen: list[int] = []
     turn = 0
     for _ in range(4):
         index = choose(standings, Freshness(), 0, turn)

@@ -16,7 +16,7 @@ from typing import Any, cast
 import msgspec
 
 from objectql.clock import Clock, SystemClock
-from objectql.context import Context, system_actor
+from objectql.context import Context, ReadPolicy, system_actor
 from objectql.drivers.protocol import Driver
 from objectql.errors import Issue, KernelNotStarted, ObjectQLError, PluginInvalid, RecordNotFound
 from objectql.events import DriverConnected, DriverDisconnected, KernelStarted, KernelStopped
@@ -243,7 +243,12 @@ class Kernel(Operations):
         deadline_ms = self.engine.clock.now_ms() + int(
             self.engine.settings.default_deadline_s * 1000
         )
-        return Context(actor=system_actor(), deadline_ms=deadline_ms, request_id=uuid7())
+        return Context(
+            actor=system_actor(),
+            deadline_ms=deadline_ms,
+            request_id=uuid7(),
+            read_policy=ReadPolicy.PRIMARY,  # calls in a row see each other without a token
+        )
 
     async def find(
         self,

@@ -18,6 +18,7 @@ from objectql.errors import (
     RecordNotFound,
     TooManyRecords,
 )
+from objectql.kernel.consistency import Consistency
 from objectql.kernel.engine import Engine
 from objectql.kernel.fair_reads import FairReads
 from objectql.kernel.fetch import DriverFetch, Fetch
@@ -40,11 +41,11 @@ class Reader:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self.planner = Planner(engine)
-        self._fetch: Fetch = FairReads(engine, DriverFetch())
+        self._fetch: Fetch = FairReads(engine, DriverFetch(Consistency(engine)))
 
-    def scope(self, context: Context) -> Scope:
+    def scope(self, context: Context, *, may_lag: bool = False) -> Scope:
         """Reads for `context` by the metadata now in force."""
-        return self.planner.scope(context)
+        return self.planner.scope(context, may_lag=may_lag)
 
     # --- operations ---
 

@@ -104,6 +104,12 @@ MetricName: TypeAlias = Literal[
     "oql_events_published_total",
     "oql_plan_cache_hits_total",
     "oql_plan_cache_misses_total",
+    "oql_replica_reads_total",
+    "oql_replica_token_waits_total",
+    "oql_replica_in_use",
+    "oql_replica_lag_seconds",
+    "oql_replica_lag_bytes",
+    "oql_replica_ejections_total",
 ]
 
 
@@ -136,6 +142,37 @@ METRICS: tuple[Metric, ...] = (
     Metric("oql_events_published_total", "counter", "Events put on the stream by this worker"),
     Metric("oql_plan_cache_hits_total", "counter", "Queries whose plan was known"),
     Metric("oql_plan_cache_misses_total", "counter", "Queries that were planned"),
+    Metric(
+        "oql_replica_reads_total",
+        "counter",
+        "Reads of a source with replicas, by who answered",
+        ("source", "server"),
+    ),
+    Metric(
+        "oql_replica_token_waits_total",
+        "counter",
+        "Reads whose token was ahead, by who answered",
+        ("source", "server"),
+    ),
+    Metric("oql_replica_in_use", "gauge", "1 while the replica takes reads", ("source", "replica")),
+    Metric(
+        "oql_replica_lag_seconds",
+        "gauge",
+        "No data of the replica are older",
+        ("source", "replica"),
+    ),
+    Metric(
+        "oql_replica_lag_bytes",
+        "gauge",
+        "Log that the replica has to replay",
+        ("source", "replica"),
+    ),
+    Metric(
+        "oql_replica_ejections_total",
+        "counter",
+        "How often the replica was left out",
+        ("source", "replica", "reason"),
+    ),
 )
 
 _BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)

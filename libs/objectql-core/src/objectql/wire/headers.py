@@ -45,6 +45,8 @@ def parse_read_policy(text: str) -> tuple[ReadPolicy, int | None]:
     try:
         policy = ReadPolicy(name.strip().lower())
         lag = int(float(bound) * 1000) if policy is ReadPolicy.BOUNDED else None
+        if (lag or 0) < 0 or (bound and lag is None):
+            raise ValueError(bound)
     except (ValueError, OverflowError) as exc:
         reason = f'"{text}" is not a read policy: use primary, bounded:<seconds> or any'
         raise InvalidRequest(reason=reason) from exc

@@ -26,6 +26,7 @@ from objectql.drivers.sql.replicas import EjectionReason, PrimaryLog, Standing, 
 from objectql.errors import DeadlineExceeded, ObjectQLError, Unavailable
 
 PROBE_EVERY_S: Final = 0.25
+
 CONNECT_TIMEOUT_S: Final = 1.0
 """With the time of a probe it stays within the 2 s in which a dead replica must be out."""
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import asyncpg  # noqa: TID251 - this package is the home of the database drivers
+
 from objectql.clock import Clock
 from objectql.drivers.pool import ManagedPool
 from objectql.drivers.protocol import (
@@ -16,8 +18,10 @@ from objectql.drivers.protocol import (
 )
 from objectql.drivers.sql.answers import lowered_sql, page_of, record_of
 from objectql.drivers.sql.postgres import DEFAULT_SOURCE, PostgresDriver, PostgresSettings
+from objectql.drivers.sql.postgres_connect import open_connection
 from objectql.drivers.sql.postgres_position import OF_PRIMARY, Positions
 from objectql.drivers.sql.postgres_replicas import (
+    CONNECT_TIMEOUT_S,
     PostgresReplica,
     PostgresReplicas,
     ReplicaSettings,
@@ -45,7 +49,7 @@ class ReplicatedPostgresDriver(PostgresDriver):
                 PostgresReplica(replica, its, primary_log, self._clock)
                 for replica, its in replicas.items()
             ],
-            Positions(self._connect, OF_PRIMARY, self._clock),
+            Positions(self._connect_to_measure, OF_PRIMARY, self._clock),
             primary_log,
             self._calls,
             self._clock,
@@ -60,6 +64,15 @@ class ReplicatedPostgresDriver(PostgresDriver):
     def replica_pools(self) -> tuple[ManagedPool, ...]:
         """The connections to the replicas, for the process's `PoolManager`."""
         return tuple(replica.pool for replica in self._replicas.members)
+
+    async def _connect_to_measure(self) -> asyncpg.Connection:
+        """Soon or not at all: writers wait for it after their commit."""
+        return await open_connection(
+            self._settings.url,
+            name=self.name,
+            timeout_s=CONNECT_TIMEOUT_S,
+            statement_cache=self._settings.statement_cache,
+        )
 
     async def connect(self) -> None:
         """See `Driver`."""

@@ -8,7 +8,8 @@ STAMP := $(VENV)/.installed
 MEMBERS := $(wildcard libs/* services/*)
 
 .PHONY: help setup lock check format format-check lint types layers test test-unit test-integration \
-	test-faults test-containers images up down status logs load-flights bench profile docs reference changes
+	test-faults test-containers images up down status logs load-flights bench bench-compare bench-memory bench-document \
+	profile wrk docs reference changes
 
 ##@ Start here
 help: ## List the commands
@@ -87,10 +88,20 @@ changes: $(STAMP) ## Show the next release's part of the change log
 	@$(BIN)/towncrier build --draft --version next
 
 ##@ Measure
-bench: $(STAMP) ## Measure the parts and the whole, print tables, write bench/results/*.json
-	@command -v wrk >/dev/null || scripts/setup.sh wrk
-	@$(BIN)/python -m bench
+bench: $(STAMP) wrk ## Measure the parts and the whole, print tables, write bench/results/*.json (ONLY="rest growth")
+	@$(BIN)/python -m bench run $(if $(ONLY),--only $(ONLY))
 
-profile: $(STAMP) ## Show where gateway and kernel spend their time (SCENARIOS="get update")
-	@command -v wrk >/dev/null || scripts/setup.sh wrk
+bench-compare: $(STAMP) wrk ## Measure, and tell what changed against bench/results (NEW=folder, ONLY=rest, FAIL=1)
+	@$(BIN)/python -m bench compare $(if $(ONLY),--only $(ONLY)) $(if $(NEW),--new $(NEW)) $(if $(FAIL),--fail)
+
+bench-memory: $(STAMP) wrk ## Memory of an idle cluster, after 20,000 and after 200,000 requests
+	@$(BIN)/python -m bench memory
+
+bench-document: $(STAMP) ## Write the tables and the chart of docs/performance.md from bench/results
+	@$(BIN)/python -m bench document
+
+profile: $(STAMP) wrk ## Show where gateway and kernel spend their time (SCENARIOS="get update")
 	@$(BIN)/python -m bench profile $(SCENARIOS)
+
+wrk:
+	@command -v wrk >/dev/null || scripts/setup.sh wrk

@@ -3,7 +3,8 @@
 
 Explicit columns, a pool of 16, orjson where FastAPI would use the standard library, uvloop and
 httptools, no response models, no validation beyond what the database does, no outbox, no
-idempotency, no permissions.
+idempotency, no permissions. Related records are read in two ways: one statement per relation and
+record, as an ORM does that is not told otherwise, and one join.
 """
 
 from __future__ import annotations
@@ -40,6 +41,22 @@ UPDATE = f"""
 GROUP = """
     SELECT status, count(*) AS n, avg(price) AS mean FROM item
     WHERE tenant_id = 'default' AND category = $1 GROUP BY status ORDER BY status
+"""
+SYSTEM = ("id", "created_at", "created_by", "updated_at", "updated_by", "version")
+SALE = (*SYSTEM, "region", "amount", "customer", "item")
+CUSTOMER = (*SYSTEM, "name", "email", "city")
+ITEM = tuple(COLUMNS.split(", "))
+SALES = f"""
+    SELECT {", ".join(SALE)} FROM sale
+    WHERE tenant_id = 'default' AND region = $1 ORDER BY id LIMIT $2
+"""
+GET_CUSTOMER = f"SELECT {', '.join(CUSTOMER)} FROM customer WHERE tenant_id = 'default' AND id = $1"
+JOINED = f"""
+    SELECT {", ".join([f"s.{c}" for c in SALE] + [f"c.{c}" for c in CUSTOMER] + [f"i.{c}" for c in ITEM])}
+    FROM sale AS s
+    LEFT JOIN customer AS c ON c.tenant_id = s.tenant_id AND c.id = s.customer
+    LEFT JOIN item AS i ON i.tenant_id = s.tenant_id AND i.id = s.item
+    WHERE s.tenant_id = 'default' AND s.region = $1 ORDER BY s.id LIMIT $2
 """
 
 
@@ -102,3 +119,31 @@ async def update(id: str, request: Request) -> Response:
 async def groups(category: str) -> Response:
     rows = await app.state.pool.fetch(GROUP, category)
     return answer({"items": [dict(row) for row in rows]})
+
+
+@app.get("/sales/one-by-one")
+async def sales_one_by_one(region: str, limit: int = 50) -> Response:
+    async with app.state.pool.acquire() as connection:  # one connection, or it would cost more yet
+        items = [dict(row) for row in await connection.fetch(SALES, region, limit)]
+        for item in items:
+            customer = await connection.fetchrow(GET_CUSTOMER, item["customer"])
+            item["customer"] = dict(customer) if customer else None
+            related = await connection.fetchrow(GET, item["item"])
+            item["item"] = dict(related) if related else None
+    return answer({"items": items})
+
+
+@app.get("/sales/joined")
+async def sales_joined(region: str, limit: int = 50) -> Response:
+    rows = await app.state.pool.fetch(JOINED, region, limit)
+    first, second = len(SALE), len(SALE) + len(CUSTOMER)
+    items: list[dict[str, Any]] = []
+    for row in rows:
+        values = tuple(row)
+        item: dict[str, Any] = dict(zip(SALE, values[:first], strict=True))
+        if item["customer"] is not None:
+            item["customer"] = dict(zip(CUSTOMER, values[first:second], strict=True))
+        if item["item"] is not None:
+            item["item"] = dict(zip(ITEM, values[second:], strict=True))
+        items.append(item)
+    return answer({"items": items})

@@ -6,12 +6,12 @@ import asyncio
 import statistics
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench import hop, naive
-from bench.report import duration, table
+from bench.model import METHOD, Machine, Micro, Part, now
 from objectql.clock import SystemClock
 from objectql.context import Actor, Context
 from objectql.drivers.protocol import Driver
@@ -41,43 +41,6 @@ DOCUMENT: dict[str, Any] = {
     "sort": [{"field": "due_on", "order": "desc"}, {"field": "id", "order": "asc"}],
     "limit": 20,
 }
-
-
-@dataclass
-class Row:
-    """One part. Times in seconds per call; `factor` is how many times slower the naive way is."""
-
-    part: str
-    goal_s: float | None
-    ours: list[float] = field(default_factory=list[float])
-    naive: list[float] = field(default_factory=list[float])
-
-    @property
-    def ours_s(self) -> float:
-        return statistics.median(self.ours)
-
-    @property
-    def factor(self) -> float | None:
-        return statistics.median(self.naive) / self.ours_s if self.naive else None
-
-    def cells(self) -> tuple[str, ...]:
-        slow = duration(statistics.median(self.naive)) if self.naive else ""
-        factor = "" if self.factor is None else f"{self.factor:,.0f}×"
-        goal = verdict = ""
-        if self.goal_s is not None:
-            goal, verdict = duration(self.goal_s), "yes" if self.ours_s <= self.goal_s else "NO"
-        return (self.part, duration(self.ours_s), goal, verdict, slow, factor)
-
-    def data(self) -> dict[str, object]:
-        """For the JSON file."""
-        return {
-            "part": self.part,
-            "median_s": self.ours_s,
-            "goal_s": self.goal_s,
-            "factor": self.factor,
-            "ours_s": self.ours,
-            "naive_s": self.naive,
-        }
 
 
 Timed = Callable[[int], Awaitable[float]]
@@ -120,10 +83,10 @@ class Effort:
 
 async def duel(
     part: str, goal_s: float | None, effort: Effort, ours: Timed, slow: Timed | None
-) -> Row:
+) -> Part:
     """Both in turn, `effort.rounds` times."""
-    row = Row(part, goal_s)
-    sides = [(ours, row.ours)] + ([] if slow is None else [(slow, row.naive)])
+    row = Part(part, goal_s)
+    sides = [(ours, row.ours_s)] + ([] if slow is None else [(slow, row.naive_s)])
     for side, _ in sides:
         await side(20)
     times = [max(1, int(effort.slice_s / max(await side(5) / 5, 1e-7))) for side, _ in sides]
@@ -142,7 +105,7 @@ def package_items() -> list[Item]:
     ]
 
 
-async def metadata_lookup(effort: Effort) -> Row:
+async def metadata_lookup(effort: Effort) -> Part:
     """An item out of all, from the middle of the naive list."""
     items = package_items()
     registry, slow = MetadataRegistry(), naive.Registry(items)
@@ -155,7 +118,7 @@ async def metadata_lookup(effort: Effort) -> Row:
     return await duel(part, 1e-6, effort, ours, each(lambda: slow.get("view", name)))
 
 
-async def uninstall(effort: Effort) -> Row:
+async def uninstall(effort: Effort) -> Part:
     """A package goes and, outside the clock, comes back."""
     items = package_items()
     mine = [item for item in items if item.package == "p50"]
@@ -188,7 +151,7 @@ async def uninstall(effort: Effort) -> Row:
     return await duel(part, 1e-3, effort, ours, naively)
 
 
-async def hooks(effort: Effort) -> Row:
+async def hooks(effort: Effort) -> Part:
     """Five hooks of one object among those of all."""
     registry = HookRegistry()
     calls = 0
@@ -227,7 +190,7 @@ def planner(driver: Driver, *, caching: bool) -> Planner:
     return found
 
 
-async def plans(effort: Effort) -> list[Row]:
+async def plans(effort: Effort) -> list[Part]:
     """From a parsed query to a prepared statement with its parameters."""
     driver = PostgresDriver(PostgresSettings(url="postgresql://nowhere"))
     context = Context(Actor(id="bench", roles=("admin",)), deadline_ms=0, request_id="bench")
@@ -253,7 +216,7 @@ async def plans(effort: Effort) -> list[Row]:
     ]
 
 
-async def connections(effort: Effort, pg_url: str) -> Row:
+async def connections(effort: Effort, pg_url: str) -> Part:
     """Take and give back, against connect and close."""
     driver = PostgresDriver(PostgresSettings(url=pg_url))
     await driver.pool.open()
@@ -270,9 +233,9 @@ async def connections(effort: Effort, pg_url: str) -> Row:
         await driver.pool.close()
 
 
-async def bus_hop(effort: Effort, nats_url: str) -> Row:
+async def bus_hop(effort: Effort, nats_url: str) -> Part:
     """A request and its reply between two processes; the median over single requests."""
-    row = Row("bus hop, p50", 0.6e-3)
+    row = Part("bus hop, p50", 0.6e-3)
     async with hop.echo(nats_url) as request:
         for _ in range(effort.rounds):
             times: list[float] = []
@@ -280,11 +243,11 @@ async def bus_hop(effort: Effort, nats_url: str) -> Row:
                 started = time.perf_counter()
                 await request()
                 times.append(time.perf_counter() - started)
-            row.ours.append(statistics.median(times))
+            row.ours_s.append(statistics.median(times))
     return row
 
 
-async def measure(effort: Effort, pg_url: str, nats_url: str) -> list[Row]:
+async def measure(effort: Effort, pg_url: str, nats_url: str) -> list[Part]:
     """Every part."""
     return [
         await metadata_lookup(effort),
@@ -296,9 +259,7 @@ async def measure(effort: Effort, pg_url: str, nats_url: str) -> list[Row]:
     ]
 
 
-def main(pg_url: str, nats_url: str, effort: Effort) -> list[dict[str, object]]:
-    """Print the table; its rows as data."""
-    rows = asyncio.run(measure(effort, pg_url, nats_url))
-    header = ("part", "ours", "goal", "met", "naive", "factor")
-    print(table(header, [row.cells() for row in rows]), flush=True)
-    return [row.data() for row in rows]
+def main(pg_url: str, nats_url: str, effort: Effort) -> Micro:
+    """Every part's rounds."""
+    machine = Machine.here()
+    return Micro(machine, now(), METHOD, asyncio.run(measure(effort, pg_url, nats_url)))

@@ -1,12 +1,14 @@
-"""Processor time of processes, from /proc; Linux only."""
+"""Processor time and memory of processes, from /proc; Linux only."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+import resource
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+_KB_PER_MB = 1024
 
 
 def cpu_s(pids: Iterable[int]) -> float:
@@ -19,19 +21,45 @@ def cpu_s(pids: Iterable[int]) -> float:
     return ticks / _TICKS_PER_S
 
 
-def tree(root: int) -> Callable[[], list[int]]:
-    """A function that answers `root` and its children of now."""
+def cpu_of(roots: Mapping[str, int]) -> dict[str, float]:
+    """`cpu_s` of each process by name, each with its children of now."""
+    return {name: cpu_s(family(pid)) for name, pid in roots.items()}
 
-    def pids() -> list[int]:
-        found = [root]
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdecimal():
-                fields = _stat(int(entry.name))
-                if fields is not None and int(fields[1]) == root:
-                    found.append(int(entry.name))
-        return found
 
-    return pids
+def children_cpu_s() -> float:
+    """Seconds of all ended children of this process: wrk's."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def memory_mb(root: int) -> tuple[float, float]:
+    """RSS and PSS of a process with its children.
+
+    RSS counts a page once for each process that maps it, PSS divides it among them: for Postgres,
+    whose processes share their buffers, only PSS may be added up.
+    """
+    found = [_memory_kb(pid) for pid in family(root)]
+    return (sum(rss for rss, _ in found) / _KB_PER_MB, sum(pss for _, pss in found) / _KB_PER_MB)
+
+
+def family(root: int) -> list[int]:
+    """`root` and its children of now."""
+    found = [root]
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            fields = _stat(int(entry.name))
+            if fields is not None and int(fields[1]) == root:
+                found.append(int(entry.name))
+    return found
+
+
+def _memory_kb(pid: int) -> tuple[int, int]:
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0, 0
+    values = {key: rest.split()[0] for key, _, rest in (line.partition(":") for line in lines[1:])}
+    return int(values.get("Rss", 0)), int(values.get("Pss", 0))
 
 
 def _stat(pid: int) -> list[str] | None:

@@ -14,9 +14,11 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
-from bench import http
+from bench import scenarios, wrk
+from bench.place import ROWS, place
 
 PROCESSES = ("gateway-rest-1", "kernel-1")
 SHOWN = 22
@@ -69,19 +71,21 @@ def print_profile(title: str, text: str) -> None:
 def main(wanted: Iterable[str] = (), seconds: int = 5) -> None:
     """Print a profile for each scenario."""
     names = set(wanted)
-    with (
-        tempfile.TemporaryDirectory(prefix="oql-profile-") as folder,
-        http.cluster(folder) as running,
-    ):
-        env = running.env
-        for scenario in http.scenarios(env["OQL_ADMIN_TOKEN"], http.ROWS):
+    with place() as where, tempfile.TemporaryDirectory(prefix="oql-profile-") as folder:
+        where.fill_items(ROWS)
+        where.fill_sales(ROWS)
+        for scenario in scenarios.scenarios(where.token, ROWS):
             if names and scenario.name not in names:
                 continue
-            http.wrk(env["OQL_REST_URL"], scenario.ours, 2)
+            if scenario.cached != where.setup.cached:
+                where.bring_about(replace(where.setup, cached=scenario.cached))
+            wrk.ask(where.url, scenario.ours, 2)
             outputs = {name: Path(folder) / f"{name}.txt" for name in PROCESSES}
-            spies = [record(running.pid(n), seconds - 1, out) for n, out in outputs.items()]
+            spies = [
+                record(where.cluster.pid(name), seconds - 1, out) for name, out in outputs.items()
+            ]
             time.sleep(0.2)
-            rate = http.wrk(env["OQL_REST_URL"], scenario.ours, seconds).rate
+            rate = wrk.ask(where.url, scenario.ours, seconds).rate
             for spy in spies:
                 spy.wait(30)
             print(f"\n## {scenario.name}: {rate:,.0f} requests/s while watched")

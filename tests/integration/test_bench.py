@@ -1,34 +1,60 @@
-"""The benchmarks run to their end and write what they measured; no figure is judged here."""
+"""The benchmarks run to their end and keep what they measured; no figure is judged here."""
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from bench.model import Growth, Memory, Micro, Rest, load
+from bench.scenarios import scenarios
 from tests.clusters import ROOT
 
-pytestmark = pytest.mark.servers
+pytestmark = [
+    pytest.mark.servers,
+    pytest.mark.timeout(300),  # a minute alone; the rest is for a busy machine
+    pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed"),
+]
 
 
-@pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed")
-def test_quick_benchmark_measures_every_part_and_every_request(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "bench", "--quick", "--results", str(tmp_path)]
-    done = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, timeout=110, check=False
-    )
+def run(*arguments: str) -> str:
+    command = (sys.executable, "-m", "bench", *arguments)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    micro, rest = (
-        json.loads((tmp_path / f"{name}.json").read_text()) for name in ("micro", "rest")
-    )
-    assert {"machine", "method", "date", "rows"} <= set(micro)
-    parts = {row["part"].split(" ")[0]: row for row in micro["rows"]}
+    return done.stdout
+
+
+def test_quick_benchmark_measures_every_part_and_every_request(tmp_path: Path) -> None:
+    printed = run("run", "--quick", "--only", "micro", "rest", "--results", str(tmp_path))
+    micro, rest = load(tmp_path, Micro), load(tmp_path, Rest)
+    assert micro is not None
+    assert rest is not None
+    parts = {row.name.split(" ")[0]: row for row in micro.rows}
     assert set(parts) == {"metadata", "5", "cached", "cold", "connection", "uninstall", "bus"}
-    assert all(row["median_s"] > 0 for row in micro["rows"])
-    requests = {row["request"] for row in rest["rows"]}
-    assert requests >= {"get", "list of 20", "list of 100", "create", "update", "aggregate"}
-    assert all(row["ratio"] > 0 for row in rest["rows"])
-    assert done.stdout.count("\n| ---") == 2  # both tables
+    assert all(min(row.ours_s) > 0 for row in micro.rows)
+    assert [row.name for row in rest.rows] == [each.name for each in scenarios("token", 100)]
+    assert all(min(row.ratios) > 0 for row in rest.rows)
+    assert {"gateway-rest-1", "kernel-1", "postgres", "wrk"} <= set(rest.rows[0].ours.busy)
+    assert {"idle", "after the reads", "after the writes"} == {row.when for row in rest.memory}
+    assert "commit " in printed
+
+
+def test_quick_growth_has_a_cost_at_every_size(tmp_path: Path) -> None:
+    run("run", "--quick", "--only", "growth", "--results", str(tmp_path))
+    growth = load(tmp_path, Growth)
+    assert growth is not None
+    assert {curve.unit for curve in growth.rows} == {
+        *("rows", "terms", "connections", "kernels", "objects")
+    }
+    assert all(point.cpu_s[0] > 0 for curve in growth.rows for point in curve.points)
+
+
+def test_quick_memory_reads_every_process_at_every_mark(tmp_path: Path) -> None:
+    run("memory", "--quick", "--results", str(tmp_path))
+    memory = load(tmp_path, Memory)
+    assert memory is not None
+    assert {row.when for row in memory.rows} == {"idle", "after 200", "after 400"}
+    assert {"gateway-rest-1", "kernel-1", "redis"} <= {row.name for row in memory.rows}
+    assert all(0 < row.pss_mb <= row.rss_mb for row in memory.rows)

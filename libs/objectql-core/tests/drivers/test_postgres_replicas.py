@@ -177,7 +177,7 @@ async def test_an_idle_replica_does_not_grow_old(driver: ReplicatedPostgresDrive
 async def test_a_column_that_has_not_arrived_is_read_from_the_primary(
     driver: ReplicatedPostgresDriver,
 ) -> None:
-    fields = CUSTOMERS.fields | {FieldName("later"): field("later", "text")}
+    fields = {**CUSTOMERS.fields, FieldName("later"): field("later", "text")}
     grown = msgspec.structs.replace(CUSTOMERS, fields=fields)
     await driver.apply_schema(await driver.plan_schema([grown]))
     image = await driver.fetch_one(driver.lower(one_by_id(grown)), (ACME, "a"), freshness=ANY)

@@ -7,7 +7,7 @@ Time comes from the clock, so that tests decide when a delay or a timeout is ove
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,10 +45,19 @@ class _Interest:
     owner: MemoryBus
     pattern: str
     queue: str | None
-    deliver: Callable[[Envelope, _Reply | None], None]
+    deliver: Callable[[Envelope, _Caller | None], None]
 
 
-_Reply = Callable[[Envelope], None]
+@dataclass(eq=False)
+class _Caller:
+    """Who waits for an answer, and what ends when it does not wait any more."""
+
+    answer: Callable[[Envelope], None]
+    stoppable: list[asyncio.Task[None]] = field(default_factory=list[asyncio.Task[None]])
+
+    def leave(self) -> None:
+        for task in self.stoppable:
+            task.cancel()
 
 
 class MemoryNetwork:
@@ -150,8 +159,9 @@ class MemoryBus:
             if self._is_connected and not future.done():
                 future.set_result(reply)
 
+        caller = _Caller(answer)
         for interest in chosen:
-            self._send(interest, envelope, answer)
+            self._send(interest, envelope, caller)
         timer = asyncio.ensure_future(self.network.clock.sleep(timeout_s))
         self._pending.add(future)
         try:
@@ -160,6 +170,8 @@ class MemoryBus:
                 raise DeadlineExceeded
             return future.result()
         finally:
+            if not future.done():
+                caller.leave()
             self._pending.discard(future)
             timer.cancel()
             future.cancel()
@@ -188,21 +200,29 @@ class MemoryBus:
         return unsubscribe
 
     async def serve(
-        self, service: str, queue: str, handlers: Mapping[str, Handler], *, version: str
+        self,
+        service: str,
+        queue: str,
+        handlers: Mapping[str, Handler],
+        *,
+        version: str,
+        cancellable: Collection[str] = (),
     ) -> Unsubscribe:
         del service, version  # shown by `$SRV.INFO` on the real bus
         running: set[asyncio.Task[None]] = set()
 
-        def deliver_to(handler: Handler) -> Callable[[Envelope, _Reply | None], None]:
-            async def run(envelope: Envelope, reply: _Reply | None) -> None:
-                answer = await handler(envelope)
-                if reply is not None and self._is_connected:
-                    self.network.carry(answer, lambda: reply(answer))
+        def deliver_to(handler: Handler) -> Callable[[Envelope, _Caller | None], None]:
+            async def run(envelope: Envelope, caller: _Caller | None) -> None:
+                reply = await handler(envelope)
+                if caller is not None and self._is_connected:
+                    self.network.carry(reply, lambda: caller.answer(reply))
 
-            def deliver(envelope: Envelope, reply: _Reply | None) -> None:
-                task = asyncio.ensure_future(run(envelope, reply))
+            def deliver(envelope: Envelope, caller: _Caller | None) -> None:
+                task = asyncio.ensure_future(run(envelope, caller))
                 running.add(task)
                 task.add_done_callback(running.discard)
+                if caller is not None and envelope.subject in cancellable:
+                    caller.stoppable.append(task)
 
             return deliver
 
@@ -236,10 +256,10 @@ class MemoryBus:
             raise PayloadTooLarge(limit_bytes=MAX_PAYLOAD_BYTES)
         return Envelope(subject=subject, body=body, headers=dict(headers))
 
-    def _send(self, interest: _Interest, envelope: Envelope, reply: _Reply | None) -> None:
+    def _send(self, interest: _Interest, envelope: Envelope, caller: _Caller | None) -> None:
         def arrive() -> None:
             if interest.owner.is_connected:
-                interest.deliver(envelope, reply)
+                interest.deliver(envelope, caller)
 
         self.network.carry(envelope, arrive)
 

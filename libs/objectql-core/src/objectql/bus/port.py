@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Protocol, TypeAlias
 
 import msgspec
@@ -32,6 +32,9 @@ class Bus(Protocol):
     ) -> Envelope:
         """The first answer; replies that come in chunks are joined.
 
+        Requests of one turn of the loop may share a message; each has its own answer and fate.
+        Cancelling the caller, or the end of its time, cancels a handler that may be (`serve`).
+
         Raises:
             Unavailable: nobody serves the subject, or the bus is not connected (at once).
             DeadlineExceeded: no answer within `timeout_s`.
@@ -57,11 +60,19 @@ class Bus(Protocol):
         ...
 
     async def serve(
-        self, service: str, queue: str, handlers: Mapping[str, Handler], *, version: str
+        self,
+        service: str,
+        queue: str,
+        handlers: Mapping[str, Handler],
+        *,
+        version: str,
+        cancellable: Collection[str] = (),
     ) -> Unsubscribe:
         """Answer requests on each subject, shared with the other members of `queue`.
 
-        Requests run concurrently; the server in front limits how many. Unsubscribing stops new
+        Requests run concurrently; the server in front limits how many. Handlers of the subjects
+        in `cancellable` are cancelled when their caller does not wait any more; others finish.
+        Only verbs of a service (`wire.subjects.rpc_service`) can be. Unsubscribing stops new
         requests and waits for those that run.
         """
         ...

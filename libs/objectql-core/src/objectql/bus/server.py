@@ -35,15 +35,19 @@ R = TypeVar("R", bound=msgspec.Struct)
 log = logging.getLogger(__name__)
 
 Observe = Callable[[str, str, float], None]
-"""Told of every answer: verb, error code or `ok`, seconds from arrival to answer."""
+"""Told of every end: verb, error code, `ok` or `cancelled`, seconds from arrival to then."""
+
+CANCELLED = "cancelled"
+"""The outcome of a request whose caller went away before there was one."""
 
 
 @dataclass(frozen=True)
 class Verb(Generic[R]):
     """How one verb is served.
 
-    `is_bounded`: cancel the work when the deadline passes. Switch it off for work that must
-    not be cut at any point, such as a commit, and that watches the deadline itself.
+    `is_bounded`: cancel the work when the deadline passes or the caller goes away. Switch it off
+    for work that must not be cut at any point, such as a commit, and that watches the deadline
+    itself.
     """
 
     request: type[R]
@@ -101,7 +105,11 @@ class BusServer:
             self._subject(name): self._handler(name, verb) for name, verb in self._verbs.items()
         }
         self._unsubscribe = await self._bus.serve(
-            self._service, self._queue, handlers, version=self._version
+            self._service,
+            self._queue,
+            handlers,
+            version=self._version,
+            cancellable={self._subject(n) for n, verb in self._verbs.items() if verb.is_bounded},
         )
 
     async def drain(self, timeout_s: float) -> bool:
@@ -117,9 +125,10 @@ class BusServer:
     def _handler(self, name: str, verb: Verb[Any]) -> Handler:
         async def handle(envelope: Envelope) -> Envelope:
             started_s = self._clock.monotonic_s()
-            outcome = "ok"
+            outcome = CANCELLED
             try:
                 reply = Envelope(subject="", body=await self._answer(verb, envelope))
+                outcome = "ok"
             except ObjectQLError as exc:
                 outcome = exc.code
                 reply = _error_reply(exc)
@@ -130,8 +139,9 @@ class BusServer:
                 )
                 outcome = Internal.code
                 reply = _error_reply(Internal())
-            if self._observe is not None:
-                self._observe(name, outcome, self._clock.monotonic_s() - started_s)
+            finally:
+                if self._observe is not None:
+                    self._observe(name, outcome, self._clock.monotonic_s() - started_s)
             return reply
 
         return handle

@@ -385,6 +385,22 @@ class Driver(Protocol):
         """Where reads went, and how the replicas do."""
         ...
 
+    async def fetch_by_ids(
+        self,
+        query: Lowered,
+        params: Sequence[Value],
+        ids: Sequence[str],
+        *,
+        deadline_ms: int | None = None,
+        freshness: Freshness | None = None,
+    ) -> Mapping[str, RecordImage]:
+        """Many point reads (`query.point`) that differ only in the id, as one statement.
+
+        Each of `ids`, all different, takes the place of the id in `params`. What `fetch_one` would
+        answer with None is not in the answer.
+        """
+        ...
+
     async def write(
         self,
         writes: Sequence[RowWrite],

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from objectql.drivers.protocol import Driver, Page, RecordImage
 from objectql.errors import DeadlineExceeded
 from objectql.fairness import FairPlaces, PlaceLimits
 from objectql.kernel.engine import Engine
-from objectql.kernel.fetch import Fetch
+from objectql.kernel.fetch import PointFetch
 from objectql.kernel.planning import Runnable, Scope
 
 MAX_WAITING: Final = 4096
@@ -23,7 +24,7 @@ class FairReads:
     arise. What holds a connection already goes on.
     """
 
-    def __init__(self, engine: Engine, inner: Fetch) -> None:
+    def __init__(self, engine: Engine, inner: PointFetch) -> None:
         self._inner = inner
         self._clock = engine.clock
         settings = engine.settings
@@ -34,33 +35,40 @@ class FairReads:
         """See `Fetch`."""
         if scope.session is not None:
             return await self._inner.page(run, scope)
-        tenant = scope.context.actor.tenant
-        places = self._places_of(run.prepared.driver)
-        if not places.enter_now(tenant):
-            await self._wait(places, scope)
+        places = await self._enter(run, scope)
         try:
             return await self._inner.page(run, scope)
         finally:
-            places.leave(tenant)
+            places.leave(scope.context.actor.tenant)
 
     async def record(self, run: Runnable, scope: Scope) -> RecordImage | None:
         """See `Fetch`."""
         if scope.session is not None:
             return await self._inner.record(run, scope)
-        tenant = scope.context.actor.tenant
-        places = self._places_of(run.prepared.driver)
-        if not places.enter_now(tenant):
-            await self._wait(places, scope)
+        places = await self._enter(run, scope)
         try:
             return await self._inner.record(run, scope)
         finally:
-            places.leave(tenant)
+            places.leave(scope.context.actor.tenant)
 
-    def _places_of(self, driver: Driver) -> FairPlaces:
-        found = self._places.get(driver)
-        if found is None:
-            found = self._places[driver] = FairPlaces(self._limits)
-        return found
+    async def records(
+        self, run: Runnable, ids: Sequence[str], scope: Scope
+    ) -> Mapping[str, RecordImage]:
+        """See `PointFetch`; one statement, hence one place."""
+        places = await self._enter(run, scope)
+        try:
+            return await self._inner.records(run, ids, scope)
+        finally:
+            places.leave(scope.context.actor.tenant)
+
+    async def _enter(self, run: Runnable, scope: Scope) -> FairPlaces:
+        driver = run.prepared.driver
+        places = self._places.get(driver)
+        if places is None:
+            places = self._places[driver] = FairPlaces(self._limits)
+        if not places.enter_now(scope.context.actor.tenant):
+            await self._wait(places, scope)
+        return places
 
     async def _wait(self, places: FairPlaces, scope: Scope) -> None:
         """Enter before the deadline.

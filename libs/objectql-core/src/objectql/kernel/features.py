@@ -17,6 +17,8 @@ class Features(msgspec.Struct, frozen=True):
 
     query_caching: bool = True
     """Keep prepared plans. Owner: kernel; stays, as the way to rule the cache out."""
+    shared_reads: bool = True
+    """Send reads that arrive together in one statement. Owner: kernel; stays likewise."""
     direct_writes: bool = True
     """Write single rows without hooks in one round trip. Owner: kernel; stays likewise."""
 

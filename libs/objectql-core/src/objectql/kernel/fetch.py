@@ -6,6 +6,7 @@ it. None of them knows what a query means; they pass on bytes.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from objectql.drivers.protocol import Driver, Freshness, Page, RecordImage
@@ -22,6 +23,16 @@ class Fetch(Protocol):
 
     async def record(self, run: Runnable, scope: Scope) -> RecordImage | None:
         """The first record with its version."""
+        ...
+
+
+class PointFetch(Fetch, Protocol):
+    """A fetch that can also run many point reads at once."""
+
+    async def records(
+        self, run: Runnable, ids: Sequence[str], scope: Scope
+    ) -> Mapping[str, RecordImage]:
+        """The point read `run` for each of `ids`, outside any transaction."""
         ...
 
 
@@ -61,4 +72,17 @@ class DriverFetch:
             params,
             deadline_ms=scope.context.deadline_ms,
             freshness=self._freshness(driver, scope),
+        )
+
+    async def records(
+        self, run: Runnable, ids: Sequence[str], scope: Scope
+    ) -> Mapping[str, RecordImage]:
+        """See `PointFetch`."""
+        prepared, params = run
+        return await prepared.driver.fetch_by_ids(
+            prepared.lowered,
+            params,
+            ids,
+            deadline_ms=scope.context.deadline_ms,
+            freshness=self._freshness(prepared.driver, scope),
         )

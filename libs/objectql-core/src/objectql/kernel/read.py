@@ -23,11 +23,12 @@ from objectql.kernel.engine import Engine
 from objectql.kernel.fair_reads import FairReads
 from objectql.kernel.fetch import DriverFetch, Fetch
 from objectql.kernel.json import decode_json, encode_json
-from objectql.kernel.planning import Planner, Scope
+from objectql.kernel.planning import Planner, Scope, query_of
 from objectql.kernel.query_document import query_document
+from objectql.kernel.shared_reads import SharedReads
 from objectql.plugins.context import Api, HookContext
 from objectql.plugins.hooks import HookPipeline
-from objectql.query.ast import Compare, Op, Query
+from objectql.query.ast import Query
 from objectql.query.cursor import encode_cursor
 from objectql.query.parse import parse_query
 from objectql.query.plan import Plan
@@ -41,7 +42,9 @@ class Reader:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self.planner = Planner(engine)
-        self._fetch: Fetch = FairReads(engine, DriverFetch(Consistency(engine)))
+        fair = FairReads(engine, DriverFetch(Consistency(engine)))
+        shares = engine.settings.features.shared_reads
+        self._fetch: Fetch = SharedReads(fair, engine.clock) if shares else fair
 
     def scope(self, context: Context, *, may_lag: bool = False) -> Scope:
         """Reads for `context` by the metadata now in force."""
@@ -98,24 +101,19 @@ class Reader:
         """`get`, as the driver answers it."""
         before = self._engine.hooks.pipeline(request.object, "beforeFind")
         after = self._engine.hooks.pipeline(request.object, "afterFind")
-        where = Compare(("id",), Op.EQ, request.id, at="id")
-        query = Query(
-            object=request.object,
-            fields=request.fields,
-            where=where,
-            expand=request.expand,
-            limit=1,
-        )
-        ctx: HookContext | None = None
-        if before is not None or after is not None:
-            scope.policy.check_read(scope.model.object(query.object))
-            ctx = self._hook_context(request.object, "find", scope, api)
-            ctx.id = request.id
-            query = await self._run_before(before, ctx, query)
+        if before is None and after is None:
+            image = await self._fetch.record(self.planner.prepare_get(request, scope), scope)
+            if image is None:
+                raise RecordNotFound(object=request.object, id=request.id)
+            return image
+        scope.policy.check_read(scope.model.object(request.object))
+        ctx = self._hook_context(request.object, "find", scope, api)
+        ctx.id = request.id
+        query = await self._run_before(before, ctx, query_of(request))
         image = await self.first(query, scope)
         if image is None:
             raise RecordNotFound(object=request.object, id=request.id)
-        if after is not None and ctx is not None:
+        if after is not None:
             ctx.result = decode_json(image.json)
             await after.run(ctx)
             if ctx.result is None:

@@ -21,6 +21,7 @@ from objectql.query.bound import (
     TestOp,
 )
 from objectql.query.optimize import optimize
+from objectql.query.point import point_param
 
 Strategy: TypeAlias = Literal["indexed", "scan", "join"]
 
@@ -32,12 +33,14 @@ class Plan(msgspec.Struct, frozen=True):
     """`index_hints` are the indexes that serve the conditions, best first; advice for people.
 
     `join` means that another table takes part. `digest` is what cursors of this query carry.
+    `point` is the parameter that is the record's id where the query is a point read.
     """
 
     query: BoundQuery
     strategy: Strategy
     index_hints: tuple[str, ...] = ()
     digest: str = ""
+    point: int | None = None
 
 
 def make_plan(bound: BoundQuery, *, digest: str = "") -> Plan:
@@ -49,7 +52,7 @@ def make_plan(bound: BoundQuery, *, digest: str = "") -> Plan:
         strategy: Strategy = "join"
     else:
         strategy = "indexed" if hints else "scan"
-    return Plan(query, strategy, hints, digest)
+    return Plan(query, strategy, hints, digest, point_param(query))
 
 
 def _conditions(where: Predicate) -> tuple[set[str], set[str]]:

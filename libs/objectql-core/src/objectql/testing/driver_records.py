@@ -18,6 +18,7 @@ from objectql.errors import (
     ValidationFailed,
 )
 from objectql.testing.driver_samples import (
+    ACME,
     AT,
     CUSTOMERS,
     LATER,
@@ -27,6 +28,7 @@ from objectql.testing.driver_samples import (
     delete,
     ids,
     insert,
+    one_by_id,
     read,
     update,
     write,
@@ -69,6 +71,19 @@ class RecordPromises:
         read_back = await read(driver, ORDERS, "o1")
         assert read_back is not None
         assert as_json(read_back.json) == image
+
+    async def test_many_point_reads_in_one_statement_answer_like_each_alone(
+        self, driver: Driver
+    ) -> None:
+        for id_ in ("c1", "c2", "é"):
+            await write(driver, insert(CUSTOMERS, id_, name=f"Ann {id_}"))
+        await write(driver, insert(CUSTOMERS, "c3", name="elsewhere"), tenant=ZOO)
+        asked = ("c2", "missing", "c1", "é", "c3", "nul\0", "half \ud800")
+        query = driver.lower(one_by_id(CUSTOMERS))
+        found = await driver.fetch_by_ids(query, (ACME, "c1"), asked)
+        alone = {id_: await driver.fetch_one(query, (ACME, id_)) for id_ in asked}
+        assert found == {id_: image for id_, image in alone.items() if image is not None}
+        assert sorted(found) == ["c1", "c2", "é"]
 
     async def test_missing_fields_are_null_in_the_image(self, driver: Driver) -> None:
         (outcome,) = await write(driver, insert(ORDERS, "o1"))

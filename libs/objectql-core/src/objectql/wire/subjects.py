@@ -9,8 +9,9 @@ from objectql.events import ChangeKind
 from objectql.ids import ObjectName, TenantId
 
 KERNEL_QUEUE = "kernel"
-KERNEL_RPC_PREFIX = "oql.v1.rpc.kernel"
-COORDINATOR_RPC_PREFIX = "oql.v1.rpc.coordinator"
+RPC_PREFIX = "oql.v1.rpc."
+KERNEL_RPC_PREFIX = f"{RPC_PREFIX}kernel"
+COORDINATOR_RPC_PREFIX = f"{RPC_PREFIX}coordinator"
 DATA_STREAM = "OQL_DATA"
 DATA_SUBJECTS = "oql.v1.evt.data.>"
 KERNEL_EVENTS = "oql.v1.evt.kernel.>"
@@ -25,6 +26,23 @@ def kernel_rpc(verb: str) -> str:
 def coordinator_rpc(verb: str) -> str:
     """Where the coordinator serves `verb`."""
     return f"{COORDINATOR_RPC_PREFIX}.{verb}"
+
+
+def rpc_service(subject: str) -> str | None:
+    """What `subject` begins with if it is a verb's of a service; None for every other subject."""
+    if not subject.startswith(RPC_PREFIX):
+        return None
+    return subject.rpartition(".")[0]
+
+
+def rpc_many(service: str) -> str:
+    """Where the service takes several requests in one message (`wire.frames.Frame`)."""
+    return f"{service}.many"
+
+
+def rpc_cancel(service: str) -> str:
+    """Where every worker of the service hears which requests nobody waits for any more."""
+    return f"{service}.cancel"
 
 
 def data_event(tenant: TenantId, object_: ObjectName, kind: ChangeKind) -> str:

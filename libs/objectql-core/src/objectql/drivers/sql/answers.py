@@ -41,5 +41,12 @@ def record_of(rows: Sequence[Sequence[Any]], *, is_replica: bool = False) -> Rec
     return RecordImage(_bytes(rows[0][0]), int(rows[0][1]), is_replica)
 
 
+def records_of(
+    rows: Sequence[Sequence[Any]], *, is_replica: bool = False
+) -> dict[str, RecordImage]:
+    """The records by id in the rows (id, JSON, version) of many point reads."""
+    return {row[0]: RecordImage(_bytes(row[1]), int(row[2]), is_replica) for row in rows}
+
+
 def _bytes(value: bytes | str) -> bytes:
     return value.encode() if isinstance(value, str) else value

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import sqlalchemy as sa  # noqa: TID251 - this package is the home of SQL
 
@@ -30,22 +30,25 @@ from objectql.query.bound import (
     Order,
     Param,
 )
+from objectql.query.point import for_many_ids, point_param
 from objectql.values import Value
 
 _MAX_LABEL_BYTES = 63
+
+LoweredKind: TypeAlias = Literal["page", "record", "records", "groups"]
 
 
 @dataclass(frozen=True, eq=False)
 class LoweredSql:
     """A query as SQL. Immutable; satisfies `drivers.protocol.Lowered`.
 
-    `kind` tells what the row is: `page` and `groups` answer `items, count, has_next, last_key,
-    total`, `record` answers `json, version`. Bytes are `bytes` from Postgres and `str` from SQLite.
+    `kind` tells what the rows are: `page` and `groups` answer `items, count, has_next, last_key,
+    total`, `record` answers `json, version`, and `records` the same with the id. Bytes are `bytes` from Postgres and `str` from SQLite.
     """
 
     text: str
     encoders: tuple[Slot, ...]
-    kind: Literal["page", "record", "groups"]
+    kind: LoweredKind
     limit: int | None
     query: BoundQuery
     dialect: Dialect
@@ -58,6 +61,17 @@ class LoweredSql:
     def record(self) -> LoweredSql:
         """The same query for its first record only; made when first asked for."""
         return self if self.kind == "record" else lower_record(self.query, self.dialect)
+
+    @cached_property
+    def records(self) -> LoweredSql:
+        """The same point read for many ids; made when first asked for."""
+        return lower_records(self.query, self.dialect)
+
+    def arguments_for(self, params: Sequence[Value], ids: Sequence[str]) -> list[object]:
+        """The arguments of `records`: `ids` in the place of the one id in `params`."""
+        point = point_param(self.query)
+        assert point is not None, "not a point read"
+        return self.records.arguments([*params[:point], list(ids), *params[point + 1 :]])
 
 
 def lower(query: BoundQuery, dialect: Dialect) -> LoweredSql:
@@ -86,9 +100,25 @@ def lower_record(query: BoundQuery, dialect: Dialect) -> LoweredSql:
     return _lowered(statement, "record", query, names)
 
 
+def lower_records(query: BoundQuery, dialect: Dialect) -> LoweredSql:
+    """The point read `query` as one statement for many ids: each record's id, JSON and version."""
+    many = for_many_ids(query)
+    names = Names(dialect, many.tenant)
+    page = _Page(many, names)
+    row = row_json(many, names, page.column)
+    fields = many.object.fields
+    columns = [
+        page.column(Column(fields[FieldName("id")])).sql.label("id"),
+        dialect.record_bytes(row).label("json"),
+        page.column(Column(fields[FieldName("version")])).sql.label("version"),
+    ]
+    statement = sa.select(*columns).select_from(page.select(None, extra=0))
+    return _lowered(statement, "records", many, names)
+
+
 def _lowered(
     statement: sa.Select[Any],
-    kind: Literal["page", "record", "groups"],
+    kind: LoweredKind,
     query: BoundQuery,
     names: Names,
 ) -> LoweredSql:

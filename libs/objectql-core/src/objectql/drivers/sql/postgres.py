@@ -32,7 +32,7 @@ from objectql.drivers.protocol import (
     WriteOutcome,
     WriteScope,
 )
-from objectql.drivers.sql.answers import lowered_sql, page_of, record_of
+from objectql.drivers.sql.answers import lowered_sql, page_of, record_of, records_of
 from objectql.drivers.sql.ddl import plan_tables
 from objectql.drivers.sql.dialect import identifier
 from objectql.drivers.sql.dialect_postgres import POSTGRES
@@ -276,6 +276,21 @@ class PostgresDriver:
     def read_counts(self) -> ReadCounts:
         """See `Driver`."""
         return ReadCounts(self._reads)
+
+    async def fetch_by_ids(
+        self,
+        query: Lowered,
+        params: Sequence[Value],
+        ids: Sequence[str],
+        *,
+        deadline_ms: int | None = None,
+        freshness: Freshness | None = None,
+    ) -> Mapping[str, RecordImage]:
+        """See `Driver`."""
+        del freshness
+        lowered = lowered_sql(query)
+        args = lowered.arguments_for(params, ids)
+        return records_of(await self._read(lowered.records.text, args, deadline_ms))
 
     async def _read(
         self, text: str, args: Sequence[object], deadline_ms: int | None

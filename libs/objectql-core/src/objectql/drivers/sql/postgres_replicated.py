@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import asyncpg  # noqa: TID251 - this package is the home of the database drivers
 
@@ -16,7 +17,7 @@ from objectql.drivers.protocol import (
     ReadCounts,
     RecordImage,
 )
-from objectql.drivers.sql.answers import lowered_sql, page_of, record_of
+from objectql.drivers.sql.answers import lowered_sql, page_of, record_of, records_of
 from objectql.drivers.sql.postgres import DEFAULT_SOURCE, PostgresDriver, PostgresSettings
 from objectql.drivers.sql.postgres_connect import open_connection
 from objectql.drivers.sql.postgres_position import OF_PRIMARY, Positions
@@ -100,8 +101,7 @@ class ReplicatedPostgresDriver(PostgresDriver):
         if freshness is not None:
             lowered = lowered_sql(query)
             args = lowered.arguments(params)
-            deadline = self._deadline(deadline_ms)
-            rows = await self._replicas.rows(lowered.text, args, deadline, freshness)
+            rows = await self._replica_rows(lowered.text, args, deadline_ms, freshness)
             if rows is not None:
                 return page_of(rows, is_replica=True)
         return await super().fetch(query, params, deadline_ms=deadline_ms)
@@ -118,11 +118,34 @@ class ReplicatedPostgresDriver(PostgresDriver):
         if freshness is not None:
             lowered = lowered_sql(query).record
             args = lowered.arguments(params)
-            deadline = self._deadline(deadline_ms)
-            rows = await self._replicas.rows(lowered.text, args, deadline, freshness)
+            rows = await self._replica_rows(lowered.text, args, deadline_ms, freshness)
             if rows is not None:
                 return record_of(rows, is_replica=True)
         return await super().fetch_one(query, params, deadline_ms=deadline_ms)
+
+    async def fetch_by_ids(
+        self,
+        query: Lowered,
+        params: Sequence[Value],
+        ids: Sequence[str],
+        *,
+        deadline_ms: int | None = None,
+        freshness: Freshness | None = None,
+    ) -> Mapping[str, RecordImage]:
+        """See `Driver`."""
+        if freshness is not None:
+            lowered = lowered_sql(query)
+            args = lowered.arguments_for(params, ids)
+            rows = await self._replica_rows(lowered.records.text, args, deadline_ms, freshness)
+            if rows is not None:
+                return records_of(rows, is_replica=True)
+        return await super().fetch_by_ids(query, params, ids, deadline_ms=deadline_ms)
+
+    async def _replica_rows(
+        self, text: str, args: Sequence[object], deadline_ms: int | None, freshness: Freshness
+    ) -> Sequence[Sequence[Any]] | None:
+        """The rows from a replica; None where the primary is to be asked."""
+        return await self._replicas.rows(text, args, self._deadline(deadline_ms), freshness)
 
     async def position(self) -> int | None:
         """See `Driver`. Writers that ask at the same time share one statement."""

@@ -34,13 +34,13 @@ from objectql.drivers.protocol import (
     WriteScope,
 )
 from objectql.drivers.remembering import reply_of
-from objectql.drivers.sql.answers import lowered_sql, page_of, record_of
+from objectql.drivers.sql.answers import lowered_sql, page_of, record_of, records_of
 from objectql.drivers.sql.ddl import plan_tables
 from objectql.drivers.sql.dialect import identifier
 from objectql.drivers.sql.dialect_sqlite import SQLITE
 from objectql.drivers.sql.errors import ConstraintNames, Doing, translate
 from objectql.drivers.sql.introspect import INTROSPECT_SQLITE, parse_introspection
-from objectql.drivers.sql.lower import LoweredSql, lower
+from objectql.drivers.sql.lower import lower
 from objectql.drivers.sql.sqlite_connection import SqliteConnection, refusal_of
 from objectql.drivers.sql.sqlite_session import IDEMPOTENCY_SQL, SqliteSession
 from objectql.drivers.sql.sqlite_writes import SqliteWriter
@@ -226,7 +226,8 @@ class SqliteDriver:
     ) -> Page:
         """See `Driver`."""
         del freshness  # there is only one copy
-        return page_of(await self._read(lowered_sql(query), params, deadline_ms))
+        lowered = lowered_sql(query)
+        return page_of(await self._read(lowered.text, lowered.arguments(params), deadline_ms))
 
     async def fetch_one(
         self,
@@ -238,7 +239,23 @@ class SqliteDriver:
     ) -> RecordImage | None:
         """See `Driver`."""
         del freshness
-        return record_of(await self._read(lowered_sql(query).record, params, deadline_ms))
+        lowered = lowered_sql(query).record
+        return record_of(await self._read(lowered.text, lowered.arguments(params), deadline_ms))
+
+    async def fetch_by_ids(
+        self,
+        query: Lowered,
+        params: Sequence[Value],
+        ids: Sequence[str],
+        *,
+        deadline_ms: int | None = None,
+        freshness: Freshness | None = None,
+    ) -> Mapping[str, RecordImage]:
+        """See `Driver`."""
+        del freshness
+        lowered = lowered_sql(query)
+        args = lowered.arguments_for(params, ids)
+        return records_of(await self._read(lowered.records.text, args, deadline_ms))
 
     async def position(self) -> int | None:  # noqa: RUF029 - the port's shape
         """See `Driver`."""
@@ -249,12 +266,11 @@ class SqliteDriver:
         return ReadCounts(self._reads)
 
     async def _read(
-        self, lowered: LoweredSql, params: Sequence[Value], deadline_ms: int | None
+        self, text: str, args: Sequence[object], deadline_ms: int | None
     ) -> Sequence[Sequence[Any]]:
         self._reads += 1
         check_deadline(self._clock, deadline_ms)
-        args = lowered.arguments(params)
-        return await self._lend(lambda c: c.rows(lowered.text, args), deadline_ms)
+        return await self._lend(lambda c: c.rows(text, args), deadline_ms)
 
     async def _lend(self, work: Callable[[SqliteConnection], T], deadline_ms: int | None) -> T:
         """The result of `work` on a reader."""

@@ -60,13 +60,21 @@ JOINED = f"""
 """
 
 
+async def leave_as_it_is(_connection: object) -> None:
+    """Instead of the round trip with which asyncpg cleans a connection that is given back."""
+
+
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
     async with asyncpg.create_pool(  # pyright: ignore[reportAttributeAccessIssue] - the stubs of this project lack it
         os.environ["BASELINE_PG_URL"], min_size=16, max_size=16
     ) as pool:
         app.state.pool = pool
-        yield
+        async with asyncpg.create_pool(  # pyright: ignore[reportAttributeAccessIssue]
+            os.environ["BASELINE_PG_URL"], min_size=0, max_size=16, reset=leave_as_it_is
+        ) as trusting:
+            app.state.trusting = trusting
+            yield
 
 
 app = FastAPI(lifespan=lifespan)
@@ -79,6 +87,12 @@ def answer(value: Any, status: int = 200) -> Response:
 @app.get("/item/{id}")
 async def get(id: str) -> Response:
     row = await app.state.pool.fetchrow(GET, id)
+    return answer(dict(row)) if row else answer({"error": "not found"}, 404)
+
+
+@app.get("/item-without-reset/{id}")
+async def get_without_reset(id: str) -> Response:
+    row = await app.state.trusting.fetchrow(GET, id)
     return answer(dict(row)) if row else answer({"error": "not found"}, 404)
 
 

@@ -38,7 +38,7 @@ class Extent:
     pages: tuple[int, ...] = (10, 100, 1_000, 10_000)
     terms: tuple[int, ...] = (1, 10, 50)
     connections: tuple[int, ...] = (1, 8, 32, 128)
-    objects: tuple[int, ...] = (10, 200, 2_000)
+    objects: tuple[int, ...] = (10, 2_000)
     kernels: tuple[int, ...] = (1, 2)
 
 

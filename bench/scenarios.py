@@ -96,6 +96,11 @@ def scenarios(token: str, rows: int) -> list[Scenario]:
 
     return [
         Scenario("get", *get(item), 1.2, 1.5),
+        Scenario(
+            "get, against a pool without reset",
+            get(item)[0],
+            script("GET", f'"/item-without-reset/" .. {item}'),
+        ),
         Scenario("list of 20", *page(20), 1.8, 2.0),
         Scenario("list of 100", *page(100), 2.0, 2.5),
         Scenario(

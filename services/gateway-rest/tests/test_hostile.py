@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
+import msgspec
 import pytest
 
 from objectql_gateway_rest.application import create_application
-from objectql_gateway_rest.bodies import is_nested_deeper
+from objectql_gateway_rest.bodies import decode_document, is_nested_deeper
 
 
 @pytest.mark.parametrize(
@@ -42,6 +43,44 @@ async def test_malformed_json_says_where(client: Any) -> None:
     answer = await client.post("/api/task", content=b'{"a" 1}')
     assert answer.json()["code"] == "INVALID_JSON"
     assert "byte 5" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/api/task/query", b'{"where":{"a":{"$gt":"x:y"},"a":1}}'),
+        ("/api/task/query", b'{"where":{"a":1},"limit":1,"where":{}}'),
+        ("/api/query", b'{"object":"task","where":{"$or":[{"a":1,"a":2}]}}'),
+        ("/api/objectql", b'{"op":"find","object":"task","args":{"where":{"a":1,"a":2}}}'),
+        ("/api/objectql", b'{"op":"count","object":"task","args":{"a":1,"a":2}}'),
+        ("/api/v1/data/task/query", b'{"where":{"a":1,"a":2}}'),
+        ("/api/data/task/bulk-delete", b'{"filters":{"a":1},"filters":{}}'),
+        ("/api/data/task/bulk-update", b'{"filters":{"a":1,"a":2},"data":{"b":1}}'),
+    ],
+)
+async def test_a_filter_of_which_half_would_be_lost_is_refused(
+    client: Any, kernel: Any, path: str, body: bytes
+) -> None:
+    answer = await client.post(path, content=body)
+    assert answer.status_code == 400, answer.text
+    assert "INVALID_JSON" in answer.text
+    assert kernel.count == 0
+
+
+@pytest.mark.parametrize("filters", ["null", '""', "0", "false"])
+async def test_a_deletion_of_all_is_never_asked_for_by_accident(
+    client: Any, kernel: Any, filters: str
+) -> None:
+    body = f'{{"filters":{filters}}}'.encode()
+    answer = await client.post("/api/data/task/bulk-delete", content=body)
+    assert answer.status_code == 400, answer.text
+    assert kernel.count == 0
+
+
+@pytest.mark.parametrize("text", ['a":"b:c', '\\":{"', "::", "{}[]:,"])
+def test_colons_in_strings_are_no_keys(text: str) -> None:
+    document = {text: [{"k:": {text: 1}}, text]}
+    assert decode_document(msgspec.json.encode(document), nesting=9) == document
 
 
 @pytest.mark.parametrize("body", [b"1", b'"a"', b"null", b"true"])

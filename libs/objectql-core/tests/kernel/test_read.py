@@ -197,3 +197,23 @@ def test_the_document_that_hooks_see_reads_back_as_the_same_query(document: Any)
     query = parse_query(document, object="t")
     again = parse_query(query_document(query), object="t")
     assert extract(again)[:2] == extract(query)[:2]
+
+
+async def test_a_contradiction_is_answered_without_the_data_source(
+    kernel: Kernel, ask: Any
+) -> None:
+    await fill(kernel, 2)
+    driver = kernel.engine.system_driver
+    before = driver.statistics()["reads_total"]
+    where = {"$and": [{"stage": "new"}, {"stage": "won"}]}
+    page = await kernel.find("account", {"where": where, "count": True})
+    assert (page.value, page.total) == ([], 0)
+    sums = [{"function": "count"}, {"function": "sum", "field": "balance"}]
+    assert await kernel.aggregate("account", {"where": where, "aggregations": sums}) == [
+        {"count": 0, "sum_balance": None}
+    ]
+    grouped = {"where": where, "groupBy": ["stage"], "aggregations": sums}
+    assert await kernel.aggregate("account", grouped) == []
+    assert driver.statistics()["reads_total"] == before
+    assert len((await kernel.find("account", {"where": {"stage": "new"}})).value) == 2
+    assert driver.statistics()["reads_total"] == before + 1

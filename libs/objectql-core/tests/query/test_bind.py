@@ -81,6 +81,22 @@ def test_bind_reports_every_mistake_at_once() -> None:
     ]
 
 
+def test_mistakes_inside_relations_are_reported_with_their_whole_place() -> None:
+    inner = {"fields": ["nope"], "where": {"a1": 1, "salary": "x"}, "orderBy": "b2"}
+    with pytest.raises(ObjectQLError) as caught:
+        bound({"expand": {"account": {"expand": {"owner": {**inner, "orderBy": None}}}}})
+    assert [issue.path for issue in caught.value.issues] == [
+        "expand.account.expand.owner.where.a1",
+        "expand.account.expand.owner.fields",
+    ]
+    with pytest.raises(ObjectQLError) as caught:
+        bound({"expand": {"invoice": {"orderBy": "b2,c3"}}}, object="account")
+    assert [issue.path for issue in caught.value.issues] == [
+        "expand.invoice.orderBy.0",
+        "expand.invoice.orderBy.1",
+    ]
+
+
 @pytest.mark.parametrize(
     "document",
     [
@@ -273,7 +289,9 @@ def test_queries_that_make_no_sense_are_refused(
         ({"number": {"$in": []}}, "false"),
         ({"number": {"$nin": []}}, "true"),
         ({"number": {"$in": ["a", None]}}, "number is null or number in $1"),
-        ({"number": {"$nin": ["a"]}}, "not (number in $1)"),
+        ({"number": {"$in": ["a"]}}, "number = $1"),
+        ({"number": {"$nin": ["a"]}}, "not (number = $1)"),
+        ({"number": {"$nin": ["a", "b"]}}, "not (number in $1)"),
         ({"lines": {"$between": [1, 2]}}, "lines >= $1 and lines <= $2"),
         ({"tags": "red"}, "tags contains $1"),
         ({"number": {"$exists": True}}, "not (number is null)"),

@@ -232,3 +232,65 @@ def test_every_refusal_has_a_code_and_a_message() -> None:
         parse_where({"f": {"$regex": "x", "$options": "i"}})
     assert caught.value.to_info().code == "INVALID_FILTER"
     assert "$icontains" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("inner", "place"),
+    [
+        ({"where": {"a": {"$gt": [1]}}}, "expand.x.expand.y.where.a.$gt"),
+        ({"where": [["a", "near", 1]]}, "expand.x.expand.y.where.0.1"),
+        ({"where": "a eq"}, "expand.x.expand.y.where"),
+        ({"orderBy": [3]}, "expand.x.expand.y.orderBy.0"),
+        ({"limit": -1}, "expand.x.expand.y.limit"),
+        ({"wher": {}}, "expand.x.expand.y.wher"),
+        ({"count": "estimated"}, "expand.x.expand.y.count"),
+        ({"expand": {"z": {"expand": {"w": 1}}}}, "expand.x.expand.y.expand.z.expand"),
+    ],
+)
+def test_mistakes_inside_relations_tell_their_whole_place(inner: Any, place: str) -> None:
+    with pytest.raises((InvalidQuery, InvalidFilter)) as caught:
+        parse_query({"expand": {"x": {"expand": {"y": inner}}}}, object="o")
+    assert caught.value.path == place
+
+
+def test_groups_and_aggregates_have_a_short_form() -> None:
+    short = {
+        "groupBy": "origin.tz, time_hour:month as m",
+        "aggregations": "count, COUNT() as n,sum( distance ) AS miles, count_distinct(tailnum)",
+    }
+    long = {
+        "groupBy": [
+            {"field": "origin.tz"},
+            {"field": "time_hour", "dateGranularity": "month", "alias": "m"},
+        ],
+        "aggregations": [
+            {"function": "count"},
+            {"function": "count", "alias": "n"},
+            {"function": "sum", "field": "distance", "alias": "miles"},
+            {"function": "count_distinct", "field": "tailnum"},
+        ],
+    }
+    assert parse_query(short, object="o") == parse_query(long, object="o")
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"groupBy": "a:hour"},
+        {"groupBy": 7},
+        {"aggregations": "sum"},
+        {"aggregations": "sum(a"},
+        {"aggregations": "median(a)"},
+        {"aggregations": ["count", 7]},
+        {"after": "x", "offset": 1},
+    ],
+)
+def test_short_forms_and_pages_without_meaning_are_refused(document: dict[str, Any]) -> None:
+    with pytest.raises(InvalidQuery):
+        parse_query(document, object="o")
+
+
+def test_tokens_stand_in_filter_texts_as_they_are() -> None:
+    bare = parse_filter_text("day ge {30_days_ago} and by eq {current_user.id}")
+    quoted = parse_filter_text("day ge '{30_days_ago}' and by eq '{current_user.id}'")
+    assert shape(bare) == shape(quoted)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from hypothesis import HealthCheck, given, settings
@@ -148,7 +148,9 @@ def _other(op: Op, value: Any) -> Any:
     if isinstance(value, tuple):
         if not value:
             return ()
-        return (None, "x") if None in value else ("x", "y")
+        if None in value:
+            return (None, "x")
+        return ("x",) if len(cast("tuple[Any, ...]", value)) == 1 else ("x", "y")
     return "another"
 
 

@@ -142,3 +142,34 @@ def test_flags_stand_beside_the_query() -> None:
 def test_integers_beyond_the_exact_range_are_refused_in_json() -> None:
     with pytest.raises(InvalidFilter, match="2\\^53"):
         ask(filter='{"total": 9007199254740993}')
+
+
+def test_a_url_groups_and_chooses_groups_as_a_document_does() -> None:
+    found = parse_url(
+        "flight",
+        [
+            ("groupBy", "origin.tz,time_hour:month as m"),
+            ("aggregations", "count as n,sum(distance)"),
+            ("having", "n gt 100"),
+            ("$orderby", "n desc"),
+        ],
+        dialect="odata",
+    )
+    document = {
+        "groupBy": ["origin.tz", "time_hour:month as m"],
+        "aggregations": ["count as n", "sum(distance)"],
+        "having": "n gt 100",
+        "orderBy": "n desc",
+    }
+    assert found.query == parse_query(document, object="flight")
+
+
+def test_related_records_are_counted_on_request() -> None:
+    pairs = [("$expand", "flight($count=true;$top=0)")]
+    [relation] = parse_url("airport", pairs, dialect="odata").query.expand
+    assert (relation.query.count, relation.query.limit) == ("exact", 0)
+
+
+def test_a_key_that_stands_twice_is_refused() -> None:
+    with pytest.raises(InvalidQuery, match='"a" stands twice'):
+        parse_url("flight", [("filter", '{"a": {"$gt": 1}, "a": 2}')], dialect="v1")

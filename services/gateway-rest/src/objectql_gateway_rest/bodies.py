@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from difflib import get_close_matches
 from inspect import isclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 
@@ -123,6 +123,32 @@ def _keys(type_: type[Any]) -> list[str]:
 def decode_object(body: bytes, *, nesting: int) -> dict[str, Any]:
     """`body` as a JSON object."""
     return decode_json(body, dict[str, Any], nesting=nesting)
+
+
+def decode_document(body: bytes, *, nesting: int) -> dict[str, Any]:
+    """`body` as a JSON object of conditions and the like, in which no key stands twice.
+
+    Decoders keep one of two values of a key: half of a filter would be gone without a word.
+
+    Raises:
+        InvalidJson: also for a key that stands twice.
+
+    """
+    document = decode_object(body, nesting=nesting)
+    keys = _count_keys(document)
+    # Every key has a colon. There are more only where strings hold some, or where keys repeat.
+    if body.count(b":") != keys and _STRING.sub(b"", body).count(b":") != keys:
+        raise InvalidJson(reason="a key stands twice in one object")
+    return document
+
+
+def _count_keys(value: Any) -> int:
+    if isinstance(value, dict):
+        members = cast("dict[str, Any]", value)
+        return len(members) + sum(map(_count_keys, members.values()))
+    if isinstance(value, list):
+        return sum(map(_count_keys, cast("list[Any]", value)))
+    return 0
 
 
 def first_byte(body: bytes) -> bytes:

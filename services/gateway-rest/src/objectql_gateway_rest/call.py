@@ -19,7 +19,12 @@ from objectql.ids import uuid7
 from objectql.wire.consistency import parse_token
 from objectql.wire.headers import TRACE, parse_read_policy
 from objectql_gateway_rest.asgi import Request
-from objectql_gateway_rest.bodies import check_content_type, decode_json, decode_object
+from objectql_gateway_rest.bodies import (
+    check_content_type,
+    decode_document,
+    decode_json,
+    decode_object,
+)
 from objectql_gateway_rest.metadata_view import MetadataView
 from objectql_gateway_rest.recent import RecentTransactions
 from objectql_gateway_rest.recent_writes import RecentWrites
@@ -145,8 +150,8 @@ class Call:
         return decode_json(await self.body(), type_, nesting=self.services.limits.nesting)
 
     async def document(self) -> dict[str, Any]:
-        """The body, which must be a JSON object."""
-        return decode_object(await self.body(), nesting=self.services.limits.nesting)
+        """The body, which must be a JSON object in which no key stands twice."""
+        return decode_document(await self.body(), nesting=self.services.limits.nesting)
 
     async def object_bytes(self, *, may_be_empty: bool = False) -> bytes:
         """The body as it came, known to be a JSON object."""

@@ -12,7 +12,7 @@ import msgspec
 
 from objectql.errors import InvalidRequest
 from objectql.query.ast import Query
-from objectql.query.parse import parse_where
+from objectql.query.document_parts import parse_optional_filter
 from objectql.wire.messages import (
     BulkReply,
     BulkRequest,
@@ -68,7 +68,9 @@ def typed_rows(object: str, items: bytes) -> list[RawRow]:
 
 def with_total(query: Query) -> Query:
     """The query with a count: this surface always says how many match."""
-    return query if query.is_aggregate else msgspec.structs.replace(query, count="exact")
+    if query.is_aggregate or query.count != "none":
+        return query
+    return msgspec.structs.replace(query, count="exact")
 
 
 def page_meta(page: PageReply) -> dict[str, Any]:
@@ -175,6 +177,7 @@ async def delete_record(call: Call, object: str, id: str) -> Response:
 
 
 async def bulk_update(call: Call, object: str) -> Response:
+    await call.document()  # refuses keys that stand twice, of which one would be lost
     body = await call.decode(WhereBody)
     if first_byte(bytes(body.data)) != b"{":
         raise InvalidRequest(reason='"data" must be a JSON object with the new values')
@@ -183,6 +186,7 @@ async def bulk_update(call: Call, object: str) -> Response:
 
 
 async def bulk_delete(call: Call, object: str) -> Response:
+    await call.document()  # refuses keys that stand twice, of which one would be lost
     body = await call.decode(WhereBody)
     if bytes(body.data):
         raise InvalidRequest(reason='"data" has no meaning in a deletion')
@@ -191,11 +195,18 @@ async def bulk_delete(call: Call, object: str) -> Response:
 
 
 async def write_where(call: Call, object: str, filters: Any, data: bytes | None) -> int:
-    """How many records were updated with `data`, or deleted when it is None."""
+    """How many records were updated with `data`, or deleted when it is None.
+
+    Raises:
+        InvalidRequest: there is no filter; `{}` says that every record is meant.
+
+    """
+    if filters is None:
+        raise InvalidRequest(reason='"filters" is missing; {} stands for every record')
     request = WhereWriteRequest(
         object=check_object(object),
         operation="delete" if data is None else "update",
-        where=parse_where(filters, at="filters") if filters else None,
+        where=parse_optional_filter(filters, "filters"),
         data=b"{}" if data is None else data,
     )
     return (await call.write("write_where", request, CountReply)).count

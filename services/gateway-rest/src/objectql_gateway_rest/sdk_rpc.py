@@ -24,7 +24,7 @@ from objectql.wire.messages import (
     UpdateRequest,
 )
 from objectql_gateway_rest.asgi import Response
-from objectql_gateway_rest.bodies import decode_json, first_byte
+from objectql_gateway_rest.bodies import decode_document, decode_json, first_byte
 from objectql_gateway_rest.call import Call
 from objectql_gateway_rest.params import body_query, check_object, limited
 from objectql_gateway_rest.records import check_id, find
@@ -99,8 +99,7 @@ def _args(call: Call, text: bytes, type_: type[T]) -> T:
 def _query(call: Call, object: str, text: bytes) -> Query:
     if text == b"null":
         return limited(Query(object=object), call.services.limits)
-    document = _args(call, text, dict[str, Any])
-    return body_query(call, object, document)
+    return body_query(call, object, decode_document(text, nesting=call.services.limits.nesting))
 
 
 async def _find(call: Call, object: str, args: bytes) -> Response:
@@ -154,7 +153,7 @@ async def _count(call: Call, object: str, args: bytes) -> Response:
     if first_byte(args) == b"[":
         condition = _args(call, args, list[Any])
     elif args != b"null":
-        condition = _args(call, args, dict[str, Any])
+        condition = decode_document(args, nesting=call.services.limits.nesting)
         if len(condition) == 1 and condition.keys() <= {"filters", "filter", "where"}:
             condition = next(iter(condition.values()))
     query = parse_query({"where": condition} if condition else {}, object=object)
@@ -178,29 +177,17 @@ async def _create_many(call: Call, object: str, args: bytes) -> Response:
     return json_response({"data": items, "items": items, "count": len(items)})
 
 
-def _required(given: WhereArgs) -> Any:
-    """The filters of a write of many records; `{}` says that all are meant.
-
-    Raises:
-        InvalidRequest: there are none.
-
-    """
-    if given.filters is None:
-        raise InvalidRequest(reason='"filters" is missing; {} stands for every record')
-    return given.filters
-
-
 async def _update_many(call: Call, object: str, args: bytes) -> Response:
     given = _args(call, args, WhereArgs)
     if first_byte(bytes(given.data)) != b"{":
         raise InvalidRequest(reason='"data" must be a JSON object with the new values')
-    count = await write_where(call, object, _required(given), bytes(given.data))
+    count = await write_where(call, object, given.filters, bytes(given.data))
     return json_response({"data": {"count": count}, "count": count})
 
 
 async def _delete_many(call: Call, object: str, args: bytes) -> Response:
     given = _args(call, args, WhereArgs)
-    count = await write_where(call, object, _required(given), None)
+    count = await write_where(call, object, given.filters, None)
     return json_response({"data": {"count": count}, "count": count})
 
 

@@ -19,6 +19,7 @@ from objectql.errors import (
     TooManyRecords,
 )
 from objectql.kernel.consistency import Consistency
+from objectql.kernel.empty_reads import EmptyReads
 from objectql.kernel.engine import Engine
 from objectql.kernel.fair_reads import FairReads
 from objectql.kernel.fetch import DriverFetch, Fetch
@@ -44,7 +45,7 @@ class Reader:
         self.planner = Planner(engine)
         fair = FairReads(engine, DriverFetch(Consistency(engine)))
         shares = engine.settings.features.shared_reads
-        self._fetch: Fetch = SharedReads(fair, engine.clock) if shares else fair
+        self._fetch: Fetch = EmptyReads(SharedReads(fair, engine.clock) if shares else fair)
 
     def scope(self, context: Context, *, may_lag: bool = False) -> Scope:
         """Reads for `context` by the metadata now in force."""

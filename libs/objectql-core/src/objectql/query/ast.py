@@ -44,12 +44,14 @@ class Op(StrEnum):
 class Slot(msgspec.Struct, frozen=True):
     """Where a literal was before `template` took it out.
 
-    `nature` is what of the literal shapes the plan: a null, a list (with a null member, or empty)
-    and a scalar lead to different predicates; their values do not.
+    `nature` is what of the literal shapes the plan: a null, a list (with a null member, of one,
+    or empty) and a scalar lead to different predicates; their values do not.
     """
 
     index: int
-    nature: Literal["null", "scalar", "list", "list_with_null", "empty_list", "true", "false"]
+    nature: Literal[
+        "null", "scalar", "list", "list_of_one", "list_with_null", "empty_list", "true", "false"
+    ]
 
 
 class Compare(msgspec.Struct, frozen=True, omit_defaults=True, tag="cmp"):

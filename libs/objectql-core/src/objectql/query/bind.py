@@ -98,16 +98,23 @@ class _Binder:
         self._visible: dict[str, Predicate] = {}
 
     def bind_query(
-        self, object_: ObjectDef, query: Query, *, depth: int, extra: Predicate = TRUE
+        self,
+        object_: ObjectDef,
+        query: Query,
+        *,
+        depth: int,
+        extra: Predicate = TRUE,
+        at: str = "",
     ) -> BoundQuery:
-        where = [extra, *self._bind_conditions(object_, query)]
+        """`query` of `object_`; `at` is where it stands, with a dot at its end."""
+        where = [extra, *self._bind_conditions(object_, query, at)]
         if query.is_aggregate:
             return self._bind_groups(object_, query, all_of(*where))
         if query.having is not None:
             self.problems.note(InvalidQuery(reason="having needs groups", path="having"), "having")
         distinct = query.distinct and query.fields is not None and ("id",) not in query.fields
-        outputs = self._bind_outputs(object_, query, distinct=distinct)
-        order = self._bind_order(object_, query, outputs, distinct=distinct)
+        outputs = self._bind_outputs(object_, query, f"{at}fields", distinct=distinct)
+        order = self._bind_order(object_, query, outputs, f"{at}orderBy", distinct=distinct)
         if distinct and (query.expand or query.after is not None):
             self.problems.note(
                 InvalidQuery(reason="distinct goes with neither relations nor a cursor"),
@@ -116,7 +123,7 @@ class _Binder:
         expand = tuple(
             found
             for item in query.expand
-            if (found := self._bind_expand(object_, item, depth)) is not None
+            if (found := self._bind_expand(object_, item, depth, at)) is not None
         )
         expanded = {item.name for item in expand}
         return BoundQuery(
@@ -135,11 +142,13 @@ class _Binder:
 
     # --- conditions -----------------------------------------------------------------------
 
-    def _bind_conditions(self, object_: ObjectDef, query: Query) -> list[Predicate]:
+    def _bind_conditions(self, object_: ObjectDef, query: Query, at: str) -> list[Predicate]:
         found: list[Predicate] = []
         if query.where is not None:
             found.append(
-                self.conditions.bind(query.where, lambda path: self.column(object_, path), "where")
+                self.conditions.bind(
+                    query.where, lambda path: self.column(object_, path), f"{at}where"
+                )
             )
         if query.search is not None:
             try:
@@ -220,7 +229,7 @@ class _Binder:
     # --- what is returned -----------------------------------------------------------------
 
     def _bind_outputs(
-        self, object_: ObjectDef, query: Query, *, distinct: bool
+        self, object_: ObjectDef, query: Query, at: str, *, distinct: bool
     ) -> tuple[Output, ...]:
         if query.fields is None:
             visible = self.visibility.fields(object_).values()
@@ -231,16 +240,22 @@ class _Binder:
             try:
                 outputs.append(Output(".".join(path), self.column(object_, path)))
             except ObjectQLError as error:
-                self.problems.note(error, "fields")
+                self.problems.note(error, at)
         for output in outputs if distinct else ():
             if output.column.field.storage in _UNSORTABLE:
                 self.problems.note(
-                    InvalidQuery(reason=f'"{output.name}" cannot be made distinct'), "fields"
+                    InvalidQuery(reason=f'"{output.name}" cannot be made distinct'), at
                 )
         return tuple(outputs)
 
     def _bind_order(
-        self, object_: ObjectDef, query: Query, outputs: Sequence[Output], *, distinct: bool
+        self,
+        object_: ObjectDef,
+        query: Query,
+        outputs: Sequence[Output],
+        at: str,
+        *,
+        distinct: bool,
     ) -> tuple[Order, ...]:
         order: dict[str, Order] = {}
         for index, sort in enumerate(query.order_by):
@@ -252,7 +267,7 @@ class _Binder:
                     raise InvalidQuery(reason=f'"{column.name}" is not among the distinct fields')
                 order.setdefault(column.name, Order(column, sort.descending))
             except ObjectQLError as error:
-                self.problems.note(error, f"orderBy.{index}")
+                self.problems.note(error, f"{at}.{index}")
         if distinct:
             for output in outputs:
                 order.setdefault(output.name, Order(output.column))
@@ -318,20 +333,22 @@ class _Binder:
 
     # --- relations ------------------------------------------------------------------------
 
-    def _bind_expand(self, object_: ObjectDef, item: Expand, depth: int) -> BoundExpand | None:
-        at = f"expand.{item.name}"
+    def _bind_expand(
+        self, object_: ObjectDef, item: Expand, depth: int, at: str
+    ) -> BoundExpand | None:
+        at = f"{at}expand.{item.name}"
         try:
             if depth >= MAX_EXPAND_DEPTH:
                 raise InvalidQuery(reason=f"relations nest deeper than {MAX_EXPAND_DEPTH}")
             lookup = self.visibility.fields(object_).get(item.name)
             if lookup is not None:
-                return self._bind_forward(lookup, item, depth)
-            return self._bind_inverse(object_, item, depth)
+                return self._bind_forward(lookup, item, depth, at)
+            return self._bind_inverse(object_, item, depth, at)
         except ObjectQLError as error:
             self.problems.note(error, at)
             return None
 
-    def _bind_forward(self, lookup: FieldDef, item: Expand, depth: int) -> BoundExpand:
+    def _bind_forward(self, lookup: FieldDef, item: Expand, depth: int, at: str) -> BoundExpand:
         if lookup.reference is None:
             raise InvalidQuery(reason=f'"{lookup.name}" is not a relation')
         query = item.query
@@ -340,11 +357,15 @@ class _Binder:
                 reason=f'"{lookup.name}" points to records in their own order; limit, offset and'
                 " order go with related lists"
             )
+        if query.count != "none":
+            raise InvalidQuery(
+                reason=f'"{lookup.name}" has no count: all that it points to is in the answer'
+            )
         target = self.schema.object(lookup.reference)
         kind = "many" if lookup.storage is Storage.LIST else "one"
-        return BoundExpand(item.name, kind, lookup, self._bind_related(target, query, depth))
+        return BoundExpand(item.name, kind, lookup, self._bind_related(target, query, depth, at))
 
-    def _bind_inverse(self, object_: ObjectDef, item: Expand, depth: int) -> BoundExpand:
+    def _bind_inverse(self, object_: ObjectDef, item: Expand, depth: int, at: str) -> BoundExpand:
         relations = related_lists(
             [
                 (child, lookup)
@@ -358,18 +379,18 @@ class _Binder:
             self.visibility.raise_unknown(object_, item.name, [*lookups, *relations])
         child, lookup = found
         return BoundExpand(
-            item.name, "inverse", lookup, self._bind_related(child, item.query, depth)
+            item.name, "inverse", lookup, self._bind_related(child, item.query, depth, at)
         )
 
-    def _bind_related(self, target: ObjectDef, query: Query, depth: int) -> BoundQuery:
+    def _bind_related(self, target: ObjectDef, query: Query, depth: int, at: str) -> BoundQuery:
         # Who may not read the target sees no record of it, rather than an error: the id of the
         # relation is theirs to read, and views that expand it must go on working.
         try:
             self.policy.check_read(target)
         except PermissionDenied:
-            hidden = Query(object=target.name, fields=())
+            hidden = Query(object=target.name, fields=(), count=query.count)
             return self.bind_query(target, hidden, depth=depth + 1, extra=FALSE)
-        return self.bind_query(target, query, depth=depth + 1)
+        return self.bind_query(target, query, depth=depth + 1, at=f"{at}.")
 
 
 def related_lists(

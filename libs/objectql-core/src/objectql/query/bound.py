@@ -19,6 +19,13 @@ from objectql.metadata.types import Storage
 from objectql.query.ast import AggregateFunction, CountMode, Granularity
 from objectql.values import Value
 
+Derivation: TypeAlias = Literal[
+    "union", "intersection", "greatest_of_all", "least_of_all", "greatest_known", "least_known"
+]
+"""How a parameter follows from others; see `merges.combine`."""
+
+ColumnKey: TypeAlias = tuple[str, tuple[bool, ...]]
+
 
 class Param(msgspec.Struct, frozen=True):
     """A value given at execution: the `index`th of the plan's parameters."""
@@ -29,8 +36,9 @@ class Param(msgspec.Struct, frozen=True):
 class ParamSource(msgspec.Struct, frozen=True, omit_defaults=True):
     """Where a parameter's value comes from and what canonical form it takes.
 
-    Exactly one of `slot` (a literal of the request, with `part` for the bounds of `between`),
-    `context` (`tenant`, `user.id`, `user.<claim>`) and `constant` (fixed by a row rule) is set.
+    Exactly one of `slot` (a literal of the request, with `part` for the bounds of `between` and
+    the only member of a list), `context` (`tenant`, `user.id`, `user.<claim>`), `constant` (fixed
+    by a row rule) and `of` (earlier parameters, from which it follows by `derive`) is set.
     `shape` says what is done to the literal: `scalar` takes it, `list` takes its members without
     nulls, `cursor` takes sort key `part` of a page position whose query has `digest`, and `labels`
     takes the values of those `options` (label, value) whose label contains the text.
@@ -51,6 +59,8 @@ class ParamSource(msgspec.Struct, frozen=True, omit_defaults=True):
     verbatim: bool = False
     options: tuple[tuple[str, str], ...] = ()
     digest: str = ""
+    of: tuple[int, ...] = ()
+    derive: Derivation = "union"
 
 
 class Const(msgspec.Struct, frozen=True):
@@ -79,6 +89,14 @@ class Column(msgspec.Struct, frozen=True, omit_defaults=True):
     def name(self) -> str:
         """The dotted path, as a caller writes it."""
         return ".".join([*(hop.field.name for hop in self.hops), self.field.name])
+
+    @property
+    def key(self) -> ColumnKey:
+        """Equal for equal columns within one query.
+
+        A rule may follow a lookup to records that a caller's path does not see: two columns.
+        """
+        return self.name, tuple(hop.visible == TRUE for hop in self.hops)
 
 
 class Alias(msgspec.Struct, frozen=True):
@@ -159,13 +177,19 @@ class BoundExpand(msgspec.Struct, frozen=True):
 
     `one`: the record that `lookup` points to stands in its place, or null. `many`: the records
     whose ids are in `lookup` (a multiple lookup), in that order. `inverse`: the records of the
-    query's object whose `lookup` points here.
+    query's object whose `lookup` points here; when its query counts, `count_name` is one more key
+    of the answer: how many there are, whatever its limit.
     """
 
     name: str
     kind: Literal["one", "many", "inverse"]
     lookup: FieldDef
     query: BoundQuery
+
+
+def count_name(relation: BoundExpand) -> str:
+    """The key that tells how many records a counted list has; no field can be called so."""
+    return f"{relation.name}@count"
 
 
 class GroupKey(msgspec.Struct, frozen=True, omit_defaults=True):

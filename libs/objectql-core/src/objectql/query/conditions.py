@@ -7,7 +7,7 @@ complement, so `$ne` and `$nin` hold for records without a value.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
 from objectql.errors import InvalidFilter, ObjectQLError
 from objectql.metadata.types import NUMERIC, Storage
@@ -133,6 +133,8 @@ class Conditions:
             case Op.IN | Op.NIN:
                 if nature == "empty_list":
                     return FALSE
+                if nature == "list_of_one":
+                    return Test(left, TestOp.EQ, self._param(value, storage, at, part=0))
                 test = Test(left, TestOp.IN, self._param(value, storage, at, shape="list"))
                 if nature == "list_with_null":
                     return AnyOf((Test(left, TestOp.IS_NULL), test))
@@ -195,6 +197,8 @@ def _nature(value: Any) -> str:
         case [] | ():
             return "empty_list"
         case list() | tuple():
-            return "list_with_null" if None in value else "list"
+            if None in value:
+                return "list_with_null"
+            return "list_of_one" if len(cast("list[Any]", value)) == 1 else "list"
         case _:
             return "scalar"

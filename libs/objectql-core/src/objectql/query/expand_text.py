@@ -10,8 +10,8 @@ from objectql.query.words import QUERY_KEYS, near_misses
 MAX_DEPTH = 8
 """How deep parentheses may nest; how deep relations may, `parse` checks."""
 
-_OPTIONS = ("$select", "$expand", "$filter", "$orderby", "$top", "$skip")
-_KNOWN = frozenset({"fields", "expand", "where", "order_by", "limit", "offset"})
+_OPTIONS = ("$select", "$expand", "$filter", "$orderby", "$top", "$skip", "$count")
+_KNOWN = frozenset({"fields", "expand", "where", "order_by", "limit", "offset", "count"})
 
 
 def parse_expand_text(text: str, at: str = "$expand", depth: int = 0) -> dict[str, Any]:

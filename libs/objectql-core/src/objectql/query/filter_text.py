@@ -4,6 +4,7 @@
     prim  := '(' or ')' | function | path cmp value | path 'in' '(' value (',' value)* ')'
            | path 'has' value
     value := null | true | false | number | 'string' | day | instant | guid | @me | now()
+           | '{' token '}', for example {today}
 
 Errors carry the position of the offending character, from 0.
 """
@@ -43,6 +44,7 @@ _TOKEN = re.compile(
   | (?P<guid>[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}(?![\w-]))
   | (?P<clock>\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?![\w:]))
   | (?P<number>-?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?(?![\w.]))
+  | (?P<macro>\{\w+(?:\.\w+)*\})
   | (?P<word>@me|[A-Za-z_]\w*(?:[/.][A-Za-z_]\w*)*)
   | (?P<mark>[(),])
 )""",
@@ -56,22 +58,26 @@ class _Token(NamedTuple):
     at: int
 
 
-def parse_filter_text(text: str) -> Filter:
+def parse_filter_text(text: str, at: str = "$filter") -> Filter:
     """The filter that `text` writes; a filter of white space alone is refused.
+
+    `at` is where the text stands in the request.
 
     Raises:
         InvalidFilter: with `position`.
 
     """
     if len(text.encode("utf-8", "surrogatepass")) > MAX_LENGTH:
-        raise InvalidFilter(reason=f"a filter has at most {MAX_LENGTH} bytes", position=MAX_LENGTH)
-    parser = _Parser(_tokenize(text))
+        raise InvalidFilter(
+            reason=f"a filter has at most {MAX_LENGTH} bytes", path=at, position=MAX_LENGTH
+        )
+    parser = _Parser(_tokenize(text, at), at)
     found = parser.parse_or(0)
     parser.expect_end()
     return found
 
 
-def _tokenize(text: str) -> list[_Token]:
+def _tokenize(text: str, place: str) -> list[_Token]:
     tokens: list[_Token] = []
     position = 0
     while match := _TOKEN.match(text, position):
@@ -82,7 +88,7 @@ def _tokenize(text: str) -> list[_Token]:
     if rest.strip():
         at = position + len(rest) - len(rest.lstrip())
         reason = "the string has no closing quote" if text[at] == "'" else "this cannot be read"
-        raise InvalidFilter(reason=f"{reason}: {text[at : at + 20]!r}", position=at)
+        raise InvalidFilter(reason=f"{reason}: {text[at : at + 20]!r}", path=place, position=at)
     tokens.append(_Token("end", "", len(text)))
     return tokens
 
@@ -90,8 +96,9 @@ def _tokenize(text: str) -> list[_Token]:
 class _Parser:
     """Recursive descent, one token ahead."""
 
-    def __init__(self, tokens: list[_Token]) -> None:
+    def __init__(self, tokens: list[_Token], at: str) -> None:
         self._tokens = tokens
+        self._at = at
         self._next = 0
 
     def parse_or(self, depth: int) -> Filter:
@@ -178,7 +185,7 @@ class _Parser:
             )
         value = self._parse_value()
         if value is None and op in {Op.EQ, Op.NE}:
-            return Compare(path, Op.NULL, op is Op.EQ, None, f"$filter:{operator.at}")
+            return Compare(path, Op.NULL, op is Op.EQ, None, f"{self._at}:{operator.at}")
         return self._compare(path, op, value, operator)
 
     def _parse_path(self) -> Path:
@@ -195,7 +202,7 @@ class _Parser:
         match token.kind:
             case "string":
                 return token.text[1:-1].replace("''", "'")
-            case "moment" | "guid" | "clock":
+            case "moment" | "guid" | "clock" | "macro":
                 return token.text
             case "number":
                 return _number(token.text)
@@ -218,10 +225,10 @@ class _Parser:
 
     def _compare(self, path: Path, op: Op, value: Any, token: _Token) -> Compare:
         try:
-            return compare(path, op, value, f"$filter:{token.at}")
+            return compare(path, op, value, f"{self._at}:{token.at}")
         except ObjectQLError as error:
             if isinstance(error, InvalidFilter):
-                error.path, error.position = "$filter", token.at
+                error.path, error.position = self._at, token.at
             raise
 
     def _peek(self) -> _Token:
@@ -249,7 +256,7 @@ class _Parser:
 
     def _fail(self, reason: str, token: _Token, suggestions: tuple[str, ...] = ()) -> InvalidFilter:
         return InvalidFilter(
-            reason=reason, path="$filter", position=token.at, suggestions=suggestions
+            reason=reason, path=self._at, position=token.at, suggestions=suggestions
         )
 
 

@@ -7,10 +7,11 @@ against it. Rows are canonical values by field name (see `objectql.values`).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, NamedTuple, TypeAlias, cast
 
 from objectql.metadata.model import FieldDef, ObjectDef
-from objectql.query.bound import BoundExpand, BoundQuery, Order
+from objectql.query.bound import BoundExpand, BoundQuery, Order, count_name
 from objectql.query.groups import make_groups
 from objectql.query.matching import Lookup, matches, value_at
 from objectql.values import Record, Value, sort_key
@@ -106,20 +107,31 @@ class _Interpreter:
     def _item(self, query: BoundQuery, row: Record) -> dict[str, Any]:
         item = self._outputs(query, row)
         for relation in query.expand:
-            item[relation.name] = self._related(relation, row)
+            if relation.kind == "inverse":
+                rows = self._children(relation, row)
+                page = self._page(
+                    relation.query, rows, len(rows), partial(self._item, relation.query)
+                )
+                item[relation.name] = page.items
+                if page.total is not None:
+                    item[count_name(relation)] = page.total
+            else:
+                item[relation.name] = self._related(relation, row)
         return item
+
+    def _children(self, relation: BoundExpand, row: Record) -> list[Record]:
+        query = relation.query
+        rows = [
+            child
+            for child in self._rows_of(query.object, self._tenant)
+            if child.get(relation.lookup.name) == row["id"]
+            and matches(query.where, child, self._params, self._lookup)
+        ]
+        _sort(rows, query.order, self._key_value)
+        return rows
 
     def _related(self, relation: BoundExpand, row: Record) -> Any:
         query = relation.query
-        if relation.kind == "inverse":
-            rows = [
-                child
-                for child in self._rows_of(query.object, self._tenant)
-                if child.get(relation.lookup.name) == row["id"]
-                and matches(query.where, child, self._params, self._lookup)
-            ]
-            _sort(rows, query.order, self._key_value)
-            return self._page(query, rows, 0, lambda child: self._item(query, child)).items
         if relation.kind == "one":
             return self._one(query, row.get(relation.lookup.name))
         ids = cast("list[Value]", row.get(relation.lookup.name) or [])

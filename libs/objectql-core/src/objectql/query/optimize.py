@@ -1,7 +1,8 @@
 """Rewrites of predicates that never change a result, one function each, to a fixed point.
 
-Parameters are opaque here: two slots that hold equal literals today may differ tomorrow, so only
-tests without parameters, or over the same parameter, are ever merged.
+Parameters are opaque here: two slots that hold equal literals today may differ tomorrow. What can
+be made of tests over several of them is the matter of `merges` (one test over a parameter that
+follows from them) and of `conflicts` (values that contradict each other).
 """
 
 from __future__ import annotations
@@ -14,45 +15,59 @@ import msgspec
 from objectql.query.bound import (
     FALSE,
     TRUE,
-    Aggregate,
     AllOf,
     AnyOf,
-    BoundExpand,
     BoundQuery,
     Column,
     Const,
     Negate,
+    Operand,
     Param,
+    ParamSource,
     Predicate,
     Test,
+    TestOp,
 )
+from objectql.query.joins import drop_joins
+from objectql.query.merges import merge_tests
 
 Rewrite: TypeAlias = Callable[[Predicate], Predicate]
 
 
 def optimize(query: BoundQuery) -> BoundQuery:
     """An equal query with simpler predicates, relations and groups included."""
+    sources = list(query.params)
+    optimized = _optimize(query, sources)
+    return msgspec.structs.replace(optimized, params=tuple(sources))
+
+
+def _optimize(query: BoundQuery, sources: list[ParamSource]) -> BoundQuery:
+    def shorten(where: Predicate) -> Predicate:
+        """Merging leaves less to simplify, and simplifying more to merge."""
+        where = simplify(drop_joins(where, query.object))
+        while (merged := simplify(merge_tests(where, sources))) != where:
+            where = merged
+        return where
+
     grouping = query.grouping
     if grouping is not None:
         grouping = msgspec.structs.replace(
             grouping,
             having=simplify(grouping.having),
-            aggregates=tuple(_optimize_aggregate(item) for item in grouping.aggregates),
+            aggregates=tuple(
+                msgspec.structs.replace(item, filter=shorten(item.filter))
+                for item in grouping.aggregates
+            ),
         )
     return msgspec.structs.replace(
         query,
-        where=simplify(query.where),
-        expand=tuple(_optimize_expand(item) for item in query.expand),
+        where=shorten(query.where),
+        expand=tuple(
+            msgspec.structs.replace(item, query=_optimize(item.query, sources))
+            for item in query.expand
+        ),
         grouping=grouping,
     )
-
-
-def _optimize_expand(item: BoundExpand) -> BoundExpand:
-    return msgspec.structs.replace(item, query=optimize(item.query))
-
-
-def _optimize_aggregate(item: Aggregate) -> Aggregate:
-    return msgspec.structs.replace(item, filter=simplify(item.filter))
 
 
 def simplify(predicate: Predicate) -> Predicate:
@@ -166,12 +181,58 @@ def absorb(node: Predicate) -> Predicate:
             return node
 
 
+def fold_missing(node: Predicate) -> Predicate:
+    """`a is null and a > x` to false: a comparison with a missing value holds for none.
+
+    For the same reason `a is not null and a > x` is `a > x`, and `a is not null or a > x` is
+    `a is not null`.
+    """
+    match node:
+        case AllOf(items):
+            compared = _compared(items)
+            if any(_is_null_key(item) in compared for item in items):
+                return FALSE
+            return AllOf(
+                tuple(
+                    item
+                    for item in items
+                    if not (isinstance(item, Negate) and _is_null_key(item.item) in compared)
+                )
+            )
+        case AnyOf(items):
+            present = {_is_null_key(item.item) for item in items if isinstance(item, Negate)}
+            return AnyOf(
+                tuple(item for item in items if _compared((item,)).isdisjoint(present - {""}))
+            )
+        case _:
+            return node
+
+
+def _compared(items: Sequence[Predicate]) -> set[str]:
+    """The operands that must have a value for all of `items` to hold."""
+    return {
+        _key_of_operand(side)
+        for item in items
+        if isinstance(item, Test) and item.op is not TestOp.IS_NULL
+        for side in (item.left, item.right)
+        if side is not None and not isinstance(side, Param)
+    }
+
+
+def _is_null_key(item: Predicate) -> str:
+    """The operand of an `is null`; empty for anything else."""
+    if isinstance(item, Test) and item.op is TestOp.IS_NULL:
+        return _key_of_operand(item.left)
+    return ""
+
+
 REWRITES: tuple[Rewrite, ...] = (
     flatten,
     fold_constants,
     drop_double_negation,
     drop_duplicates,
     fold_contradictions,
+    fold_missing,
     absorb,
 )
 
@@ -182,20 +243,20 @@ def key_of(node: Predicate) -> str:
         case Const(value):
             return str(value)
         case Test(left, op, right):
-            side = (
-                f"${right.index}"
-                if isinstance(right, Param)
-                else right.name
-                if isinstance(right, Column)
-                else ""
-            )
-            return f"{left.name} {op} {side}"
+            side = f"${right.index}" if isinstance(right, Param) else _key_of_operand(right)
+            return f"{_key_of_operand(left)} {op} {side}"
         case Negate(item):
             return f"not({key_of(item)})"
         case AllOf(items):
             return f"all({','.join(sorted(map(key_of, items)))})"
         case AnyOf(items):
             return f"any({','.join(sorted(map(key_of, items)))})"
+
+
+def _key_of_operand(operand: Operand | None) -> str:
+    if isinstance(operand, Column):
+        return "{} {}".format(*operand.key)
+    return "" if operand is None else operand.name
 
 
 def _unique(items: Sequence[Predicate]) -> tuple[Predicate, ...]:

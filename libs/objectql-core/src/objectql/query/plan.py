@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -20,8 +20,10 @@ from objectql.query.bound import (
     Test,
     TestOp,
 )
+from objectql.query.conflicts import Conflict, find_conflicts, is_contradicted
 from objectql.query.optimize import optimize
 from objectql.query.point import point_param
+from objectql.values import Value
 
 Strategy: TypeAlias = Literal["indexed", "scan", "join"]
 
@@ -33,7 +35,8 @@ class Plan(msgspec.Struct, frozen=True):
     """`index_hints` are the indexes that serve the conditions, best first; advice for people.
 
     `join` means that another table takes part. `digest` is what cursors of this query carry.
-    `point` is the parameter that is the record's id where the query is a point read.
+    `point` is the parameter that is the record's id where the query is a point read. `conflicts`
+    are the values with which it can have no records.
     """
 
     query: BoundQuery
@@ -41,6 +44,11 @@ class Plan(msgspec.Struct, frozen=True):
     index_hints: tuple[str, ...] = ()
     digest: str = ""
     point: int | None = None
+    conflicts: tuple[Conflict, ...] = ()
+
+    def is_contradicted(self, values: Sequence[Value]) -> bool:
+        """Whether no record can match, whatever the database holds."""
+        return bool(self.conflicts) and is_contradicted(self.conflicts, values)
 
 
 def make_plan(bound: BoundQuery, *, digest: str = "") -> Plan:
@@ -52,7 +60,8 @@ def make_plan(bound: BoundQuery, *, digest: str = "") -> Plan:
         strategy: Strategy = "join"
     else:
         strategy = "indexed" if hints else "scan"
-    return Plan(query, strategy, hints, digest, point_param(query))
+    conflicts = find_conflicts(query.where, query.params)
+    return Plan(query, strategy, hints, digest, point_param(query), conflicts)
 
 
 def _conditions(where: Predicate) -> tuple[set[str], set[str]]:

@@ -7,7 +7,7 @@ list. The limit stays in the template: few values occur, and databases plan by i
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from objectql.errors import InvalidQuery
 from objectql.query.ast import (
@@ -121,7 +121,9 @@ def _nature(op: Op, value: Any) -> Any:
     if isinstance(value, tuple | list):
         if not value:
             return "empty_list"
-        return "list_with_null" if None in value else "list"
+        if None in value:
+            return "list_with_null"
+        return "list_of_one" if len(cast("list[Any]", value)) == 1 else "list"
     if op is Op.NULL:
         return "true" if value else "false"
     return "scalar"

@@ -22,8 +22,8 @@ from objectql.query.words import MAX_MEMBERS, QUERY_KEYS, near_misses
 Dialect: TypeAlias = Literal["odata", "v1", "objectql"]
 
 _OWN_KEYS = ("page", "pageSize", "page_size", "envelope", "explain", "$explain")
-_JSON_KEYS = frozenset({"group_by", "aggregations", "having"})
-_LIST_KEYS = frozenset({"fields", "expand", "order_by", "group_by"})
+_LIST_KEYS = frozenset({"fields", "expand", "order_by", "group_by", "aggregations", "having"})
+_JSON_KEYS = _LIST_KEYS | {"search"}
 _MAX_PARAMS = 100
 
 
@@ -115,23 +115,29 @@ def _parse_filter(text: str, name: str) -> Filter:
 
 def _parse_value(key: str, text: str, name: str) -> Any:
     stripped = text.strip()
-    if key == "order_by" or (key in _LIST_KEYS and stripped[:1] not in "{["):
-        if stripped[:1] in "{[":
-            return _parse_json(stripped, name)
-        return parse_expand_text(stripped, name) if key == "expand" else stripped
-    if key in _JSON_KEYS or key in _LIST_KEYS:
+    if (stripped[:1] == "{" and key in _JSON_KEYS) or (stripped[:1] == "[" and key in _LIST_KEYS):
         return _parse_json(stripped, name)
-    if key == "search" and stripped[:1] == "{":
-        return _parse_json(stripped, name)
+    if key == "expand":
+        return parse_expand_text(stripped, name)
     return text if key == "search" else stripped
 
 
 def _parse_json(text: str, name: str) -> Any:
     try:
         # Not msgspec: integers keep their digits, so that those beyond 2^53 are seen and refused.
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_without_repeats)
     except (ValueError, RecursionError) as exc:
         raise InvalidQuery(reason=f"the JSON cannot be read: {exc}", path=name) from exc
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object; of two values of one key neither could be meant alone."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f'the key "{twice[:40]}" stands twice in one object')
+    return found
 
 
 def _apply_pages(document: dict[str, Any], own: dict[str, str]) -> None:

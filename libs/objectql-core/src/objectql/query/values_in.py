@@ -16,6 +16,7 @@ from objectql.errors import InvalidFilter, InvalidQuery
 from objectql.metadata.types import Storage
 from objectql.query.bound import ParamSource
 from objectql.query.cursor import decode_cursor
+from objectql.query.merges import combine
 from objectql.query.tokens import is_token, resolve_token, user_fact
 from objectql.values import (
     MAX_SAFE_INTEGER,
@@ -52,10 +53,16 @@ def resolve(
     """
     values: list[Value] = []
     for source in sources:
-        if source.context is not None:
+        if source.slot is not None:
+            literal = literals[source.slot]
+        elif source.context is not None:
             values.append(_context_value(source, tenant, actor))
             continue
-        literal = source.constant if source.slot is None else literals[source.slot]
+        elif source.of:
+            values.append(combine(source, values))
+            continue
+        else:
+            literal = source.constant
         # The commonest case by far: plain text for a text field.
         if (
             type(literal) is str

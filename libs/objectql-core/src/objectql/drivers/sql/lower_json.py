@@ -16,7 +16,7 @@ from objectql.drivers.sql.encode import kind_of
 from objectql.drivers.sql.scope import Names, Scope, column_of
 from objectql.ids import FieldName
 from objectql.metadata.types import Storage
-from objectql.query.bound import BoundExpand, BoundQuery, Column, TestOp
+from objectql.query.bound import BoundExpand, BoundQuery, Column, TestOp, count_name
 
 ColumnSource: TypeAlias = Callable[[Column], Typed]
 
@@ -29,6 +29,9 @@ def row_json(query: BoundQuery, names: Names, column: ColumnSource) -> Expressio
     }
     for expand in query.expand:
         members[expand.name] = dialect.as_json(_relation(expand, query, names, column))
+        if expand.kind == "inverse" and expand.query.count != "none":
+            parent_id = column(Column(query.object.fields[FieldName("id")]))
+            members[count_name(expand)] = _count(expand, names, parent_id)
     return dialect.json_row(list(members.items()))
 
 
@@ -76,24 +79,32 @@ def _inverse(expand: BoundExpand, names: Names, parent_id: Typed) -> Expression:
     query = expand.query
     scope = Scope(names, query.object)
     row = row_json(query, names, scope.column)
-    where = scope.predicate(query.where)
-    lookup = Typed(column_of(scope.base, expand.lookup.name), kind_of(expand.lookup))
-    is_list = lookup.kind.storage is Storage.LIST
-    points_here = names.dialect.test(
-        lookup, TestOp.CONTAINS if is_list else TestOp.EQ, parent_id.sql
-    )
+    where = _of_parent(expand, scope, parent_id)
     keys = scope.sort_keys(query.order)
-    rows = (
-        sa.select(row.label("item"))
-        .select_from(scope.tables())
-        .where(scope.of_tenant(), points_here, where)
-        .order_by(*keys)
-    )
+    rows = sa.select(row.label("item")).select_from(scope.tables()).where(*where).order_by(*keys)
     if query.limit is not None:
         rows = rows.limit(number(query.limit))
     if query.offset is not None:
         rows = rows.offset(names.count_param(query.offset))
     return _listed(rows, names)
+
+
+def _count(expand: BoundExpand, names: Names, parent_id: Typed) -> Expression:
+    scope = Scope(names, expand.query.object)
+    where = _of_parent(expand, scope, parent_id)
+    return (
+        sa.select(Fragment("count(*)")).select_from(scope.tables()).where(*where).scalar_subquery()
+    )
+
+
+def _of_parent(expand: BoundExpand, scope: Scope, parent_id: Typed) -> list[Expression]:
+    """That a record is one of the parent's list."""
+    lookup = Typed(column_of(scope.base, expand.lookup.name), kind_of(expand.lookup))
+    is_list = lookup.kind.storage is Storage.LIST
+    points_here = scope.dialect.test(
+        lookup, TestOp.CONTAINS if is_list else TestOp.EQ, parent_id.sql
+    )
+    return [scope.of_tenant(), points_here, scope.predicate(expand.query.where)]
 
 
 def _listed(rows: sa.Select[tuple[object]], names: Names) -> Expression:

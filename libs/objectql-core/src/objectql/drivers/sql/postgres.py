@@ -6,7 +6,6 @@ once per connection.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import random
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -45,7 +44,8 @@ from objectql.drivers.sql.postgres_calls import (
     Target,
     is_lost,
 )
-from objectql.drivers.sql.postgres_connect import close_connection, open_connection
+from objectql.drivers.sql.postgres_connect import Canceller, close_connection, open_connection
+from objectql.drivers.sql.postgres_groups import LoneWrite, WriteGroups
 from objectql.drivers.sql.postgres_session import IDEMPOTENCY_SQL, PostgresSession
 from objectql.drivers.sql.record import image_text
 from objectql.drivers.sql.system import (
@@ -99,6 +99,8 @@ class PostgresSettings(msgspec.Struct, frozen=True):
     pool: PoolSettings = PoolSettings()
     connect_timeout_s: float = 5.0
     statement_cache: int = 1024
+    group_writes: bool = True
+    """Let single-row writes that arrive together share a transaction."""
 
 
 class PostgresDriver:
@@ -116,7 +118,8 @@ class PostgresDriver:
         self._clock = clock or SystemClock()
         self._names = ConstraintNames()
         self._statements = WriteStatements(_image)
-        self._calls = PostgresCalls(self._names, self._clock, self._cancel)
+        self._canceller = Canceller(self._connect)
+        self._calls = PostgresCalls(self._names, self._clock, self._canceller.cancel)
         connector = Connector[asyncpg.Connection](
             connect=self._connect,
             close=close_connection,
@@ -124,9 +127,8 @@ class PostgresDriver:
             is_open=lambda connection: not connection.is_closed(),
         )
         self._pool = ConnectionPool(name, connector, settings.pool, self._clock)
-        self._control: asyncpg.Connection | None = None
-        self._control_lock = asyncio.Lock()
         self._retries = self._reads = self._writes = self._transactions = 0
+        self._groups = WriteGroups(self._write_one, self._commit, self._statements)
         self._metadata = SqlMetadataStore(self)
         self._outbox = SqlOutbox(self, POSTGRES_WORDS)
         self._leases = SqlLeases(self, POSTGRES_WORDS)
@@ -184,9 +186,7 @@ class PostgresDriver:
     async def close(self) -> None:
         """See `Driver`."""
         await self._pool.close()
-        if self._control is not None:
-            await close_connection(self._control)
-            self._control = None
+        await self._canceller.close()
 
     async def check_health(self) -> None:
         """See `Driver`."""
@@ -205,6 +205,7 @@ class PostgresDriver:
             "writes_total": self._writes,
             "transactions_total": self._transactions,
             "retries_total": self._retries,
+            "grouped_writes_total": self._groups.grouped,
         }
 
     async def _connect(self) -> asyncpg.Connection:
@@ -218,13 +219,6 @@ class PostgresDriver:
     async def _ping(self, connection: asyncpg.Connection) -> None:
         deadline = Deadline(self._clock, self._clock.now_ms() + 2000)
         await self._calls.rows(connection, "SELECT 1", (), deadline)
-
-    async def _cancel(self, pid: int) -> None:
-        """Ask the server, over a connection kept for that, to end the statement of `pid`."""
-        async with self._control_lock:
-            if self._control is None or self._control.is_closed():
-                self._control = await self._connect()
-            await self._control.execute("SELECT pg_cancel_backend($1)", pid)
 
     async def _acquire(self, deadline: Deadline) -> asyncpg.Connection:
         connection = self._pool.acquire_now()
@@ -345,7 +339,10 @@ class PostgresDriver:
         deadline: Deadline,
     ) -> tuple[WriteOutcome, ...] | Remembered:
         if len(writes) == 1:
-            return await self._write_one(writes[0], scope, idempotency, deadline)
+            lone = LoneWrite(writes[0], scope, idempotency, deadline)
+            if scope.batch or scope.batch_size != 1 or not self._settings.group_writes:
+                return await self._write_one(lone)
+            return await self._groups.write(lone)
         async with self.begin(deadline_ms=deadline.at_ms) as session:
             if idempotency is not None:
                 remembered = await session.recall(idempotency)
@@ -353,19 +350,14 @@ class PostgresDriver:
                     return remembered
             return await session.apply(writes, scope, idempotency)
 
-    async def _write_one(
-        self,
-        write: RowWrite,
-        scope: WriteScope,
-        idempotency: Idempotency | None,
-        deadline: Deadline,
-    ) -> tuple[WriteOutcome, ...] | Remembered:
+    async def _write_one(self, lone: LoneWrite) -> tuple[WriteOutcome, ...] | Remembered:
         """One write in one round trip.
 
         A request that ran at the same time under the same key shows itself as a violation of the
         key, of another unique index, or as a record that is gone or has moved on: then the answer
         is looked for once more.
         """
+        write, scope, idempotency, deadline = lone
         shape = shape_of(write)
         form = "one" if idempotency is None else "remembered"
         text = self._statements.text(shape, form)

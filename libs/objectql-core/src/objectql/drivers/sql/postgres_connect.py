@@ -1,6 +1,9 @@
-"""Opening and ending connections to Postgres."""
+"""Opening and ending connections to Postgres, and cancelling what runs on them."""
 
 from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
 
 import asyncpg  # noqa: TID251 - this package is the home of the database drivers
 
@@ -37,3 +40,25 @@ async def close_connection(connection: asyncpg.Connection) -> None:
         connection.terminate()
         if not (isinstance(exc, TimeoutError | asyncpg.PostgresError) or is_lost(exc)):
             raise
+
+
+class Canceller:
+    """Asks the server, over a connection kept for that, to end what another connection runs."""
+
+    def __init__(self, connect: Callable[[], Awaitable[asyncpg.Connection]]) -> None:
+        self._connect = connect
+        self._connection: asyncpg.Connection | None = None
+        self._turn = asyncio.Lock()
+
+    async def cancel(self, pid: int) -> None:
+        """End the statement of the server process `pid`."""
+        async with self._turn:
+            if self._connection is None or self._connection.is_closed():
+                self._connection = await self._connect()
+            await self._connection.execute("SELECT pg_cancel_backend($1)", pid)
+
+    async def close(self) -> None:
+        """End the connection, if there is one."""
+        if self._connection is not None:
+            await close_connection(self._connection)
+            self._connection = None

@@ -14,7 +14,7 @@ set, and encoding it is the cheapest thing Python can do with a record.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
@@ -50,8 +50,9 @@ _INPUT_TYPES: dict[Storage, str] = {
 Image: TypeAlias = Callable[[ObjectDef, str], str]
 """The SQL text of a record's image (JSON as text), given the object and the table's alias."""
 
-Form: TypeAlias = Literal["one", "remembered", "many"]
-"""`one` row, one row with its idempotency record, or `many` rows without."""
+Form: TypeAlias = Literal["one", "remembered", "many", "group"]
+"""`one` row, one row with its idempotency record, `many` rows of one request without, or a `group`
+of rows that are requests of their own, each with its caller and, if it has a key, its record."""
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
@@ -72,22 +73,47 @@ def shape_of(write: RowWrite) -> Shape:
     return Shape(write.kind, write.object)
 
 
+_CALLER = {
+    "_actor": "text",
+    "_request": "text",
+    "_trace": "text",
+    "_principal": "text",
+    "_key": "text",
+    "_hash": "text",
+}
+"""What each row of a group carries beside its values; the last three where it has a key."""
+
+
 def _input(columns: Mapping[str, str], form: Form) -> str:
-    """The rows of the document, numbered by `_n`."""
+    """The expressions up to `input`: the rows of the document that are to be done, by `_n`.
+
+    What was remembered under a row's key is in `known`, and the row is not in `input` then.
+    """
     types = ", ".join(f"{identifier(name)} {type_}" for name, type_ in columns.items())
     names = ", ".join(identifier(name) for name in columns)
-    if form == "many":
-        rows = f"ROWS FROM (json_to_recordset($1::json) AS ({types})) WITH ORDINALITY"
-        return f"SELECT * FROM {rows} AS i ({names}, _n)"
-    rows = f"SELECT *, 1 AS _n FROM json_to_record($1::json) AS i ({types})"
-    return f"{rows} WHERE NOT EXISTS (SELECT FROM known)" if form == "remembered" else rows
+    match form:
+        case "one":
+            rows = f"SELECT *, 1 AS _n FROM json_to_record($1::json) AS i ({types})"
+            return f"input AS (\n    {rows})"
+        case "remembered":
+            rows = f"SELECT *, 1 AS _n FROM json_to_record($1::json) AS i ({types})"
+            return f"{_KNOWN}input AS (\n    {rows} WHERE NOT EXISTS (SELECT FROM known))"
+        case "many":
+            rows = f"ROWS FROM (json_to_recordset($1::json) AS ({types})) WITH ORDINALITY"
+            return f"input AS (\n    SELECT * FROM {rows} AS i ({names}, _n))"
+        case "group":
+            caller = ", ".join(f"{name} {type_}" for name, type_ in _CALLER.items())
+            rows = f"ROWS FROM (json_to_recordset($1::json) AS ({types}, {caller})) WITH ORDINALITY"
+            return f"""raw AS (
+    SELECT * FROM {rows} AS i ({names}, {", ".join(_CALLER)}, _n)),
+{_KNOWN_OF_GROUP}input AS (
+    SELECT {names}, _n FROM raw i WHERE NOT EXISTS (SELECT FROM known k WHERE k._n = i._n))"""
 
 
 def _insert_parts(object_: ObjectDef, form: Form, image: Image) -> str:
     types = {field.name: _INPUT_TYPES[field.storage] for field in object_.stored_fields}
     columns = ", ".join(identifier(name) for name in types)
-    return f"""input AS (
-    {_input({**types, "_event": "text", "_at": "text"}, form)}),
+    return f"""{_input({**types, "_event": "text", "_at": "text"}, form)},
 written AS (
     INSERT INTO {identifier(table_name(object_))} AS r (tenant_id, {columns})
     SELECT $2, {columns} FROM input ORDER BY _n
@@ -129,12 +155,13 @@ def _change_parts(shape: Shape, form: Form, image: Image) -> str:
         result = "r.id, r.version + 1 AS version, NULL::text AS image"
         is_done = "w.id IS NOT NULL"
     keys = {"_id": "text", "_event": "text", "_at": "text", "_expected": "bigint"}
-    return f"""input AS (
-    {_input({**changed, **keys}, form)}),
+    # Nobody in a group waits for a lock: who would have to goes alone.
+    lock = "ORDER BY r.id FOR UPDATE OF r SKIP LOCKED" if form == "group" else "FOR UPDATE OF r"
+    return f"""{_input({**changed, **keys}, form)},
 old AS (
     SELECT r.id, r.version, ({image(object_, "r")})::text AS image
     FROM {identifier(table_name(object_))} AS r JOIN input i ON r.id = i._id
-    WHERE r.tenant_id = $2 FOR UPDATE OF r),
+    WHERE r.tenant_id = $2 {lock}),
 written AS (
     {verb} old o JOIN input i ON i._id = o.id
     WHERE r.tenant_id = $2 AND r.id = o.id
@@ -155,6 +182,14 @@ _KNOWN = f"""known AS MATERIALIZED (
 """
 """The answer stored under the key. Where there is one, `input` is empty: nothing happens."""
 
+_KNOWN_OF_GROUP = f"""known AS MATERIALIZED (
+    SELECT i._n, k.body_hash, k.reply FROM raw i CROSS JOIN LATERAL (
+        SELECT body_hash, reply FROM oql_idempotency
+        WHERE tenant = $2 AND principal = i._principal AND key = i._key
+        AND created_at > {POSTGRES_WORDS.now} - {POSTGRES_WORDS.day} LIMIT 1) k),
+"""
+"""The same for each row of a group; lateral and limited, so that it stays a look-up by the key."""
+
 _REMEMBER = """,
 remember AS (
     INSERT INTO oql_idempotency (tenant, principal, key, body_hash, reply)
@@ -165,11 +200,21 @@ remember AS (
 _COLUMNS = """a.old_version, convert_to(a.before, 'UTF8'), a.version, convert_to(a.after, 'UTF8')"""
 
 
+_REMEMBER_GROUP = """,
+remember AS (
+    INSERT INTO oql_idempotency (tenant, principal, key, body_hash, reply)
+    SELECT $2, r._principal, r._key, decode(r._hash, 'hex'),
+    convert_to(COALESCE(a.after, a.before), 'UTF8')
+    FROM answer a JOIN raw r ON r._n = a._n
+    WHERE a.is_done AND r._key IS NOT NULL ORDER BY r._principal, r._key)"""
+
+
 def write_text(shape: Shape, form: Form, image: Image) -> str:
     """The statement that does writes of `shape`.
 
-    Parameters: the document of `document`, then `parameters`. One row per write, in order: the
-    old version and image, the new ones; in form `remembered` also the stored body hash and reply.
+    Parameters: the document of `document`, then `parameters`; of a group `group_document` and the
+    tenant. One row per write, in order: the old version and image, the new ones; in forms
+    `remembered` and `group` also the stored body hash and reply.
     """
     object_ = shape.object
     core = (
@@ -177,21 +222,28 @@ def write_text(shape: Shape, form: Form, image: Image) -> str:
         if shape.kind == "insert"
         else _change_parts(shape, form, image)
     )
-    is_single = form == "remembered"
-    answer = (
-        f"SELECT {_COLUMNS}, k.body_hash, k.reply\nFROM (VALUES (1)) AS one (x) "
-        "LEFT JOIN answer a ON true LEFT JOIN known k ON true"
-        if is_single
-        else f"SELECT {_COLUMNS}\nFROM answer a ORDER BY a._n"
-    )
-    return f"""WITH {_KNOWN if is_single else ""}{core},
+    request, source = "$3, $4, $5, $6, $7::integer", "answer a"
+    remember, known, answer = "", "", "answer a ORDER BY a._n"
+    if form == "remembered":
+        remember, known = _REMEMBER, ", k.body_hash, k.reply"
+        answer = "(VALUES (1)) AS one (x) LEFT JOIN answer a ON true LEFT JOIN known k ON true"
+    elif form == "group":
+        request = "r._actor, r._request, r._trace, '', 1"
+        source = "answer a JOIN raw r ON r._n = a._n"
+        remember, known = _REMEMBER_GROUP, ", k.body_hash, k.reply"
+        answer = (
+            "raw r LEFT JOIN answer a ON a._n = r._n LEFT JOIN known k ON k._n = r._n ORDER BY r._n"
+        )
+    kind = string_literal(EVENT_KINDS[shape.kind])
+    return f"""WITH {core},
 outbox AS (
     INSERT INTO oql_outbox (event_id, tenant, object, record_id, kind, version, at, actor,
     request_id, traceparent, batch, batch_size, before, after)
-    SELECT _event, $2, {string_literal(object_.name)}, id, {string_literal(EVENT_KINDS[shape.kind])}, version,
-    _at, $3, $4, $5, $6, $7::integer, before, after
-    FROM answer WHERE version IS NOT NULL ORDER BY _n){_REMEMBER if is_single else ""}
-{answer}"""
+    SELECT a._event, $2, {string_literal(object_.name)}, a.id, {kind}, a.version,
+    a._at, {request}, a.before, a.after
+    FROM {source} WHERE a.version IS NOT NULL ORDER BY a._n){remember}
+SELECT {_COLUMNS}{known}
+FROM {answer}"""
 
 
 class WriteStatements:
@@ -240,6 +292,24 @@ def document(writes: Sequence[RowWrite], form: Form) -> str:
     """The first parameter: the rows as JSON."""
     rows = [_row(write) for write in writes]
     return _encode(rows if form == "many" else rows[0]).decode()
+
+
+def group_document(
+    requests: Iterable[tuple[RowWrite, WriteScope, Idempotency | None]],
+) -> str:
+    """The first parameter of a group: each row with its caller and its key."""
+    rows: list[dict[str, object]] = []
+    for write, scope, idempotency in requests:
+        row = _row(write)
+        row["_actor"] = scope.actor
+        row["_request"] = scope.request_id
+        row["_trace"] = scope.traceparent
+        if idempotency is not None:
+            row["_principal"] = idempotency.principal
+            row["_key"] = idempotency.key
+            row["_hash"] = idempotency.body_hash.hex()
+        rows.append(row)
+    return _encode(rows).decode()
 
 
 def parameters(scope: WriteScope, idempotency: Idempotency | None) -> tuple[object, ...]:

@@ -238,11 +238,12 @@ async def test_who_names_neither_token_nor_policy_sees_what_was_written_here(
     deleted = await client.delete("/api/task/1")
     assert deleted.headers["oql-consistency-token"] == "1.default:16B"
     await client.get("/api/task/1")
-    assert kernel.last[2].consistency_token == "1.default:16B"
+    assert kernel.last[2].recent_token == "1.default:16B"
     await client.get("/api/task/1", headers={"oql-read-policy": "any"})
-    assert kernel.last[2].consistency_token is None
+    assert kernel.last[2].recent_token is None
     await client.get("/api/task/1", headers={"oql-consistency-token": "1.default:1"})
-    assert kernel.last[2].consistency_token == "1.default:1"
+    context = kernel.last[2]
+    assert (context.consistency_token, context.recent_token) == ("1.default:1", None)
 
 
 async def test_a_write_is_keyed_only_by_its_caller(client: Any, kernel: Any) -> None:

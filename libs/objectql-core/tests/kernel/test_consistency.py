@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from objectql.clock import SystemClock
-from objectql.context import Context, ReadPolicy, system_actor
+from objectql.context import Actor, Context, ReadPolicy, system_actor
 from objectql.drivers.memory import MemoryDriver
 from objectql.drivers.protocol import Capabilities, Freshness
 from objectql.errors import InvalidRequest
@@ -26,7 +26,7 @@ from objectql.wire.messages import (
     WhereWriteRequest,
 )
 
-ASK = Context(actor=system_actor(), deadline_ms=0, request_id="r")
+ASK = Context(actor=Actor(id="ann"), deadline_ms=0, request_id="r")
 
 
 class WithPosition(MemoryDriver):
@@ -84,6 +84,12 @@ def test_policy_and_token_say_how_far_behind_an_answer_may_be(
         ASK, read_policy=policy, max_lag_ms=max_lag_ms, consistency_token=token
     )
     assert make(driver).freshness(context, driver) == expected
+
+
+def test_the_system_sees_its_own_writes_without_a_token() -> None:
+    driver = WithPosition()
+    context = msgspec.structs.replace(ASK, actor=system_actor())
+    assert make(driver).freshness(context, driver) is None
 
 
 def test_what_is_no_token_is_refused() -> None:

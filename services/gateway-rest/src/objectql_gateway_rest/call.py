@@ -106,19 +106,23 @@ class Call:
             deadline_ms=self.services.clock.now_ms() + self._timeout_ms(),
             request_id=self.request_id,
             idempotency_key=_token(headers, "idempotency-key"),
-            consistency_token=self._consistency_token(actor, policy),
+            consistency_token=self._consistency_token(),
+            recent_token=self._recent_token(actor),
             read_policy=read_policy,
             max_lag_ms=max_lag_ms,
             trace=_trace(headers),
         )
 
-    def _consistency_token(self, actor: Actor, policy: str | None) -> str | None:
-        """The caller's; a caller with neither token nor policy sees what was written here."""
+    def _consistency_token(self) -> str | None:
         token = self.request.headers.get("oql-consistency-token")
         if token is not None:
             parse_token(token)
-            return token
-        if policy is not None:
+        return token
+
+    def _recent_token(self, actor: Actor) -> str | None:
+        """What was written here lately, for a caller with neither token nor policy."""
+        headers = self.request.headers
+        if "oql-consistency-token" in headers or "oql-read-policy" in headers:
             return None
         return self.services.writes.token(actor.tenant, self.services.clock.monotonic_s())
 

@@ -13,6 +13,7 @@ from objectql.service.run import Process
 from objectql.service.telemetry import MetricName
 from objectql_kernel.changes import Changes
 from objectql_kernel.settings import KernelSettings
+from objectql_kernel.shared_cache import SharedCache
 
 EVERY_S = 2.0
 
@@ -21,12 +22,18 @@ class Gauges:
     """Copies statistics of the engine into the process's metrics."""
 
     def __init__(
-        self, process: Process[KernelSettings], kernel: Kernel, pools: PoolManager, changes: Changes
+        self,
+        process: Process[KernelSettings],
+        kernel: Kernel,
+        pools: PoolManager,
+        changes: Changes,
+        cache: SharedCache | None,
     ) -> None:
         self._process = process
         self._kernel = kernel
         self._pools = pools
         self._changes = changes
+        self._cache = cache
         self._counted = (0, 0, 0)
         self._reads: dict[tuple[MetricName, tuple[str, ...]], int] = {}
 
@@ -53,6 +60,8 @@ class Gauges:
             metrics.set("oql_outbox_oldest_seconds", oldest_s, source)
         for source, driver in self._kernel.engine.drivers.items():
             self._count_reads(source, driver.read_counts())
+        if self._cache is not None:
+            self._cache.measure(metrics)
         self._count()
 
     def _count_reads(self, source: str, counts: ReadCounts) -> None:

@@ -16,7 +16,7 @@ from typing import Any, cast
 import msgspec
 
 from objectql.clock import Clock, SystemClock
-from objectql.context import Context, ReadPolicy, system_actor
+from objectql.context import Context, system_actor
 from objectql.drivers.protocol import Driver
 from objectql.errors import Issue, KernelNotStarted, ObjectQLError, PluginInvalid, RecordNotFound
 from objectql.events import DriverConnected, DriverDisconnected, KernelStarted, KernelStopped
@@ -29,6 +29,7 @@ from objectql.kernel.metadata import Publication
 from objectql.kernel.operations import Operations
 from objectql.kernel.packages import load_package, register_package_code
 from objectql.kernel.reload import Reloaded, stage
+from objectql.kernel.result_cache.cache import ResultCache
 from objectql.kernel.seed import seed
 from objectql.metadata.diff import diff_snapshots
 from objectql.metadata.loader import LoadedPackage
@@ -74,8 +75,9 @@ class Kernel(Operations):
         settings: KernelSettings | None = None,
         clock: Clock | None = None,
         config: Mapping[str, Any] | None = None,
+        cache: ResultCache | None = None,
     ) -> None:
-        """Sort the components.
+        """Sort the components. Kernels share a `cache` only if they share the data sources.
 
         Raises:
             PluginInvalid: components that are none, plugins that cannot be loaded together, or
@@ -84,7 +86,8 @@ class Kernel(Operations):
         """
         found = classify(components)
         settings = settings or KernelSettings()
-        super().__init__(Engine(_by_name(found.drivers), settings, clock or SystemClock()))
+        drivers = _by_name(found.drivers)
+        super().__init__(Engine(drivers, settings, clock or SystemClock(), cache))
         self._config = config or {}
         self._apps = found.apps
         self._lifecycle = PluginLifecycle(
@@ -243,12 +246,7 @@ class Kernel(Operations):
         deadline_ms = self.engine.clock.now_ms() + int(
             self.engine.settings.default_deadline_s * 1000
         )
-        return Context(
-            actor=system_actor(),
-            deadline_ms=deadline_ms,
-            request_id=uuid7(),
-            read_policy=ReadPolicy.PRIMARY,  # calls in a row see each other without a token
-        )
+        return Context(actor=system_actor(), deadline_ms=deadline_ms, request_id=uuid7())
 
     async def find(
         self,

@@ -110,6 +110,11 @@ MetricName: TypeAlias = Literal[
     "oql_replica_lag_seconds",
     "oql_replica_lag_bytes",
     "oql_replica_ejections_total",
+    "oql_cache_up",
+    "oql_cache_doubted_tags",
+    "oql_cache_reads_total",
+    "oql_cache_answers_total",
+    "oql_cache_forgets_total",
 ]
 
 
@@ -173,6 +178,11 @@ METRICS: tuple[Metric, ...] = (
         "How often the replica was left out",
         ("source", "replica", "reason"),
     ),
+    Metric("oql_cache_up", "gauge", "1 while the result cache answers in time"),
+    Metric("oql_cache_doubted_tags", "gauge", "Tags not believed until they are forgotten"),
+    Metric("oql_cache_reads_total", "counter", "Reads that could be cached", ("outcome",)),
+    Metric("oql_cache_answers_total", "counter", "Answers to keep, by outcome", ("outcome",)),
+    Metric("oql_cache_forgets_total", "counter", "Writes that forgot tags", ("outcome",)),
 )
 
 _BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)

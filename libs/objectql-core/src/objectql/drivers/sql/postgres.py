@@ -31,7 +31,7 @@ from objectql.drivers.protocol import (
     WriteOutcome,
     WriteScope,
 )
-from objectql.drivers.sql.answers import lowered_sql, page_of, record_of, records_of
+from objectql.drivers.sql.answers import fetch_page, lowered_sql, record_of, records_of
 from objectql.drivers.sql.ddl import plan_tables
 from objectql.drivers.sql.dialect import identifier
 from objectql.drivers.sql.dialect_postgres import POSTGRES
@@ -247,8 +247,9 @@ class PostgresDriver:
     ) -> Page:
         """See `Driver`."""
         del freshness  # there is nothing fresher than the primary
-        lowered = lowered_sql(query)
-        return page_of(await self._read(lowered.text, lowered.arguments(params), deadline_ms))
+        return await fetch_page(
+            lowered_sql(query), params, lambda text, args: self._read(text, args, deadline_ms)
+        )
 
     async def fetch_one(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import asyncpg  # noqa: TID251 - this package is the home of the database drivers
@@ -17,7 +18,7 @@ from objectql.drivers.protocol import (
     ReadCounts,
     RecordImage,
 )
-from objectql.drivers.sql.answers import lowered_sql, page_of, record_of, records_of
+from objectql.drivers.sql.answers import Run, fetch_page, lowered_sql, record_of, records_of
 from objectql.drivers.sql.postgres import DEFAULT_SOURCE, PostgresDriver, PostgresSettings
 from objectql.drivers.sql.postgres_connect import open_connection
 from objectql.drivers.sql.postgres_position import OF_PRIMARY, Positions
@@ -30,6 +31,10 @@ from objectql.drivers.sql.postgres_replicas import (
 from objectql.drivers.sql.replicas import PrimaryLog
 from objectql.ids import DataSource
 from objectql.values import Value
+
+
+class _NoReplica(Exception):
+    """No replica is fresh enough, or none could answer."""
 
 
 class ReplicatedPostgresDriver(PostgresDriver):
@@ -99,11 +104,9 @@ class ReplicatedPostgresDriver(PostgresDriver):
     ) -> Page:
         """See `Driver`."""
         if freshness is not None:
-            lowered = lowered_sql(query)
-            args = lowered.arguments(params)
-            rows = await self._replica_rows(lowered.text, args, deadline_ms, freshness)
-            if rows is not None:
-                return page_of(rows, is_replica=True)
+            run = self._replica_run(deadline_ms, freshness)
+            with suppress(_NoReplica):
+                return await fetch_page(lowered_sql(query), params, run, is_replica=True)
         return await super().fetch(query, params, deadline_ms=deadline_ms)
 
     async def fetch_one(
@@ -117,9 +120,9 @@ class ReplicatedPostgresDriver(PostgresDriver):
         """See `Driver`."""
         if freshness is not None:
             lowered = lowered_sql(query).record
-            args = lowered.arguments(params)
-            rows = await self._replica_rows(lowered.text, args, deadline_ms, freshness)
-            if rows is not None:
+            run = self._replica_run(deadline_ms, freshness)
+            with suppress(_NoReplica):
+                rows = await run(lowered.text, lowered.arguments(params))
                 return record_of(rows, is_replica=True)
         return await super().fetch_one(query, params, deadline_ms=deadline_ms)
 
@@ -135,17 +138,23 @@ class ReplicatedPostgresDriver(PostgresDriver):
         """See `Driver`."""
         if freshness is not None:
             lowered = lowered_sql(query)
-            args = lowered.arguments_for(params, ids)
-            rows = await self._replica_rows(lowered.records.text, args, deadline_ms, freshness)
-            if rows is not None:
+            run = self._replica_run(deadline_ms, freshness)
+            with suppress(_NoReplica):
+                rows = await run(lowered.records.text, lowered.arguments_for(params, ids))
                 return records_of(rows, is_replica=True)
         return await super().fetch_by_ids(query, params, ids, deadline_ms=deadline_ms)
 
-    async def _replica_rows(
-        self, text: str, args: Sequence[object], deadline_ms: int | None, freshness: Freshness
-    ) -> Sequence[Sequence[Any]] | None:
-        """The rows from a replica; None where the primary is to be asked."""
-        return await self._replicas.rows(text, args, self._deadline(deadline_ms), freshness)
+    def _replica_run(self, deadline_ms: int | None, freshness: Freshness) -> Run:
+        """Runs statements on replicas; `_NoReplica` where the primary is to be asked."""
+        deadline = self._deadline(deadline_ms)
+
+        async def run(text: str, args: Sequence[object]) -> Sequence[Sequence[Any]]:
+            rows = await self._replicas.rows(text, args, deadline, freshness)
+            if rows is None:
+                raise _NoReplica
+            return rows
+
+        return run
 
     async def position(self) -> int | None:
         """See `Driver`. Writers that ask at the same time share one statement."""

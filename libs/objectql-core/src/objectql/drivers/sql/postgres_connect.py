@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 import asyncpg  # noqa: TID251 - this package is the home of the database drivers
 
 from objectql.drivers.sql.postgres_calls import is_lost
+from objectql.drivers.sql.postgres_dates import use_exact_dates
 from objectql.errors import Unavailable
 
 
@@ -21,15 +22,17 @@ async def open_connection(
 
     """
     try:
-        return await asyncpg.connect(
+        connection = await asyncpg.connect(
             url,
             timeout=timeout_s,
             statement_cache_size=statement_cache,
             max_cached_statement_lifetime=0,
             server_settings={"application_name": "objectql", "timezone": "UTC"},
         )
+        await use_exact_dates(connection)
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as exc:
         raise Unavailable(what=name) from exc
+    return connection
 
 
 async def close_connection(connection: asyncpg.Connection) -> None:

@@ -134,13 +134,13 @@ async def statements_of(driver: RecordingDriver, request: Awaitable[object]) -> 
     return driver.statements[before:]
 
 
-WHERE = {
+WHERE: dict[str, Any] = {
     "title": {"$contains": CANARY},
     "pages": {"$gte": 1, "$in": [NUMBER, NUMBER + 1]},
     "author.name": {"$ne": f"{CANARY}'; --"},
     "$or": [{"code": None}, {"code": {"$like": f"{CANARY}%"}}],
 }
-DEEP = {
+DEEP: dict[str, Any] = {
     "author": {"fields": ["name"], "expand": {"mentor": {"where": {"name": {"$ne": CANARY}}}}},
     "review": {"orderBy": ["-text"], "limit": 5, "expand": {"critic": {}}},
 }

@@ -33,6 +33,7 @@ async def build(process: Process[GatewayRestSettings]) -> None:
         recent=RecentTransactions(),
         urls=UrlCache(),
         observe=metrics.observe_request,
+        server_timing=settings.server_timing,
     )
     application = create_application(services)
     server = HttpServer(

@@ -17,6 +17,7 @@ from objectql.context import Actor, Context
 from objectql.errors import InvalidRequest, Unauthenticated
 from objectql.ids import uuid7
 from objectql.wire.headers import TRACE, parse_read_policy
+from objectql.wire.messages import Timing
 from objectql_gateway_rest.asgi import Request
 from objectql_gateway_rest.bodies import (
     check_content_type,
@@ -66,12 +67,13 @@ class Services(msgspec.Struct, frozen=True):
     recent: RecentTransactions
     urls: UrlCache
     observe: Observe
+    server_timing: bool = True
 
 
 class Call:
     """A request on its way to the kernel."""
 
-    __slots__ = ("_context", "label", "request", "request_id", "services")
+    __slots__ = ("_context", "label", "request", "request_id", "services", "timing")
 
     def __init__(self, request: Request, services: Services) -> None:
         self.request = request
@@ -80,6 +82,7 @@ class Call:
         given = request.headers.get("x-request-id", "")
         self.request_id = given if _REQUEST_ID.match(given) else uuid7()
         self._context: Context | None = None
+        self.timing: Timing | None = None
 
     async def authenticate(self) -> None:
         """Settle the context.
@@ -154,7 +157,9 @@ class Call:
 
     async def read(self, verb: str, message: msgspec.Struct, reply_type: type[T]) -> T:
         """The kernel's answer to a question."""
-        return await self.services.kernel.call(verb, message, self.context, reply_type)
+        reply = await self.services.kernel.call(verb, message, self.context, reply_type)
+        self.timing = getattr(reply, "timing", None)
+        return reply
 
     async def write(self, verb: str, message: msgspec.Struct, reply_type: type[T]) -> T:
         """The kernel's answer to a change.

@@ -40,6 +40,11 @@ PARAMETERS: Json = {
     "count": _query("$count", {"type": "boolean"}, "Whether to return `meta.total`."),
     "search": _query("$search", _TEXT, "Words that must all occur in the searchable fields."),
     "after": _query("$after", _TEXT, "The `meta.next` of the page before."),
+    "explain": _query(
+        "$explain",
+        {"type": "string", "enum": ["false", "true", "analyze"]},
+        "Answer what becomes of the query instead; `analyze` also runs it, for administrators.",
+    ),
     "if_match": _header("If-Match", _VISIBLE, "The entity tag the record must have."),
     "if_none_match": _header("If-None-Match", _VISIBLE, "Answer 304 if the tag is still this."),
     "idempotency_key": _header(
@@ -64,6 +69,10 @@ HEADERS: Json = {
     "ConsistencyToken": {
         "schema": {"type": "string"},
         "description": "Present it with a later read to see this write.",
+    },
+    "ServerTiming": {
+        "schema": {"type": "string"},
+        "description": "Milliseconds: `plan;dur=0.03, db;dur=0.81, total;dur=1.90`.",
     },
     "RetryAfter": {"schema": {"type": "integer"}, "description": "Seconds to wait."},
     "Location": {"schema": {"type": "string"}, "description": "Where the new record is."},
@@ -105,6 +114,19 @@ PAGE_META: Json = {
         "has_next": {"type": "boolean"},
         "next": {"type": "string", "description": "Cursor for `$after`."},
         "total": {"type": "integer", "description": "All matches, when `$count` asks."},
+    },
+}
+
+EXPLANATION: Json = {
+    "type": "object",
+    "description": "What becomes of a query; administrators see more of it.",
+    "required": ["query", "plan", "timings_ms"],
+    "properties": {
+        "query": {"type": "object", "description": "As it was understood."},
+        "plan": {"type": "object", "properties": {"strategy": {"type": "string"}}},
+        "plan_cache": {"type": "string", "enum": ["hit", "miss"]},
+        "is_empty": {"type": "boolean", "description": "Its values contradict each other."},
+        "timings_ms": {"type": "object", "additionalProperties": {"type": "number"}},
     },
 }
 

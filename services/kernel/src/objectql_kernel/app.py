@@ -32,7 +32,7 @@ CONVERGE_EVERY_S = 0.5
 """How long a lost announcement of new metadata may go unnoticed."""
 
 PUBLISHED = "metadata:published"
-READS = frozenset({"find", "get", "count", "aggregate", "search", "meta"})
+READS = frozenset({"find", "explain", "get", "count", "aggregate", "search", "meta"})
 
 
 async def build(process: Process[KernelSettings]) -> None:
@@ -53,6 +53,7 @@ async def build(process: Process[KernelSettings]) -> None:
             features=settings.features,
             max_reads=settings.pool.max_size,
             tenant_share=settings.load.tenant_share,
+            query=settings.query,
         ),
         clock=process.clock,
     )

@@ -9,6 +9,8 @@ from typing import Literal
 
 import msgspec
 
+from objectql.query.limits import QueryLimits
+
 
 class Features(msgspec.Struct, frozen=True):
     """Switches for mechanisms whose absence nobody should notice but by the time they take."""
@@ -39,6 +41,7 @@ class KernelSettings(msgspec.Struct, frozen=True):
     bulk_chunk_rows: int = 200
     max_reads: int = 16
     """Reads that one data source runs at once: as many as it has connections."""
+    query: QueryLimits = QueryLimits()
     tenant_share: float = 0.5
     """The part of `max_reads` that one tenant may take."""
     plan_cache_size: int = 2000

@@ -18,6 +18,7 @@ from objectql.kernel.batch import BatchRunner
 from objectql.kernel.bulk import BulkRunner
 from objectql.kernel.change import Change
 from objectql.kernel.engine import Engine
+from objectql.kernel.explain import explain_read
 from objectql.kernel.json import decode_json, decode_object, encode_json
 from objectql.kernel.metadata import MetadataPublisher
 from objectql.kernel.pipeline import Pipeline
@@ -41,6 +42,7 @@ from objectql.wire.messages import (
     CreateRequest,
     DeleteReply,
     DeleteRequest,
+    ExplainRequest,
     FindRequest,
     GetRequest,
     JsonReply,
@@ -102,6 +104,16 @@ class Operations:
     async def _get(self, request: GetRequest, context: Context) -> RecordReply:
         scope = self.reader.scope(context)
         return await self.reader.get(request, scope, self.api(scope, 1))
+
+    async def handle_explain(self, request: ExplainRequest, context: Context) -> JsonReply:
+        """What becomes of a query."""
+        name = request.query.object
+        return await self.pipeline.run("explain", name, request, context, self._explain)
+
+    async def _explain(self, request: ExplainRequest, context: Context) -> JsonReply:
+        scope = self.reader.scope(context)
+        stages = await explain_read(request, scope, self.reader.planner, self.engine.clock)
+        return self._json(stages)
 
     async def handle_search(self, request: SearchRequest, context: Context) -> JsonReply:
         """Hits in several objects."""

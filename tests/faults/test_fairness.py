@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
+from urllib.parse import urlsplit
 
 import asyncpg  # noqa: TID251 - holds a lock, so that queries are slow
-import httpx
 import jwt
 import pytest
-from tests.clusters import client, eventually
+from tests.clusters import eventually
 
 from objectql_devstack.cluster import Cluster
 
@@ -27,14 +27,33 @@ def token(cluster: Cluster, tenant: str) -> str:
     return jwt.encode(claims, cluster.env["OQL_JWT_SECRET"], algorithm="HS256")
 
 
-async def p99_s(http: httpx.AsyncClient) -> float:
+async def ask(cluster: Cluster, path: str, bearer: str) -> tuple[int, bytes]:
+    """Status and headers of one GET on a connection of its own.
+
+    A client with a pool of a thousand connections would be slower than what is measured.
+    """
+    address = urlsplit(cluster.env["OQL_REST_URL"])
+    reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    try:
+        writer.write(
+            f"GET {path} HTTP/1.1\r\nHost: {address.netloc}\r\nConnection: close\r\n"
+            f"Authorization: Bearer {bearer}\r\nX-Timeout-Ms: 30000\r\n\r\n".encode()
+        )
+        head = await reader.readuntil(b"\r\n\r\n")
+        await reader.read()
+        return int(head.split(b" ", 2)[1]), head.lower()
+    finally:
+        writer.close()
+
+
+async def p99_s(cluster: Cluster) -> float:
     """Of reading one record over and over."""
     took: list[float] = []
     for _ in range(SAMPLES):
         started = time.monotonic()
-        answer = await http.get("/api/account/acme")
+        status, _ = await ask(cluster, "/api/account/acme", cluster.env["OQL_ADMIN_TOKEN"])
         took.append(time.monotonic() - started)
-        assert answer.status_code == 200, answer.text
+        assert status == 200
     return sorted(took)[int(SAMPLES * 0.99)]
 
 
@@ -43,41 +62,28 @@ async def test_a_thousand_slow_queries_of_one_tenant_leave_the_others_fast(
 ) -> None:
     """The table that the heavy tenant reads is locked, so each of its queries holds a connection."""
     statuses: Counter[int] = Counter()
-    async with (
-        client(cluster.env) as http,
-        httpx.AsyncClient(
-            base_url=cluster.env["OQL_REST_URL"],
-            headers={
-                "Authorization": f"Bearer {token(cluster, 'greedy')}",
-                "X-Timeout-Ms": "30000",
-            },
-            timeout=60,
-            limits=httpx.Limits(max_connections=HEAVY),
-        ) as greedy,
-    ):
-        await p99_s(http)  # warm
-        baseline = min([await p99_s(http) for _ in range(2)])
-        blocker = await asyncpg.connect(cluster.env["OQL_PG_URL"])
+    greedy = token(cluster, "greedy")
+    await p99_s(cluster)  # warm
+    baseline = min([await p99_s(cluster) for _ in range(2)])
+    blocker = await asyncpg.connect(cluster.env["OQL_PG_URL"])
 
-        async def slow(number: int) -> None:
-            answer = await greedy.get(f"/api/task?$top={number % 50 + 1}&$filter=id ne '{number}'")
-            statuses[answer.status_code] += 1
-            if answer.status_code == 429:
-                assert answer.json()["code"] == "RATE_LIMIT_EXCEEDED"
-                assert int(answer.headers["Retry-After"]) >= 1
+    async def slow(number: int) -> None:
+        path = f"/api/task?$top={number % 50 + 1}&$filter=id%20ne%20%27{number}%27"
+        status, headers = await ask(cluster, path, greedy)
+        statuses[status] += 1
+        assert (b"\r\nretry-after: " in headers) is (status == 429)
 
-        try:
-            await blocker.execute("BEGIN; LOCK TABLE task")
-            queries = [asyncio.create_task(slow(number)) for number in range(HEAVY)]
+    async def refused() -> bool:
+        return statuses[429] >= HEAVY // 10
 
-            async def refused() -> bool:
-                return statuses[429] >= HEAVY // 10
-
-            await eventually(refused, within_s=30, what="refusing the heavy tenant")
-            loaded = min([await p99_s(http) for _ in range(2)])
-            assert loaded <= baseline * 1.5 + NOISE_S, (baseline, loaded, statuses)
-        finally:
-            await blocker.close()
-        await asyncio.gather(*queries)
-        assert set(statuses) <= {200, 429}, statuses
-        assert (await greedy.get("/api/task")).status_code == 200
+    try:
+        await blocker.execute("BEGIN; LOCK TABLE task")
+        queries = [asyncio.create_task(slow(number)) for number in range(HEAVY)]
+        await eventually(refused, within_s=20, what="refusing the heavy tenant")
+        loaded = min([await p99_s(cluster) for _ in range(2)])
+        assert loaded <= baseline * 1.5 + NOISE_S, (baseline, loaded, statuses)
+    finally:
+        await blocker.close()
+    await asyncio.gather(*queries)
+    assert set(statuses) <= {200, 429}, statuses
+    assert (await ask(cluster, "/api/task", greedy))[0] == 200

@@ -94,3 +94,26 @@ async def test_a_taken_port_is_told(server: HttpServer, services: Any) -> None:
     other = HttpServer(create_application(services), host="127.0.0.1", port=server.port, drain_s=1)
     with pytest.raises(OSError, match="cannot listen"):
         await other.run()
+
+
+async def test_a_slow_read_is_cancelled_when_its_client_hangs_up(
+    server: HttpServer, kernel: Any
+) -> None:
+    entered, cut = asyncio.Event(), asyncio.Event()
+
+    async def stall(*_: Any) -> RecordReply:
+        entered.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cut.set()
+            raise
+        raise AssertionError
+
+    kernel.slow["get"] = stall
+    _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(b"GET /api/task/1 HTTP/1.1\r\n" + HEAD + b"\r\n")
+    async with asyncio.timeout(5):
+        await entered.wait()
+        writer.close()
+        await cut.wait()

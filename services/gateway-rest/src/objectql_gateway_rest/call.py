@@ -18,7 +18,7 @@ from objectql.errors import InvalidRequest, Unauthenticated
 from objectql.ids import uuid7
 from objectql.wire.headers import TRACE, parse_read_policy
 from objectql.wire.messages import Timing
-from objectql_gateway_rest.asgi import Request
+from objectql_gateway_rest.asgi import Request, WhileClientWaits
 from objectql_gateway_rest.bodies import (
     check_content_type,
     decode_document,
@@ -156,8 +156,14 @@ class Call:
     # --- the kernel ----------------------------------------------------------------------
 
     async def read(self, verb: str, message: msgspec.Struct, reply_type: type[T]) -> T:
-        """The kernel's answer to a question."""
-        reply = await self.services.kernel.call(verb, message, self.context, reply_type)
+        """The kernel's answer to a question; its work ends when the client hangs up.
+
+        Raises:
+            ClientGone: it has.
+
+        """
+        with WhileClientWaits(self.request):
+            reply = await self.services.kernel.call(verb, message, self.context, reply_type)
         self.timing = getattr(reply, "timing", None)
         return reply
 

@@ -17,6 +17,8 @@ def query_document(query: Query) -> dict[str, Any]:
         document["search"] = {"query": query.search.text}
         if query.search.fields:
             document["search"]["fields"] = list(query.search.fields)
+        if query.search.mode != "substring":
+            document["search"]["mode"] = query.search.mode
     if query.order_by:
         document["orderBy"] = [
             {"field": ".".join(s.path), "order": "desc" if s.descending else "asc"}

@@ -15,6 +15,7 @@ Path: TypeAlias = tuple[str, ...]
 """A field name, or lookups followed by one: `("origin", "tz")`."""
 
 CountMode: TypeAlias = Literal["none", "estimated", "exact"]
+SearchMode: TypeAlias = Literal["substring", "words"]
 Granularity: TypeAlias = Literal["day", "week", "month", "quarter", "year"]
 AggregateFunction: TypeAlias = Literal["count", "sum", "avg", "min", "max", "count_distinct"]
 
@@ -97,10 +98,14 @@ class Sort(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Search(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Every term of `text` must occur in at least one of `fields` (default: the searchable ones)."""
+    """Every term of `text` must occur in at least one of `fields` (default: the searchable ones).
+
+    A term is found anywhere in a value, or, by `words`, only as a word of it (`search_words`).
+    """
 
     text: Any  # str; after `template` a tuple of Slots, one for each term
     fields: tuple[str, ...] = ()
+    mode: SearchMode = "substring"
 
 
 class Group(msgspec.Struct, frozen=True, omit_defaults=True):

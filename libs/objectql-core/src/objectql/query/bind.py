@@ -47,6 +47,7 @@ from objectql.query.scope import (
     is_alive,
     trusted_column,
 )
+from objectql.query.search_words import terms_of
 from objectql.values import Value
 
 __all__ = ["Schema", "bind"]
@@ -189,8 +190,11 @@ class _Binder:
         fields = self._searched_fields(object_, search.fields)
         if not fields:
             raise InvalidQuery(reason=f"{object_.name} has no field to search")
-        terms: Any = search.text.split() if isinstance(search.text, str) else search.text
-        return all_of(*(self._bind_term(fields, term) for term in terms))
+        by_words = search.mode == "words"
+        terms: Any = search.text
+        if isinstance(terms, str):
+            terms = terms_of(terms) if by_words else terms.split()
+        return all_of(*(self._bind_term(fields, term, by_words=by_words) for term in terms))
 
     def _searched_fields(self, object_: ObjectDef, names: tuple[str, ...]) -> list[FieldDef]:
         if names:
@@ -210,19 +214,23 @@ class _Binder:
             if field.type in _SEARCHED_TYPES or field.name == object_.name_field
         ]
 
-    def _bind_term(self, fields: Sequence[FieldDef], term: Slot | str) -> Predicate:
+    def _bind_term(
+        self, fields: Sequence[FieldDef], term: Slot | str, *, by_words: bool
+    ) -> Predicate:
         def param(**how: Any) -> Param:
             if isinstance(term, Slot):
                 return self.params.add(ParamSource(Storage.TEXT, slot=term.index, **how))
             return self.params.add(ParamSource(Storage.TEXT, constant=term, **how))
 
         text = param(verbatim=True)
+        test = TestOp.HAS_WORD if by_words else TestOp.ICONTAINS
+        shape = "labels_by_word" if by_words else "labels"
         tests: list[Predicate] = []
         for field in fields:
-            tests.append(Test(Column(field), TestOp.ICONTAINS, text))
+            tests.append(Test(Column(field), test, text))
             if field.options:
                 options = tuple((option.label, str(option.value)) for option in field.options)
-                labelled = param(shape="labels", options=options)
+                labelled = param(shape=shape, options=options)
                 tests.append(Test(Column(field), TestOp.IN, labelled))
         return AnyOf(tuple(tests))
 

@@ -41,7 +41,8 @@ class ParamSource(msgspec.Struct, frozen=True, omit_defaults=True):
     by a row rule) and `of` (earlier parameters, from which it follows by `derive`) is set.
     `shape` says what is done to the literal: `scalar` takes it, `list` takes its members without
     nulls, `cursor` takes sort key `part` of a page position whose query has `digest`, and `labels`
-    takes the values of those `options` (label, value) whose label contains the text.
+    takes the values of those `options` (label, value) whose label contains the text, and
+    `labels_by_word` of those that have it as a word.
     `day_end` widens a bare day on a datetime field to its last millisecond; `round` makes a
     fraction fit an integer column without changing what an order comparison selects; `verbatim`
     text is never a token such as `{today}`. `at` is the place in the request, for errors.
@@ -51,7 +52,7 @@ class ParamSource(msgspec.Struct, frozen=True, omit_defaults=True):
     slot: int | None = None
     part: int | None = None
     context: str | None = None
-    shape: Literal["scalar", "list", "cursor", "labels"] = "scalar"
+    shape: Literal["scalar", "list", "cursor", "labels", "labels_by_word"] = "scalar"
     day_end: bool = False
     at: str = ""
     constant: Value | tuple[Value, ...] = None
@@ -128,6 +129,8 @@ class TestOp(StrEnum):
     ENDS_WITH = "ends_with"
     LIKE = "like"
     ILIKE = "ilike"
+    HAS_WORD = "has_word"
+    """A word of the text, or the beginning of one (`search_words.has_word`)."""
 
 
 class Test(msgspec.Struct, frozen=True, omit_defaults=True):

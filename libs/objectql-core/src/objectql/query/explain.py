@@ -63,7 +63,7 @@ def describe_query(query: Query) -> dict[str, Any]:
     if query.where is not None:
         shown["where"] = describe_filter(query.where)
     if query.search is not None:
-        shown["search"] = {"fields": list(query.search.fields)}
+        shown["search"] = {"fields": list(query.search.fields), "mode": query.search.mode}
     if query.order_by:
         shown["orderBy"] = [
             [".".join(sort.path), "desc" if sort.descending else "asc"] for sort in query.order_by

@@ -20,6 +20,7 @@ from objectql.query.bound import (
     Test,
     TestOp,
 )
+from objectql.query.search_words import has_word
 from objectql.query.values_in import fold_ascii
 from objectql.values import Record, Value
 
@@ -92,6 +93,8 @@ def holds(op: TestOp, value: Any, other: Any) -> bool:
             return _like(other).match(value) is not None
         case TestOp.ILIKE:
             return _like(fold_ascii(other)).match(fold_ascii(value)) is not None
+        case TestOp.HAS_WORD:
+            return has_word(value, other)
         case TestOp.IS_NULL:
             return False  # both values are there
 

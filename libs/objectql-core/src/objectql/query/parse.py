@@ -223,9 +223,11 @@ def _parse_fields(value: Any, at: str) -> tuple[Path, ...] | None:
 
 def _parse_search(parts: dict[str, Any], at: str) -> Search | None:
     value, fields = parts.get("search"), parts.get("search_fields")
+    mode = parts.get("search_mode", "substring")
     if isinstance(value, dict):
         document = cast("dict[str, Any]", value)
-        check_keys(document, ("query", "text", "fields"), at)
+        check_keys(document, ("query", "text", "fields", "mode"), at)
+        mode = document.get("mode", mode)
         value = document.get("query", document.get("text"))
         fields = document.get("fields", fields)
     if value is None or value == "":
@@ -239,4 +241,8 @@ def _parse_search(parts: dict[str, Any], at: str) -> Search | None:
     )
     if not all(isinstance(name, str) for name in names):
         raise InvalidQuery(reason="the fields to search are names", path=f"{at}.fields")
-    return Search(value, tuple(name.strip() for name in names))
+    if mode not in ("substring", "words"):
+        raise InvalidQuery(
+            reason=f"a search goes by substring or by words, not {mode!r:.40}", path=at
+        )
+    return Search(value, tuple(name.strip() for name in names), mode)

@@ -23,6 +23,7 @@ from objectql.query.ast import (
     Search,
     Slot,
 )
+from objectql.query.search_words import terms_of
 
 MAX_TERMS = 16
 
@@ -130,13 +131,16 @@ def _nature(op: Op, value: Any) -> Any:
 
 
 def _extract_search(search: Search, literals: list[Any], places: list[str]) -> Search | None:
-    terms = search.text.split()
+    is_words = search.mode == "words"
+    terms = terms_of(search.text) if is_words else search.text.split()
     if len(terms) > MAX_TERMS:
         raise InvalidQuery(reason=f"a search has at most {MAX_TERMS} words", path="search")
+    if not terms and search.text.strip():
+        raise InvalidQuery(reason="the text has no word to search for", path="search")
     if not terms:
         return None
     slots = tuple([_take(term, "search", literals, places) for term in terms])
-    return Search(slots, search.fields)
+    return Search(slots, search.fields, search.mode)
 
 
 def _extract_aggregation(item: Aggregation, literals: list[Any], places: list[str]) -> Aggregation:

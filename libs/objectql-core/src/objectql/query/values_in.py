@@ -17,6 +17,7 @@ from objectql.metadata.types import Storage
 from objectql.query.bound import ParamSource
 from objectql.query.cursor import decode_cursor
 from objectql.query.merges import combine
+from objectql.query.search_words import has_word
 from objectql.query.tokens import is_token, resolve_token, user_fact
 from objectql.values import (
     MAX_SAFE_INTEGER,
@@ -128,6 +129,8 @@ def _resolve_one(
         case "labels":
             folded = fold_ascii(str(literal))
             return [value for label, value in source.options if folded in fold_ascii(label)]
+        case "labels_by_word":
+            return [value for label, value in source.options if has_word(label, str(literal))]
         case "list":
             return [value_of(item) for item in literal if item is not None]
         case _:

@@ -87,6 +87,7 @@ QUERY_KEYS: dict[str, str] = {
         "distinct": "distinct",
         "search": "search $search",
         "search_fields": "searchFields search_fields",
+        "search_mode": "searchMode search_mode",
         "count": "count $count",
         "after": "after $after cursor",
         "include_deleted": "includeDeleted include_deleted",

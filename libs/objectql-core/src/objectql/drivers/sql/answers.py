@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeAlias
+
+import msgspec
 
 from objectql.drivers.protocol import Lowered, Page, RecordImage
-from objectql.drivers.sql.lower import LoweredSql
+from objectql.drivers.sql.lower import MAX_COUNTED, LoweredSql
+from objectql.values import Value
 
 
 def lowered_sql(query: Lowered) -> LoweredSql:
@@ -19,6 +22,21 @@ def lowered_sql(query: Lowered) -> LoweredSql:
     if not isinstance(query, LoweredSql):
         raise TypeError(f"{type(query).__name__} was not lowered for an SQL database")
     return query
+
+
+Run: TypeAlias = Callable[[str, Sequence[object]], Awaitable[Sequence[Sequence[Any]]]]
+"""Runs one statement with its arguments."""
+
+
+async def fetch_page(lowered: LoweredSql, params: Sequence[Value], run: Run) -> Page:
+    """The page that `lowered` asks for: one statement, and a second for a large estimated total."""
+    page = page_of(await run(lowered.text, lowered.arguments(params)))
+    estimate = lowered.estimate if page.total is not None and page.total > MAX_COUNTED else None
+    if estimate is None:
+        return page
+    [[plan]] = await run(estimate.text, estimate.arguments(params))
+    expected = int(msgspec.json.decode(plan)[0]["Plan"]["Plan Rows"])
+    return msgspec.structs.replace(page, total=max(expected, MAX_COUNTED + 1))
 
 
 def page_of(rows: Sequence[Sequence[Any]]) -> Page:

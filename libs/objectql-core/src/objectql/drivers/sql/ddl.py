@@ -15,6 +15,7 @@ from typing import NamedTuple
 from objectql.drivers.protocol import SchemaPlan, SchemaStep
 from objectql.drivers.sql.column_types import change_of, column_type, is_castable
 from objectql.drivers.sql.dialect import identifier
+from objectql.drivers.sql.dialect_postgres import words_vector
 from objectql.drivers.sql.encode import DialectName
 from objectql.drivers.sql.introspect import IntrospectedSchema, TableInfo
 from objectql.drivers.sql.scope import NOT_NULL, TENANT, table_name
@@ -43,6 +44,7 @@ class Index(NamedTuple):
     fields: tuple[str, ...]
     unique: bool
     skips_deleted: bool
+    over_words: bool = False
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -85,6 +87,21 @@ def indexes_of(object_: ObjectDef) -> tuple[Index, ...]:
     for index in object_.indexes:
         add(tuple(str(name) for name in index.fields), unique=index.unique)
     return tuple(found.values())
+
+
+def word_indexes_of(object_: ObjectDef) -> tuple[Index, ...]:
+    """The indexes, on Postgres, that answer searches by words: one for each searchable text."""
+    table = table_name(object_)
+    return tuple(
+        Index(word_index_name(table, field), (field.name,), False, False, over_words=True)  # noqa: FBT003
+        for field in object_.stored_fields
+        if field.searchable and field.storage is Storage.TEXT
+    )
+
+
+def word_index_name(table: str, field: FieldDef) -> str:
+    """The name of the index over the words of `field`."""
+    return constraint_name("ix", table, (field.name, "words"))
 
 
 def references_of(object_: ObjectDef, tables: Mapping[str, str]) -> dict[str, tuple[str, str]]:
@@ -234,6 +251,9 @@ def _change_type(
         what += ", rounding its values" if is_castable(old, new) else ", dropping its values"
     destructive = not change.is_safe
     if dialect == "postgres":
+        words = word_index_name(table, field)
+        if words in known.indexes:  # which may have no meaning for the new type
+            yield _drop_index(words, destructive=destructive)
         using = change.expression.format(column)
         yield SchemaStep(
             what,
@@ -265,7 +285,10 @@ def _change_indexes(
     object_: ObjectDef, known: TableInfo, dialect: DialectName
 ) -> Iterator[SchemaStep]:
     table = table_name(object_)
-    wanted = {index.name: index for index in indexes_of(object_)}
+    indexes = indexes_of(object_)
+    if dialect == "postgres":
+        indexes += word_indexes_of(object_)
+    wanted = {index.name: index for index in indexes}
     rebuilt = {
         str(field.name)
         for field in object_.stored_fields
@@ -288,6 +311,12 @@ def _drop_index(name: str, *, destructive: bool = False) -> SchemaStep:
 
 
 def _create_index(table: str, index: Index) -> SchemaStep:
+    if index.over_words:
+        words = words_vector(identifier(index.fields[0]))
+        return SchemaStep(
+            f"create index {index.name}",
+            f"CREATE INDEX IF NOT EXISTS {identifier(index.name)} ON {identifier(table)} USING gin ({words})",
+        )
     unique = "UNIQUE " if index.unique else ""
     columns = ", ".join(identifier(name) for name in index.columns)
     living = f" WHERE {identifier(_SOFT_DELETED)} IS NULL" if index.skips_deleted else ""

@@ -23,6 +23,7 @@ from objectql.drivers.sql.encode import Kind
 from objectql.metadata.types import Storage
 from objectql.query.ast import AggregateFunction, Granularity
 from objectql.query.bound import TestOp
+from objectql.query.search_words import MAX_SEARCHED, MAX_WORD, TRANSLATED
 
 _MAX_LABEL_BYTES = 63
 _MAX_PAIRS = 50
@@ -41,6 +42,24 @@ _TYPES = {
     Storage.LIST: "jsonb",
 }
 
+
+def words_vector(text: str) -> str:
+    """The words of a column, given as SQL, as a `tsvector`; what indexes over words hold.
+
+    Postgres' own parsers split by rules of their version; these are `query.search_words`'s.
+    """
+    before, after = map(_escaped, TRANSLATED)
+    plain = f"translate(left({text}, {MAX_SEARCHED}), {before}, {after})"
+    short = f"regexp_replace({plain}, '([^ ]{{{MAX_WORD}}})', '\\1 ', 'g')"
+    return f"array_to_tsvector(array_remove(string_to_array({short}, ' '), ''))"
+
+
+def _escaped(text: str) -> str:
+    """`text` as an SQL string that can be read; braces too mean themselves to a `Fragment`."""
+    odd = {c: f"\\x{ord(c):02x}" for c in text if not c.isprintable()}
+    return "E" + string_literal(text.replace("\\", "\\\\").translate(str.maketrans(odd)))
+
+
 _TESTS = {
     TestOp.EQ: "{} = {}",
     TestOp.LT: "{} < {}",
@@ -55,6 +74,7 @@ _TESTS = {
     # No character escapes another: a backslash means itself.
     TestOp.LIKE: "{} LIKE {} ESCAPE ''",
     TestOp.ILIKE: "{} COLLATE \"C\" ILIKE {} ESCAPE ''",
+    TestOp.HAS_WORD: f"{words_vector('{}')} @@ {{}}::tsquery",
 }
 
 _BUCKETS: dict[Granularity, str] = {
@@ -71,6 +91,7 @@ class PostgresDialect(Dialect):
 
     name = "postgres"
     vendor = PGDialect(paramstyle="numeric_dollar")
+    estimates = True
 
     def cast_param(self, param: Expression, kind: Kind, *, is_list: bool = False) -> Expression:
         return Fragment(f"{{}}::{_TYPES[kind.storage]}" + ("[]" if is_list else ""), param)

@@ -24,6 +24,7 @@ from objectql.errors import Issue, ValidationFailed
 from objectql.metadata.model import FieldDef
 from objectql.metadata.types import Storage
 from objectql.query.bound import TestOp
+from objectql.query.search_words import ANY_ENDING
 from objectql.values import Value
 
 DialectName: TypeAlias = Literal["postgres", "sqlite"]
@@ -89,6 +90,8 @@ def comparand_encoder(kind: Kind, op: TestOp, dialect: DialectName) -> Encoder:
         return _not_null(json_text if dialect == "postgres" else _sqlite_member)
     if op is TestOp.LIKE and dialect == "sqlite":
         return _not_null(lambda value: _glob(cast("str", value)))
+    if op is TestOp.HAS_WORD and dialect == "postgres":
+        return _not_null(lambda value: _tsquery(cast("str", value)))
     match kind.storage:
         case Storage.TEXT:
             return _not_null(lambda value: _text(cast("str", value), op))
@@ -171,6 +174,12 @@ def _text(value: str, op: TestOp) -> str | None:
     if cleaned == value or op in {TestOp.LT, TestOp.LTE, TestOp.GT, TestOp.GTE}:
         return cleaned
     return None
+
+
+def _tsquery(term: str) -> str:
+    """A word of a search, in which no character has a meaning of its own, as Postgres' `tsquery`."""
+    word = term.removesuffix(ANY_ENDING)
+    return f"'{word}'" if word == term else f"'{word}':*"
 
 
 _GLOB = str.maketrans({"%": "*", "_": "?", "*": "[*]", "?": "[?]", "[": "[[]"})

@@ -9,16 +9,17 @@ one. So only the rows of the page are ever turned into JSON.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
 import sqlalchemy as sa  # noqa: TID251 - this package is the home of SQL
 
+from objectql.drivers.sql.ddl import indexes_of
 from objectql.drivers.sql.dialect import Dialect, Expression, Fragment, Typed, compile_text
 from objectql.drivers.sql.encode import Kind, kind_of
 from objectql.drivers.sql.lower_json import number, row_json
-from objectql.drivers.sql.scope import Names, Scope, Slot, column_of
+from objectql.drivers.sql.scope import Names, Scope, Slot, column_of, is_nullable
 from objectql.ids import FieldName
 from objectql.metadata.types import Storage
 from objectql.query.bound import (
@@ -33,9 +34,12 @@ from objectql.query.bound import (
 from objectql.query.point import for_many_ids, point_param
 from objectql.values import Value
 
+MAX_COUNTED = 1_000
+"""How far an estimated total is counted; beyond it the database's planner is asked."""
+
 _MAX_LABEL_BYTES = 63
 
-LoweredKind: TypeAlias = Literal["page", "record", "records", "groups"]
+LoweredKind: TypeAlias = Literal["page", "record", "records", "groups", "estimate"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +47,8 @@ class LoweredSql:
     """A query as SQL. Immutable; satisfies `drivers.protocol.Lowered`.
 
     `kind` tells what the rows are: `page` and `groups` answer `items, count, has_next, last_key,
-    total`, `record` answers `json, version`, and `records` the same with the id. Bytes are `bytes` from Postgres and `str` from SQLite.
+    total`, `record` answers `json, version`, `records` the same with the id, and `estimate` the
+    plan of a count as JSON. Bytes are `bytes` from Postgres and `str` from SQLite.
     """
 
     text: str
@@ -61,6 +66,11 @@ class LoweredSql:
     def record(self) -> LoweredSql:
         """The same query for its first record only; made when first asked for."""
         return self if self.kind == "record" else lower_record(self.query, self.dialect)
+
+    @cached_property
+    def estimate(self) -> LoweredSql | None:
+        """What to ask when the total says more than `MAX_COUNTED`; None where totals are exact."""
+        return _lower_estimate(self.query, self.dialect) if _is_estimated(self) else None
 
     @cached_property
     def records(self) -> LoweredSql:
@@ -116,6 +126,17 @@ def lower_records(query: BoundQuery, dialect: Dialect) -> LoweredSql:
     return _lowered(statement, "records", many, names)
 
 
+def _is_estimated(lowered: LoweredSql) -> bool:
+    is_page = lowered.kind == "page" and not lowered.query.distinct
+    return is_page and lowered.query.count == "estimated" and lowered.dialect.estimates
+
+
+def _lower_estimate(query: BoundQuery, dialect: Dialect) -> LoweredSql:
+    names = Names(dialect, query.tenant)
+    lowered = _lowered(_matching(query, names), "estimate", query, names)
+    return replace(lowered, text=f"EXPLAIN (FORMAT JSON) {lowered.text}")
+
+
 def _lowered(
     statement: sa.Select[Any],
     kind: LoweredKind,
@@ -154,13 +175,16 @@ class _Page:
 
     def column(self, column: Column) -> Typed:
         """`column` as seen from outside the select."""
+        return Typed(column_of(self._alias, self._label(column)), kind_of(column.field))
+
+    def _label(self, column: Column) -> str:
         label = column.name
         if len(label) > _MAX_LABEL_BYTES:  # names are ASCII
             known = [name for name in self._columns if name.startswith(".")]
             label = f".{len(known)}"
         if label not in self._columns:
             self._columns[label] = self._scope.column(column)
-        return Typed(column_of(self._alias, label), kind_of(column.field))
+        return label
 
     def operand(self, key: Order) -> Typed:
         assert isinstance(key.by, Column), "groups are not rows"
@@ -168,18 +192,55 @@ class _Page:
 
     def select(self, limit: int | None, *, extra: int = 1) -> sa.FromClause:
         """The select, of at most `limit` rows and `extra` ones that tell whether more follow."""
+        query = self._query
+        if query.after and _continues_in_an_index(query):
+            found = self._select_stretches(limit, extra)
+        else:
+            found = self._select_where(
+                [self._scope.after(query.order, query.after)] if query.after else []
+            )
+        return _cut(found, limit, extra, query.offset, self._names).subquery(self._alias)
+
+    def _select_where(self, conditions: Sequence[Expression]) -> sa.Select[Any]:
         query, scope = self._query, self._scope
-        where = [scope.of_tenant(), scope.predicate(query.where)]
-        if query.after:
-            where.append(scope.after(query.order, query.after))
+        where = [scope.of_tenant(), scope.predicate(query.where), *conditions]
+        keys = scope.sort_keys(query.order)
         columns = [typed.sql.label(label) for label, typed in self._columns.items()]
         found = sa.select(*columns)
         if query.distinct:
             found = found.distinct()
-        found = (
-            found.order_by(*scope.sort_keys(query.order)).select_from(scope.tables()).where(*where)
-        )
-        return _cut(found, limit, extra, query.offset, self._names).subquery(self._alias)
+        return found.select_from(scope.tables()).where(*where).order_by(*keys)
+
+    def _select_stretches(self, limit: int | None, extra: int) -> sa.Select[Any]:
+        """The rows after the cursor: each stretch of the order read on its own, then joined."""
+        query, names = self._query, self._names
+        joined = names.alias("u")
+        keys: list[Expression] = []
+        for key in query.order:
+            assert isinstance(key.by, Column), "groups have no cursors"
+            by = column_of(joined, self._label(key.by))
+            nullable = is_nullable(key.by)
+            keys.append(names.dialect.order(by, descending=key.descending, is_nullable=nullable))
+        stretches = [
+            _cut(self._select_where([part]), limit, extra, None, names).subquery(names.alias("s"))
+            for part in self._scope.stretches(query.order, query.after)
+        ]
+        labels = [column_of(joined, label).label(label) for label in self._columns]
+        rows = sa.union_all(*(sa.select(sa.text("*")).select_from(part) for part in stretches))
+        return sa.select(*labels).select_from(rows.subquery(joined)).order_by(*keys)
+
+
+def _continues_in_an_index(query: BoundQuery) -> bool:
+    """Whether an index may hold the order and its nulls, so that a cursor is better split.
+
+    Without an index each stretch would be a walk through the whole table.
+    """
+    first = query.order[0].by
+    if not isinstance(first, Column) or first.hops or query.distinct or query.offset is not None:
+        return False
+    return is_nullable(first) and any(
+        first.field.name in index.fields for index in indexes_of(query.object)
+    )
 
 
 def _cut(
@@ -195,6 +256,8 @@ def _count(query: BoundQuery, names: Names) -> Expression:
     scope = Scope(names, query.object)
     where = (scope.of_tenant(), scope.predicate(query.where))
     if not query.distinct:
+        if query.count == "estimated" and names.dialect.estimates:
+            return _count_of(_matching(query, names).limit(number(MAX_COUNTED + 1)), names)
         counted = sa.select(Fragment("count(*)")).select_from(scope.tables()).where(*where)
         return counted.scalar_subquery()
     columns = [
@@ -202,6 +265,13 @@ def _count(query: BoundQuery, names: Names) -> Expression:
     ]
     rows = sa.select(*columns).distinct().select_from(scope.tables()).where(*where)
     return _count_of(rows, names)
+
+
+def _matching(query: BoundQuery, names: Names) -> sa.Select[Any]:
+    """A row for each record that matches."""
+    scope = Scope(names, query.object)
+    where = (scope.of_tenant(), scope.predicate(query.where))
+    return sa.select(Fragment("1")).select_from(scope.tables()).where(*where)
 
 
 def _count_of(rows: sa.Select[Any], names: Names) -> Expression:

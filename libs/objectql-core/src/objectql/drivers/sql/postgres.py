@@ -30,7 +30,7 @@ from objectql.drivers.protocol import (
     WriteOutcome,
     WriteScope,
 )
-from objectql.drivers.sql.answers import lowered_sql, page_of, record_of, records_of
+from objectql.drivers.sql.answers import fetch_page, lowered_sql, record_of, records_of
 from objectql.drivers.sql.ddl import plan_tables
 from objectql.drivers.sql.dialect import identifier
 from objectql.drivers.sql.dialect_postgres import POSTGRES
@@ -253,8 +253,9 @@ class PostgresDriver:
         self, query: Lowered, params: Sequence[Value], *, deadline_ms: int | None = None
     ) -> Page:
         """See `Driver`."""
-        lowered = lowered_sql(query)
-        return page_of(await self._read(lowered.text, lowered.arguments(params), deadline_ms))
+        return await fetch_page(
+            lowered_sql(query), params, lambda text, args: self._read(text, args, deadline_ms)
+        )
 
     async def fetch_one(
         self, query: Lowered, params: Sequence[Value], *, deadline_ms: int | None = None

@@ -18,7 +18,7 @@ from objectql.drivers.protocol import (
     WriteOutcome,
     WriteScope,
 )
-from objectql.drivers.sql.answers import lowered_sql, page_of, record_of
+from objectql.drivers.sql.answers import fetch_page, lowered_sql, record_of
 from objectql.drivers.sql.postgres_calls import READ, Deadline, PostgresCalls, Target
 from objectql.drivers.sql.system import (
     NEXT_SEQUENCE,
@@ -84,8 +84,9 @@ class PostgresSession:
 
     async def fetch(self, query: Lowered, params: Sequence[Value]) -> Page:
         """See `Session`."""
-        lowered = lowered_sql(query)
-        return page_of(await self.run(lowered.text, *lowered.arguments(params)))
+        return await fetch_page(
+            lowered_sql(query), params, lambda text, arguments: self.run(text, *arguments)
+        )
 
     async def fetch_one(self, query: Lowered, params: Sequence[Value]) -> RecordImage | None:
         """See `Session`."""

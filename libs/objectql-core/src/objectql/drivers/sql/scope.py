@@ -192,21 +192,51 @@ class Scope:
     def after(self, order: Sequence[Order], position: Sequence[Param]) -> Expression:
         """That a record comes after the one whose sort keys are `position`."""
         keys = list(zip(order, position, strict=True))
-        directions = {key.descending for key in order}
-        if len(directions) == 1 and not any(is_nullable(key.by) for key in order):
-            # One comparison of rows, which an index over the keys answers directly.
-            op = TestOp.LT if directions.pop() else TestOp.GT
-            columns = [self.operand(key.by) for key in order]
-            params = [
-                self.names.param(param, column.kind, op)
-                for column, (_, param) in zip(columns, keys, strict=True)
-            ]
-            left = _listed([column.sql for column in columns])
-            return Fragment("{} < {}" if op is TestOp.LT else "{} > {}", left, _listed(params))
+        if _is_uniform(order) and not any(is_nullable(key.by) for key in order):
+            return self._compare_rows(keys)
         found: Expression = sa.false()
         for key, param in reversed(keys):
             found = sa.or_(self._beyond(key, param), sa.and_(self._level(key, param), found))
         return found
+
+    def stretches(self, order: Sequence[Order], position: Sequence[Param]) -> list[Expression]:
+        """`after` where the first key may be null: disjoint parts, in no order.
+
+        Together they are `after`, which as one condition no index answers, because nulls end the
+        order. Each of these is one stretch of an index over the keys: what is left of the values,
+        and the nulls or what is left of them. Those that the position rules out cost nothing.
+        """
+        first, *rest = zip(order, position, strict=True)
+        key, param = first
+        column = self.operand(key.by)
+        op = TestOp.LT if key.descending else TestOp.GT
+        value = self.names.param(param, column.kind, op)
+        further = self.after(order[1:], position[1:]) if rest else sa.false()
+        if _is_uniform(order) and not any(is_nullable(other.by) for other, _ in rest):
+            values = self._compare_rows([first, *rest])  # not true of a null
+        else:
+            bound = TestOp.LTE if key.descending else TestOp.GTE
+            bound_value = self.names.param(param, column.kind, bound)
+            values = sa.and_(
+                self.dialect.test(column, bound, bound_value),
+                sa.or_(self.dialect.test(column, op, value), further),
+            )
+        within_nulls = sa.and_(Fragment("{} IS NULL AND {} IS NULL", value, column.sql), further)
+        across = (
+            "{} IS NULL AND {} IS NOT NULL" if key.descending else "{} IS NOT NULL AND {} IS NULL"
+        )
+        return [values, within_nulls, Fragment(across, value, column.sql)]
+
+    def _compare_rows(self, keys: Sequence[tuple[Order, Param]]) -> Expression:
+        """One comparison of rows, which an index over the keys answers directly."""
+        op = TestOp.LT if keys[0][0].descending else TestOp.GT
+        columns = [self.operand(key.by) for key, _ in keys]
+        params = [
+            self.names.param(param, column.kind, op)
+            for column, (_, param) in zip(columns, keys, strict=True)
+        ]
+        left = _listed([column.sql for column in columns])
+        return Fragment("{} < {}" if op is TestOp.LT else "{} > {}", left, _listed(params))
 
     def _beyond(self, key: Order, param: Param) -> Expression:
         """That the key comes strictly after `param`; nulls are last ascending, first descending."""
@@ -243,6 +273,10 @@ def is_nullable(operand: Operand) -> bool:
     if isinstance(operand, Alias):
         return True
     return bool(operand.hops) or operand.field.name not in NOT_NULL
+
+
+def _is_uniform(order: Sequence[Order]) -> bool:
+    return len({key.descending for key in order}) == 1
 
 
 def _listed(items: Sequence[Expression]) -> Expression:

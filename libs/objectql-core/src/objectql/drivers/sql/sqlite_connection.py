@@ -20,6 +20,7 @@ from objectql.drivers.sql.errors import (
     Refusal,
 )
 from objectql.errors import DeadlineExceeded
+from objectql.query.search_words import has_word
 
 T = TypeVar("T")
 
@@ -57,6 +58,10 @@ def refusal_of(exc: sqlite3.Error) -> Refusal:
     return Refusal(state, table=table, columns=tuple(c.partition(".")[2] for c in columns))
 
 
+def _has_word(value: str | None, term: str | None) -> bool | None:
+    return None if value is None or term is None else has_word(value, term)
+
+
 class SqliteConnection:
     """A connection in autocommit mode; transactions are begun and ended by statements."""
 
@@ -73,6 +78,7 @@ class SqliteConnection:
         self._raw.execute("PRAGMA foreign_keys = ON")
         if is_reader:
             self._raw.execute("PRAGMA query_only = ON")
+        self._raw.create_function("objectql_has_word", 2, _has_word, deterministic=True)
         self.is_open = True
         self._is_cancelled = False
 

@@ -1,0 +1,132 @@
+"""A read that nobody waits for any more ends in the database too.
+
+The reads are slow because the test holds the table's lock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import time
+from collections.abc import AsyncIterator
+
+import asyncpg
+import httpx
+import pytest
+from tests.clusters import client, eventually
+
+from objectql_devstack.cluster import Cluster
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(120)]
+
+LIMIT_S = 0.1
+WAITING = """
+    SELECT count(*) FROM pg_stat_activity JOIN pg_locks USING (pid)
+    WHERE state = 'active' AND relation = 'account'::regclass AND NOT granted
+"""
+CONNECTIONS = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'"
+
+
+class Table:
+    """The table `account`, which the test has locked, and who waits for it."""
+
+    def __init__(self, holder: asyncpg.Connection, watcher: asyncpg.Connection) -> None:
+        self.holder = holder
+        self._watcher = watcher
+
+    async def waiting(self) -> int:
+        return await self._watcher.fetchval(WAITING)
+
+    async def connections(self) -> int:
+        return await self._watcher.fetchval(CONNECTIONS)
+
+    async def reach(self, count: int) -> float:
+        """Seconds until so many statements wait for the table."""
+
+        async def reached() -> bool:
+            return await self.waiting() == count
+
+        _, took_s = await eventually(reached, within_s=10, what=f"{count} waiting statements")
+        return took_s
+
+
+@pytest.fixture
+async def table(cluster: Cluster) -> AsyncIterator[Table]:
+    holder = await asyncpg.connect(cluster.env["OQL_PG_URL"])
+    watcher = await asyncpg.connect(cluster.env["OQL_PG_URL"])
+    await holder.execute("BEGIN")
+    await holder.execute("LOCK TABLE account IN ACCESS EXCLUSIVE MODE")
+    yield Table(holder, watcher)
+    await holder.close()
+    await watcher.close()
+
+
+async def read(http: httpx.AsyncClient, timeout_ms: int = 20_000) -> httpx.Response:
+    # No cache and no other reader's answer: every one asks for something else.
+    path = f"/api/account?$filter=name eq '{time.monotonic_ns()}'"
+    return await http.get(path, headers={"X-Timeout-Ms": str(timeout_ms)})
+
+
+async def test_statement_of_a_client_that_hung_up_is_gone_within_100_ms(
+    cluster: Cluster, table: Table
+) -> None:
+    took_s: list[float] = []
+    for _ in range(5):
+        async with client(cluster.env) as http:
+            reading = asyncio.create_task(read(http))
+            await table.reach(1)
+            reading.cancel()
+            took_s.append(await table.reach(0))
+    assert statistics.median(took_s) <= LIMIT_S, took_s
+
+
+async def test_statement_of_a_request_whose_time_is_over_is_gone_within_100_ms(
+    cluster: Cluster, table: Table
+) -> None:
+    took_s: list[float] = []
+    async with client(cluster.env) as http:
+        for _ in range(5):
+            answer = await read(http, timeout_ms=50)
+            assert answer.status_code == 504
+            assert answer.json()["code"] == "DEADLINE_EXCEEDED"
+            took_s.append(await table.reach(0))
+    assert statistics.median(took_s) <= LIMIT_S, took_s
+
+
+async def test_cancelled_reads_leave_no_connection_and_no_place_behind(
+    cluster: Cluster, table: Table
+) -> None:
+    before = await table.connections()
+    for _ in range(5):
+        async with client(cluster.env) as http:
+            reading = [asyncio.create_task(read(http)) for _ in range(4)]
+            await table.reach(4)
+            for task in reading:
+                task.cancel()
+            await table.reach(0)
+
+    async def as_before() -> bool:
+        return await table.connections() <= before + 4
+
+    await eventually(as_before, within_s=10, what="closing the connections of cancelled reads")
+    await table.holder.execute("ROLLBACK")
+    async with client(cluster.env) as http:
+        answers = await asyncio.gather(*(read(http) for _ in range(100)))
+    assert {answer.status_code for answer in answers} == {200}
+
+
+async def test_write_whose_client_hung_up_is_not_cut(cluster: Cluster, table: Table) -> None:
+    async with client(cluster.env) as http:
+        body = b'{"name": "written for nobody"}'
+        writing = asyncio.create_task(http.post("/api/account", content=body))
+        await table.reach(1)
+        writing.cancel()
+        await asyncio.wait({writing})
+    await table.holder.execute("ROLLBACK")
+    async with client(cluster.env) as http:
+
+        async def is_there() -> bool:
+            answer = await http.get("/api/account?$filter=name eq 'written for nobody'")
+            return len(answer.json()["items"]) == 1
+
+        await eventually(is_there, within_s=10, what="the write")

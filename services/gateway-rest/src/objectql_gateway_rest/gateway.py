@@ -50,6 +50,8 @@ class Gateway:
         if self._services.server_timing:
             response.headers.append((b"server-timing", _server_timing(call.timing, took_s)))
         response.headers.append((b"x-request-id", call.request_id.encode()))
+        if call.written is not None:
+            response.headers.append((b"oql-consistency-token", call.written.encode()))
         await response.send(send, with_body=request.method != "HEAD")
 
     async def _answer(self, call: Call) -> Response:

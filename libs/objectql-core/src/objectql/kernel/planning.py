@@ -92,6 +92,8 @@ class Scope(NamedTuple):
     """The driver of `session`; data sources other than this are read outside it."""
     spent: Spent | None = None
     """Where the read notes its time; None for reads nobody waits for by themselves."""
+    may_lag: bool = False
+    """Whether the caller's read policy holds. The kernel's own reads are of the primary."""
 
 
 def query_of(request: GetRequest) -> Query:
@@ -125,11 +127,11 @@ class Planner:
         found = self._plans.statistics()
         return found._replace(hits=found.hits + self._point_hits)
 
-    def scope(self, context: Context) -> Scope:
+    def scope(self, context: Context, *, may_lag: bool = False) -> Scope:
         """Reads for `context` by the metadata now in force."""
         model = self._engine.model
         spent = Spent(self._engine.clock)
-        return Scope(context, model, model.policy(context.actor), spent=spent)
+        return Scope(context, model, model.policy(context.actor), spent=spent, may_lag=may_lag)
 
     def is_prepared(self, query: Query, scope: Scope) -> bool:
         """Whether the plan of `query` is kept."""

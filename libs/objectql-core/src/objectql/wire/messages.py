@@ -96,6 +96,7 @@ class JsonReply(Message, frozen=True):
     body: bytes
     version: int = 0
     found: bool = True
+    consistency_token: str | None = None
 
 
 # --- writes --------------------------------------------------------------------------------
@@ -192,6 +193,7 @@ class WhereWriteRequest(Message, frozen=True):
 
 class CountReply(Message, frozen=True):
     count: int
+    consistency_token: str | None = None
 
 
 class BatchOperation(Message, frozen=True):

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from objectql.query.ast import Compare, Op, Query
@@ -22,6 +22,8 @@ from objectql.query.values_in import resolve
 from objectql.testing.samples import ACTOR, NOW_MS, SCHEMA
 from objectql.testing.strategies import Case, cases
 from objectql.values import Value
+
+thorough = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def prepared(query: Query, schema: Any = SCHEMA) -> tuple[BoundQuery, tuple[Value, ...]]:
@@ -71,7 +73,7 @@ def test_only_a_record_asked_for_by_its_id_alone_is_a_footprint_of_one_record() 
     assert of({"where": {"id": "a", "account.name": "x"}}).record is None
 
 
-@settings(max_examples=200)
+@thorough
 @given(cases())
 def test_no_object_outside_the_footprint_is_read(case: Case) -> None:
     bound, params = prepared(case.query, case.schema)
@@ -84,7 +86,7 @@ def test_no_object_outside_the_footprint_is_read(case: Case) -> None:
     interpret(bound, params, read)
 
 
-@settings(max_examples=200)
+@thorough
 @given(cases("records"), st.data())
 def test_no_other_record_changes_the_answer_where_one_record_is_the_footprint(
     case: Case, data: st.DataObject

@@ -23,6 +23,7 @@ from objectql_kernel.changes import Changes
 from objectql_kernel.gauges import Gauges
 from objectql_kernel.handlers import verbs
 from objectql_kernel.settings import KernelSettings
+from objectql_kernel.shared_cache import SharedCache
 from objectql_kernel.sources import open_sources
 from objectql_kernel.watch import log_problems, watch
 
@@ -41,6 +42,7 @@ async def build(process: Process[KernelSettings]) -> None:
     failpoints.arm(settings.failpoints)
     pools = PoolManager(settings.pool.max_total)
     sources = open_sources(settings.datasources, settings.pool, pools)
+    cache = SharedCache(process, sources) if settings.cache.url else None
     folders = [Path(folder) for folder in settings.metadata]
     kernel = Kernel(
         [*sources, *folders],
@@ -55,6 +57,7 @@ async def build(process: Process[KernelSettings]) -> None:
             tenant_share=settings.load.tenant_share,
         ),
         clock=process.clock,
+        cache=cache.results if cache else None,
     )
     changes = Changes(
         kernel.engine.drivers,
@@ -97,7 +100,7 @@ async def build(process: Process[KernelSettings]) -> None:
         await process.bus.subscribe(kernel_event(PUBLISHED), on_published)
         process.start(changes.run())
         process.start(follow(kernel, process))
-        process.start(Gauges(process, kernel, pools, changes).run())
+        process.start(Gauges(process, kernel, pools, changes, cache).run())
         if settings.watch and folders:
             process.start(watch(kernel, folders, seeds=settings.seed))
 
@@ -107,6 +110,9 @@ async def build(process: Process[KernelSettings]) -> None:
     async def drain() -> None:
         await server.drain(settings.drain_s)
 
+    if cache:
+        changes.on_published = cache.published
+        await cache.start()
     kernel.pipeline.observe(observe)
     kernel.publisher.announce = announce
     process.load = lambda: float(server.admitted)

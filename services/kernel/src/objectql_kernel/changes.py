@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from objectql.bus.port import Bus, Envelope, EventStream
 from objectql.clock import Clock
 from objectql.drivers.protocol import Driver
 from objectql.errors import Unavailable
+from objectql.events import ChangeEvent
 from objectql.ids import DataSource
 from objectql.kernel.relay import Relay
 from objectql.wire.subjects import kernel_event
@@ -41,6 +42,7 @@ class Changes:
         self._subject = kernel_event("outbox")
         self._committed = asyncio.Event()
         self.published = 0
+        self.on_published: Callable[[Sequence[ChangeEvent]], None] = lambda _: None
         self.relays = {
             name: Relay(
                 name,
@@ -98,5 +100,6 @@ class Changes:
         for relay in self.relays.values():
             relay.nudge()
 
-    def _count(self, number: int) -> None:
-        self.published += number
+    def _count(self, events: Sequence[ChangeEvent]) -> None:
+        self.published += len(events)
+        self.on_published(events)

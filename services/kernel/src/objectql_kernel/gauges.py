@@ -11,6 +11,7 @@ from objectql.kernel.kernel import Kernel
 from objectql.service.run import Process
 from objectql_kernel.changes import Changes
 from objectql_kernel.settings import KernelSettings
+from objectql_kernel.shared_cache import SharedCache
 
 EVERY_S = 2.0
 
@@ -19,12 +20,18 @@ class Gauges:
     """Copies statistics of the engine into the process's metrics."""
 
     def __init__(
-        self, process: Process[KernelSettings], kernel: Kernel, pools: PoolManager, changes: Changes
+        self,
+        process: Process[KernelSettings],
+        kernel: Kernel,
+        pools: PoolManager,
+        changes: Changes,
+        cache: SharedCache | None,
     ) -> None:
         self._process = process
         self._kernel = kernel
         self._pools = pools
         self._changes = changes
+        self._cache = cache
         self._counted = (0, 0, 0)
 
     async def run(self) -> None:
@@ -48,6 +55,8 @@ class Gauges:
             pending, oldest_s = await self._outbox(source) if relay.is_leading else (0, 0.0)
             metrics.set("oql_outbox_pending_events", pending, source)
             metrics.set("oql_outbox_oldest_seconds", oldest_s, source)
+        if self._cache is not None:
+            self._cache.measure(metrics)
         self._count()
 
     async def _outbox(self, source: str) -> tuple[int, float]:

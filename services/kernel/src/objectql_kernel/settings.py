@@ -29,6 +29,14 @@ class CacheSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The shared result cache; without it every read goes to the database."""
 
     url: Annotated[str | None, Meta(description="redis://host:port/db")] = None
+    namespace: Annotated[
+        str, Meta(description="of the keys; clusters that share a server need different ones")
+    ] = "objectql"
+    ttl_s: Annotated[float, Meta(gt=0, description="an answer is kept no longer")] = 60.0
+    max_entry_bytes: Annotated[int, Meta(ge=0, description="longer answers are not kept")] = 262_144
+    timeout_ms: Annotated[
+        int, Meta(ge=1, description="a server that answers later is left alone for a while")
+    ] = 50
 
 
 class Load(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,6 +16,7 @@ from objectql.events import EventBus
 from objectql.ids import DataSource
 from objectql.kernel.autonumber import autonumber_fields
 from objectql.kernel.features import KernelSettings
+from objectql.kernel.result_cache.cache import ResultCache
 from objectql.kernel.rules import RuleSet, compile_rules
 from objectql.kernel.validate import RecordValidator, compile_validator
 from objectql.metadata.model import ObjectDef
@@ -79,9 +80,14 @@ class Engine:
     """The shared state of one kernel."""
 
     def __init__(
-        self, drivers: Mapping[DataSource, Driver], settings: KernelSettings, clock: Clock
+        self,
+        drivers: Mapping[DataSource, Driver],
+        settings: KernelSettings,
+        clock: Clock,
+        cache: ResultCache | None = None,
     ) -> None:
         self.drivers = drivers
+        self.cache = cache
         self.settings = settings
         self.clock = clock
         self.events = EventBus()

@@ -29,6 +29,7 @@ from objectql.kernel.metadata import Publication
 from objectql.kernel.operations import Operations
 from objectql.kernel.packages import load_package, register_package_code
 from objectql.kernel.reload import Reloaded, stage
+from objectql.kernel.result_cache.cache import ResultCache
 from objectql.kernel.seed import seed
 from objectql.metadata.diff import diff_snapshots
 from objectql.metadata.loader import LoadedPackage
@@ -74,8 +75,9 @@ class Kernel(Operations):
         settings: KernelSettings | None = None,
         clock: Clock | None = None,
         config: Mapping[str, Any] | None = None,
+        cache: ResultCache | None = None,
     ) -> None:
-        """Sort the components.
+        """Sort the components. Kernels share a `cache` only if they share the data sources.
 
         Raises:
             PluginInvalid: components that are none, plugins that cannot be loaded together, or
@@ -84,7 +86,8 @@ class Kernel(Operations):
         """
         found = classify(components)
         settings = settings or KernelSettings()
-        super().__init__(Engine(_by_name(found.drivers), settings, clock or SystemClock()))
+        drivers = _by_name(found.drivers)
+        super().__init__(Engine(drivers, settings, clock or SystemClock(), cache))
         self._config = config or {}
         self._apps = found.apps
         self._lifecycle = PluginLifecycle(

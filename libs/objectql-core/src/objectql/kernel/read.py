@@ -18,6 +18,7 @@ from objectql.errors import (
     RecordNotFound,
     TooManyRecords,
 )
+from objectql.kernel.cached_reads import CachedReads
 from objectql.kernel.empty_reads import EmptyReads
 from objectql.kernel.engine import Engine
 from objectql.kernel.fair_reads import FairReads
@@ -44,7 +45,10 @@ class Reader:
         self.planner = Planner(engine)
         fair = FairReads(engine, DriverFetch())
         shares = engine.settings.features.shared_reads
-        self._fetch: Fetch = EmptyReads(SharedReads(fair, engine.clock) if shares else fair)
+        fetch: Fetch = SharedReads(fair, engine.clock) if shares else fair
+        if engine.cache is not None:
+            fetch = CachedReads(fetch, engine.cache)
+        self._fetch = EmptyReads(fetch)
 
     def scope(self, context: Context) -> Scope:
         """Reads for `context` by the metadata now in force."""

@@ -79,10 +79,10 @@ class Relay:
         holder: str,
         clock: Clock | None = None,
         limits: RelayLimits | None = None,
-        on_batch: Callable[[int], None] | None = None,
+        on_batch: Callable[[Sequence[ChangeEvent]], None] | None = None,
         sweep: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        """`holder` names this worker; `on_batch` is told how many events were published.
+        """`holder` names this worker; `on_batch` is told which events were published.
 
         `sweep` deletes what else has expired in the source, at the pace of the purges.
         """
@@ -163,7 +163,7 @@ class Relay:
                 await self._outbox.mark_published([position for position, _ in window])
                 total += len(window)
                 if self._on_batch:
-                    self._on_batch(len(window))
+                    self._on_batch([event for _, event in window])
             if len(entries) < self._limits.batch:
                 break
         return total

@@ -14,7 +14,14 @@ from typing import Any, cast
 
 import msgspec
 
-from objectql.drivers.protocol import Driver, RecordImage, RowWrite, Session, WriteScope
+from objectql.drivers.protocol import (
+    Driver,
+    RecordImage,
+    RowWrite,
+    Session,
+    WriteOutcome,
+    WriteScope,
+)
 from objectql.errors import (
     BatchTooLarge,
     HookRecursion,
@@ -47,6 +54,7 @@ from objectql.kernel.record_checks import (
     raise_unknown_keys,
 )
 from objectql.kernel.references import Link, Referrers
+from objectql.kernel.result_cache.cache import Touched
 from objectql.metadata.model import ObjectDef
 from objectql.plugins.context import HookContext
 from objectql.query.ast import Compare, Filter, Op, Query
@@ -78,6 +86,8 @@ class Unit:
         self._moment = Moment.of(scope.context, engine.clock.now_ms())
         self._deleting: set[tuple[str, str]] = set()
         self._affected = 0
+        self.touched: set[Touched] = set()
+        """The records that were written or locked, those that turned out as they were included."""
         self._checks = RecordChecks(reader, self._trusted, self._moment, is_bulk=is_bulk)
         self._hooks = HookCalls(
             engine.hooks, self._scope, session, now=self._moment.now, make_api=self.api
@@ -147,7 +157,7 @@ class Unit:
             id_ = cast("str | None", values.pop("id", None))
             writes.append(insert_of(object_, values, self._moment, id_))
             dropped.append(checked.dropped)
-        outcomes = await self.session.apply(writes, self._events)
+        outcomes = await self._write(writes)
         return [
             msgspec.structs.replace(change_of(write, outcome), dropped=names)
             for write, outcome, names in zip(writes, outcomes, dropped, strict=True)
@@ -261,6 +271,10 @@ class Unit:
             raise RecordNotFound(object=object_name, id=value)
         return found[0]
 
+    def touch(self, object_name: str, id_: str) -> None:
+        """Say that answers with this record may be out of date after the commit."""
+        self.touched.add((object_name, id_))
+
     def is_deleted(self, object_name: str, id_: str) -> bool:
         """Whether this unit has deleted the record already, perhaps by a cascade."""
         return (object_name, id_) in self._deleting
@@ -300,6 +314,7 @@ class Unit:
     async def _lock(
         self, object_: ObjectDef, id_: str, if_version: int | None, if_updated_at: str | None
     ) -> dict[str, Any]:
+        self.touch(object_.name, id_)
         image = await self.session.lock(object_, self._events.tenant, id_)
         if image is None:
             raise RecordNotFound(object=object_.name, id=id_)
@@ -310,7 +325,7 @@ class Unit:
     async def _apply(
         self, write: RowWrite, dropped: tuple[str, ...], warnings: tuple[str, ...]
     ) -> Change:
-        (outcome,) = await self.session.apply((write,), self._events)
+        (outcome,) = await self._write((write,))
         change = change_of(write, outcome)
         return Change(change.action, change.id, change.version, change.record, dropped, warnings)
 
@@ -342,7 +357,13 @@ class Unit:
         writes = [
             update_of(link.object, id_, {link.field.name: None}, {}, self._moment) for id_ in ids
         ]
-        await self.session.apply(writes, self._events)
+        await self._write(writes)
+
+    async def _write(self, writes: Sequence[RowWrite]) -> tuple[WriteOutcome, ...]:
+        """The one way of rows to the session."""
+        for write in writes:
+            self.touch(write.object.name, write.id)
+        return await self.session.apply(writes, self._events)
 
 
 def check_version(

@@ -6,7 +6,7 @@ for a deletion, nothing that could point to it. Both ways answer alike.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -18,7 +18,13 @@ from objectql.drivers.protocol import (
     Remembered,
     RowWrite,
 )
-from objectql.errors import InvalidRequest, NotSupported, ValidationFailed
+from objectql.errors import (
+    InvalidRequest,
+    NotSupported,
+    UniqueViolation,
+    ValidationFailed,
+    WriteConflict,
+)
 from objectql.kernel import failpoints
 from objectql.kernel.change import (
     Change,
@@ -37,6 +43,7 @@ from objectql.kernel.engine import Engine
 from objectql.kernel.json import decode_object
 from objectql.kernel.planning import Scope
 from objectql.kernel.read import Reader
+from objectql.kernel.result_cache.cache import Touched
 from objectql.kernel.unit import Unit
 from objectql.metadata.model import ObjectDef
 from objectql.wire.messages import CreateRequest, DeleteRequest, UpdateRequest
@@ -156,10 +163,23 @@ class Writer:
     ) -> Change:
         driver = self._engine.driver(object_)
         failpoints.hit(failpoints.BEFORE_COMMIT)
-        answer = await driver.write(
-            (write,), write_scope(context), idempotency=idempotency, deadline_ms=context.deadline_ms
-        )
+        touched = ((object_.name, write.id),)
+        try:
+            answer = await driver.write(
+                (write,),
+                write_scope(context),
+                idempotency=idempotency,
+                deadline_ms=context.deadline_ms,
+            )
+        except _NOTHING_WRITTEN:
+            raise
+        except BaseException:
+            await self._forget(context, touched)  # it may have been committed all the same
+            raise
         failpoints.hit(failpoints.AFTER_COMMIT)
+        # Also when nothing was changed now: the answer tells of a write of somebody else, who may
+        # not have come to this line yet.
+        await self._forget(context, touched)
         if isinstance(answer, Remembered):
             assert idempotency is not None  # only a request with a key is remembered
             change = remembered_change(answer, idempotency, _ACTIONS[write.kind])
@@ -183,7 +203,9 @@ class Writer:
             if idempotency is not None:
                 found = await unit.session.recall(idempotency)
                 if found is not None:
-                    return remembered_change(found, idempotency, action)
+                    change = remembered_change(found, idempotency, action)
+                    unit.touch(object_.name, change.id)  # whoever wrote it may have died since
+                    return change
                 # Taking the key now makes a second request with it wait for this one.
                 await unit.session.apply((), write_scope(scope.context), idempotency)
             change = await work(unit)
@@ -203,20 +225,33 @@ class Writer:
     ) -> AsyncGenerator[Unit, None]:
         """A unit of work that commits when the block ends; then `afterCommit` hooks run."""
         context = scope.context
-        async with driver.begin(isolation=isolation, deadline_ms=context.deadline_ms) as session:
-            unit = Unit(
-                self._engine,
-                self._reader,
-                scope,
-                session,
-                driver,
-                events=write_scope(context, size=size),
-                is_bulk=is_bulk,
-            )
-            yield unit
-            failpoints.hit(failpoints.BEFORE_COMMIT)
-        failpoints.hit(failpoints.AFTER_COMMIT)
+        touched: set[Touched] = set()  # of a unit that ended well, whatever becomes of its commit
+        try:
+            async with driver.begin(
+                isolation=isolation, deadline_ms=context.deadline_ms
+            ) as session:
+                unit = Unit(
+                    self._engine,
+                    self._reader,
+                    scope,
+                    session,
+                    driver,
+                    events=write_scope(context, size=size),
+                    is_bulk=is_bulk,
+                )
+                yield unit
+                failpoints.hit(failpoints.BEFORE_COMMIT)
+                touched = unit.touched
+            failpoints.hit(failpoints.AFTER_COMMIT)
+        finally:
+            await self._forget(context, touched)
         await unit.run_after_commit()
+
+    async def _forget(self, context: Context, touched: Iterable[Touched]) -> None:
+        """Return when no later read can be answered from before the commit."""
+        cache = self._engine.cache
+        if cache is not None:
+            await cache.written(context.tenant, touched)
 
     async def remembered(
         self, unit: Unit, idempotency: Idempotency | None, context: Context
@@ -242,6 +277,9 @@ class Writer:
             reason = f"{object_.name} is changed only with the version that was read"
             raise InvalidRequest(reason=reason)
 
+
+_NOTHING_WRITTEN = (UniqueViolation, ValidationFailed, WriteConflict)
+"""What a driver raises only when the write has had no effect."""
 
 _ACTIONS: Mapping[str, ChangeAction] = {
     "insert": "created",

@@ -104,6 +104,11 @@ MetricName: TypeAlias = Literal[
     "oql_events_published_total",
     "oql_plan_cache_hits_total",
     "oql_plan_cache_misses_total",
+    "oql_cache_up",
+    "oql_cache_doubted_tags",
+    "oql_cache_reads_total",
+    "oql_cache_answers_total",
+    "oql_cache_forgets_total",
 ]
 
 
@@ -136,6 +141,11 @@ METRICS: tuple[Metric, ...] = (
     Metric("oql_events_published_total", "counter", "Events put on the stream by this worker"),
     Metric("oql_plan_cache_hits_total", "counter", "Queries whose plan was known"),
     Metric("oql_plan_cache_misses_total", "counter", "Queries that were planned"),
+    Metric("oql_cache_up", "gauge", "1 while the result cache answers in time"),
+    Metric("oql_cache_doubted_tags", "gauge", "Tags not believed until they are forgotten"),
+    Metric("oql_cache_reads_total", "counter", "Reads that could be cached", ("outcome",)),
+    Metric("oql_cache_answers_total", "counter", "Answers to keep, by outcome", ("outcome",)),
+    Metric("oql_cache_forgets_total", "counter", "Writes that forgot tags", ("outcome",)),
 )
 
 _BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)

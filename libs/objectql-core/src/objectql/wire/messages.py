@@ -303,6 +303,13 @@ class MetadataChanged(Message, frozen=True):
     origin: str
 
 
+class CacheDoubt(Message, frozen=True):
+    """On `kernel_event("cache:doubt")`: believe no cached answer under `tags`."""
+
+    tags: tuple[str, ...]
+    origin: str
+
+
 class Heartbeat(Message, frozen=True):
     """Sent each second by every process on its `heartbeat` subject."""
 

@@ -1,0 +1,124 @@
+"""The store in Redis.
+
+Keys hold the server's `run_id`, so that nothing of an earlier life of the server is ever read: a
+snapshot that is loaded again, or a replica that takes over without the last changes, would bring
+back tags that had been forgotten.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Sequence
+
+from objectql.kernel.result_cache.redis_connection import (
+    RedisAddress,
+    RedisConnection,
+    RedisFailed,
+)
+from objectql.kernel.result_cache.store import new_token
+
+log = logging.getLogger(__name__)
+
+TAG_LIFE_MS = 3_600_000
+"""Much longer than entries live; a tag that is gone costs a miss."""
+
+RECONNECT_S = 0.25
+"""How long a server that was late or away is left alone."""
+
+FORGET_AT_ONCE = 1000
+
+
+class RedisStore:
+    """See `ResultStore`. `run` keeps it connected."""
+
+    def __init__(self, url: str, *, namespace: str = "objectql", timeout_s: float = 0.05) -> None:
+        """Only kernels of one cluster may share a namespace.
+
+        Raises:
+            ValueError: `url` is not one of Redis.
+
+        """
+        self._address = RedisAddress.of(url)
+        self._namespace = namespace
+        self._timeout_s = timeout_s
+        self._connection: RedisConnection | None = None
+        self._prefix = ""
+        self.connects = 0
+
+    @property
+    def is_available(self) -> bool:
+        """See `ResultStore`."""
+        return self._connection is not None
+
+    async def run(self) -> None:
+        """Connect, and connect again, until cancelled."""
+        was_told = False
+        try:
+            while True:
+                try:
+                    connection = await RedisConnection.open(self._address, self._timeout_s)
+                except RedisFailed as exc:
+                    if not was_told:
+                        log.warning("cache_unreachable", extra={"reason": str(exc)})
+                    was_told = True
+                else:
+                    self._prefix = f"oql:{self._namespace}:{connection.run_id}:"
+                    self._connection = connection
+                    self.connects += 1
+                    log.info("cache_connected")
+                    was_told = False
+                    await connection.closed.wait()
+                    self._connection = None
+                    log.warning("cache_disconnected", extra={"reason": connection.reason})
+                await asyncio.sleep(RECONNECT_S * (0.5 + random.random() / 2))  # noqa: S311
+        finally:
+            await self.close()
+
+    async def look(self, names: Sequence[str]) -> Sequence[bytes | None] | None:
+        """See `ResultStore`."""
+        connection, prefix = self._connection, self._prefix
+        if connection is None:
+            return None
+        try:
+            return await connection.send("MGET", *[prefix + name for name in names])
+        except RedisFailed:
+            return None
+
+    async def claim(self, tags: Sequence[str]) -> Sequence[bytes | None] | None:
+        """See `ResultStore`."""
+        connection, prefix = self._connection, self._prefix
+        if connection is None:
+            return None
+        keys = [prefix + tag for tag in tags]
+        for key in keys:
+            connection.tell("SET", key, new_token(), "NX", "PX", TAG_LIFE_MS)
+        try:
+            return await connection.send("MGET", *keys)
+        except RedisFailed:
+            return None
+
+    def keep(self, name: str, value: bytes, ttl_ms: int) -> None:
+        """See `ResultStore`."""
+        if self._connection is not None:
+            self._connection.tell("SET", self._prefix + name, value, "PX", ttl_ms)
+
+    async def forget(self, tags: Sequence[str]) -> bool:
+        """See `ResultStore`."""
+        connection, prefix = self._connection, self._prefix
+        if connection is None:
+            return False
+        keys = [prefix + tag for tag in tags]
+        parts = [keys[at : at + FORGET_AT_ONCE] for at in range(0, len(keys), FORGET_AT_ONCE)]
+        try:
+            await connection.ask(*(("UNLINK", *part) for part in parts))
+        except RedisFailed:
+            return False
+        return True
+
+    async def close(self) -> None:
+        """See `ResultStore`."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None

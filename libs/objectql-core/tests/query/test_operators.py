@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -81,7 +81,7 @@ def forms(name: str, op: Op, value: Any) -> list[Any]:
         return [*found, [name, "is_null"], {name: {"$exists": not value}}, f"{name} eq null"]
     found += [[name, word, value] for word, meant in TUPLE_OPERATORS.items() if meant is op]
     if op is Op.IN and isinstance(value, list):
-        found.append(f"{name} in ({','.join(map(literal, value))})")
+        found.append(f"{name} in ({','.join(map(literal, cast('list[Any]', value)))})")
     if op in _COMPARISONS:
         found.append(f"{name} {_COMPARISONS[op]} {literal(value)}")
     if op in _FUNCTIONS:

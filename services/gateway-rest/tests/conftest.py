@@ -23,6 +23,7 @@ from objectql_gateway_rest.application import create_application
 from objectql_gateway_rest.call import Services
 from objectql_gateway_rest.metadata_view import MetadataView
 from objectql_gateway_rest.recent import RecentTransactions
+from objectql_gateway_rest.recent_writes import RecentWrites
 from objectql_gateway_rest.settings import LimitSettings
 from objectql_gateway_rest.url_cache import UrlCache
 
@@ -187,6 +188,7 @@ async def services(kernel: FakeKernel, limits: LimitSettings) -> AsyncIterator[S
         clock=clock,
         limits=limits,
         recent=RecentTransactions(),
+        writes=RecentWrites(),
         urls=UrlCache(),
         observe=lambda route, status, seconds: None,
     )

@@ -16,7 +16,7 @@ from objectql.errors import (
     VersionConflict,
 )
 from objectql.query.ast import Op
-from objectql.wire.messages import BulkReply, PageReply, RecordReply, RowResult
+from objectql.wire.messages import BulkReply, DeleteReply, PageReply, RecordReply, RowResult
 
 
 async def test_list_passes_the_kernels_bytes_in_an_envelope(client: Any, kernel: Any) -> None:
@@ -90,14 +90,14 @@ async def test_an_encoded_slash_belongs_to_the_id(client: Any, kernel: Any) -> N
 
 async def test_create_answers_201_with_location_and_tag(client: Any, kernel: Any) -> None:
     kernel.answers["create"] = RecordReply(
-        record=b'{"id":"a/b"}', id="a/b", version=1, consistency_token="0/16B"
+        record=b'{"id":"a/b"}', id="a/b", version=1, consistency_token="1.default:16B"
     )
     body = b'{"title":"a","cost":0.10000000000000000001}'
     answer = await client.post("/api/task", content=body)
     assert (answer.status_code, answer.content) == (201, b'{"id":"a/b"}')
     assert answer.headers["location"] == "/api/task/a%2Fb"
     assert answer.headers["etag"] == '"1"'
-    assert answer.headers["oql-consistency-token"] == "0/16B"
+    assert answer.headers["oql-consistency-token"] == "1.default:16B"
     assert kernel.last[1].data == body
 
 
@@ -219,7 +219,7 @@ async def test_headers_become_the_context(client: Any, kernel: Any) -> None:
             "x-request-id": "r-7",
             "idempotency-key": "k",
             "oql-read-policy": "bounded:2",
-            "oql-consistency-token": "0/16B",
+            "oql-consistency-token": "1.default:16B",
             "traceparent": trace,
         },
     )
@@ -227,8 +227,23 @@ async def test_headers_become_the_context(client: Any, kernel: Any) -> None:
     assert (context.request_id, answer.headers["x-request-id"]) == ("r-7", "r-7")
     assert (context.actor.id, context.idempotency_key) == ("ann", "k")
     assert (context.read_policy, context.max_lag_ms) == (ReadPolicy.BOUNDED, 2000)
-    assert context.consistency_token == "0/16B"
+    assert context.consistency_token == "1.default:16B"
     assert context.trace == {"traceparent": trace}
+
+
+async def test_who_names_neither_token_nor_policy_sees_what_was_written_here(
+    client: Any, kernel: Any
+) -> None:
+    kernel.answers["delete"] = DeleteReply(id="1", consistency_token="1.default:16B")
+    deleted = await client.delete("/api/task/1")
+    assert deleted.headers["oql-consistency-token"] == "1.default:16B"
+    await client.get("/api/task/1")
+    assert kernel.last[2].recent_token == "1.default:16B"
+    await client.get("/api/task/1", headers={"oql-read-policy": "any"})
+    assert kernel.last[2].recent_token is None
+    await client.get("/api/task/1", headers={"oql-consistency-token": "1.default:1"})
+    context = kernel.last[2]
+    assert (context.consistency_token, context.recent_token) == ("1.default:1", None)
 
 
 async def test_a_write_is_keyed_only_by_its_caller(client: Any, kernel: Any) -> None:
@@ -256,6 +271,7 @@ async def test_the_time_limit_becomes_the_deadline(client: Any, kernel: Any, ser
         ("idempotency-key", "k" * 256),
         ("oql-read-policy", "nearest"),
         ("oql-consistency-token", "\xe9"),
+        ("oql-consistency-token", "0/16B"),
     ],
 )
 async def test_headers_without_meaning_are_refused(

@@ -44,7 +44,8 @@ class Context(msgspec.Struct, frozen=True, omit_defaults=True):
     """The facts of one request.
 
     `deadline_ms` is absolute Unix time in milliseconds: every hop derives its own timeout from
-    it. `trace` holds the W3C headers (`traceparent`, `tracestate`, `baggage`) unchanged.
+    it. `recent_token` is a gateway's: what it knows to be written lately for this tenant, which
+    spares a caller without a token the surprise not to find it. `trace` holds the W3C headers (`traceparent`, `tracestate`, `baggage`) unchanged.
     """
 
     actor: Actor
@@ -55,6 +56,7 @@ class Context(msgspec.Struct, frozen=True, omit_defaults=True):
     read_policy: ReadPolicy | None = None
     max_lag_ms: int | None = None
     trace: dict[str, str] = {}
+    recent_token: str | None = None
 
     @property
     def tenant(self) -> TenantId:

@@ -173,7 +173,7 @@ async def test_tenants_permissions_and_users_are_told_apart(kernel: Kernel, ask:
 
 
 @pytest.mark.parametrize(
-    "wish", [{"consistency_token": "1"}, {"read_policy": ReadPolicy.PRIMARY}], ids=str
+    "wish", [{"consistency_token": "1.default:1"}, {"read_policy": ReadPolicy.PRIMARY}], ids=str
 )
 async def test_who_asks_for_the_database_gets_it(
     kernel: Kernel, cache: ResultCache, ask: Any, wish: dict[str, Any]

@@ -17,7 +17,7 @@ from objectql.query.optimize import simplify
 from objectql.query.policy import AllowAll
 from objectql.query.template import extract
 from objectql.testing.samples import cursor_after, run_query
-from objectql.testing.strategies import Case, cases, fixed_schema, queries
+from objectql.testing.strategies import Case, cases, queries
 
 thorough = settings(
     max_examples=60,
@@ -155,7 +155,7 @@ def _other(op: Op, value: Any) -> Any:
 
 
 @thorough
-@given(queries(fixed_schema()))
+@given(queries())
 def test_templates_stay_equal_when_only_literals_change(query: Query) -> None:
     where = query.where or Compare(("id",), Op.EQ, "i1")
     one = msgspec.structs.replace(query, where=where, offset=1)

@@ -92,7 +92,9 @@ def test_read_policies(text: str, expected: tuple[ReadPolicy, int | None]) -> No
     assert parse_read_policy(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", "bounded", "bounded:x", "bounded:1e999", "fast"])
+@pytest.mark.parametrize(
+    "text", ["", "bounded", "bounded:x", "bounded:1e999", "bounded:-1", "any:5", "fast"]
+)
 def test_what_is_not_a_read_policy(text: str) -> None:
     with pytest.raises(InvalidRequest):
         parse_read_policy(text)

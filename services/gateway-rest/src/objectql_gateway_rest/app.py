@@ -10,6 +10,7 @@ from objectql_gateway_rest.application import create_application
 from objectql_gateway_rest.call import Services
 from objectql_gateway_rest.metadata_view import MetadataView
 from objectql_gateway_rest.recent import RecentTransactions
+from objectql_gateway_rest.recent_writes import RecentWrites
 from objectql_gateway_rest.server import HttpServer
 from objectql_gateway_rest.settings import GatewayRestSettings
 from objectql_gateway_rest.url_cache import UrlCache
@@ -31,6 +32,7 @@ async def build(process: Process[GatewayRestSettings]) -> None:
         clock=process.clock,
         limits=settings.limits,
         recent=RecentTransactions(),
+        writes=RecentWrites(),
         urls=UrlCache(),
         observe=metrics.observe_request,
     )

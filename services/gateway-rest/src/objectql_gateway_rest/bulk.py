@@ -16,11 +16,11 @@ from objectql.wire.messages import (
     BulkRow,
     RowResult,
 )
-from objectql_gateway_rest.asgi import RawHeaders, Response
+from objectql_gateway_rest.asgi import Response
 from objectql_gateway_rest.bodies import decoder, first_byte
 from objectql_gateway_rest.call import Call
 from objectql_gateway_rest.params import check_object
-from objectql_gateway_rest.representation import consistency_headers, json_response, to_json
+from objectql_gateway_rest.representation import json_response, to_json
 from objectql_gateway_rest.routes import Route
 from objectql_gateway_rest.row_errors import raise_first
 
@@ -80,10 +80,7 @@ async def bulk(call: Call, object: str) -> Response:
     failed = sum(result.error is not None for result in reply.results)
     rows = b",".join(_row(index, result) for index, result in enumerate(reply.results))
     counts = b',"succeeded":%d,"failed":%d}' % (len(reply.results) - failed, failed)
-    return Response(
-        b'{"results":[' + rows + b"]" + counts,
-        headers=consistency_headers(reply.consistency_token),
-    )
+    return Response(b'{"results":[' + rows + b"]" + counts)
 
 
 def check_size(count: int, most: int) -> None:
@@ -177,14 +174,13 @@ async def run_batch(call: Call, body: BatchBody, *, with_transaction: bool) -> R
         for step, result in zip(body.operations, reply.results, strict=True)
     )
     text = b'{"results":[' + results + b"]"
-    headers: RawHeaders = consistency_headers(reply.consistency_token)
     if with_transaction:
         transaction = {"id": reply.transaction_id, "state": reply.state}
         text += b',"transaction":' + to_json(transaction)
     if reply.state != "in_doubt":
-        return Response(text + b"}", headers=headers)
-    headers.append((b"location", f"/api/transactions/{reply.transaction_id}".encode()))
-    return Response(text + b"}", status=202, headers=headers)
+        return Response(text + b"}")
+    location = (b"location", f"/api/transactions/{reply.transaction_id}".encode())
+    return Response(text + b"}", status=202, headers=[location])
 
 
 def _operation(index: int, step: BatchStep) -> BatchOperation:

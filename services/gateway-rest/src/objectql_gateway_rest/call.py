@@ -16,6 +16,7 @@ from objectql.clock import Clock
 from objectql.context import Actor, Context
 from objectql.errors import InvalidRequest, Unauthenticated
 from objectql.ids import uuid7
+from objectql.wire.consistency import parse_token
 from objectql.wire.headers import TRACE, parse_read_policy
 from objectql_gateway_rest.asgi import Request, WhileClientWaits
 from objectql_gateway_rest.bodies import (
@@ -26,6 +27,7 @@ from objectql_gateway_rest.bodies import (
 )
 from objectql_gateway_rest.metadata_view import MetadataView
 from objectql_gateway_rest.recent import RecentTransactions
+from objectql_gateway_rest.recent_writes import RecentWrites
 from objectql_gateway_rest.settings import LimitSettings
 from objectql_gateway_rest.url_cache import UrlCache
 
@@ -64,6 +66,7 @@ class Services(msgspec.Struct, frozen=True):
     clock: Clock
     limits: LimitSettings
     recent: RecentTransactions
+    writes: RecentWrites
     urls: UrlCache
     observe: Observe
 
@@ -71,7 +74,7 @@ class Services(msgspec.Struct, frozen=True):
 class Call:
     """A request on its way to the kernel."""
 
-    __slots__ = ("_context", "label", "request", "request_id", "services")
+    __slots__ = ("_context", "label", "request", "request_id", "services", "written")
 
     def __init__(self, request: Request, services: Services) -> None:
         self.request = request
@@ -80,6 +83,8 @@ class Call:
         given = request.headers.get("x-request-id", "")
         self.request_id = given if _REQUEST_ID.match(given) else uuid7()
         self._context: Context | None = None
+        self.written: str | None = None
+        """The consistency token of all that this call has written."""
 
     async def authenticate(self) -> None:
         """Settle the context.
@@ -101,11 +106,25 @@ class Call:
             deadline_ms=self.services.clock.now_ms() + self._timeout_ms(),
             request_id=self.request_id,
             idempotency_key=_token(headers, "idempotency-key"),
-            consistency_token=_token(headers, "oql-consistency-token"),
+            consistency_token=self._consistency_token(),
+            recent_token=self._recent_token(actor),
             read_policy=read_policy,
             max_lag_ms=max_lag_ms,
             trace=_trace(headers),
         )
+
+    def _consistency_token(self) -> str | None:
+        token = self.request.headers.get("oql-consistency-token")
+        if token is not None:
+            parse_token(token)
+        return token
+
+    def _recent_token(self, actor: Actor) -> str | None:
+        """What was written here lately, for a caller with neither token nor policy."""
+        headers = self.request.headers
+        if "oql-consistency-token" in headers or "oql-read-policy" in headers:
+            return None
+        return self.services.writes.token(actor.tenant, self.services.clock.monotonic_s())
 
     def _timeout_ms(self) -> int:
         limits = self.services.limits
@@ -166,9 +185,19 @@ class Call:
         """The kernel's answer to a change.
 
         With the caller's idempotency key the client of the bus may repeat it when a kernel dies in
-        the middle. Without one it is sent once; a lost answer is `OutcomeUnknown`.
+        the middle. Without one it is sent once; a lost answer is `OutcomeUnknown`. The reply's
+        consistency token becomes a header of the answer, see `written`.
         """
-        return await self.services.kernel.call(verb, message, self.context, reply_type)
+        context = self.context
+        reply = await self.services.kernel.call(verb, message, context, reply_type)
+        token: str | None = getattr(reply, "consistency_token", None)
+        if token is not None:
+            now_s = self.services.clock.monotonic_s()
+            self.services.writes.remember(context.tenant, token, now_s)
+            if self.written is not None and self.written != token:
+                token = parse_token(self.written).merged(parse_token(token)).text
+            self.written = token
+        return reply
 
 
 def _token(headers: dict[str, str], name: str) -> str | None:

@@ -46,6 +46,8 @@ class Gateway:
             self._in_flight -= 1
         self._services.observe(call.label, str(response.status), clock.monotonic_s() - started_s)
         response.headers.append((b"x-request-id", call.request_id.encode()))
+        if call.written is not None:
+            response.headers.append((b"oql-consistency-token", call.written.encode()))
         await response.send(send, with_body=request.method != "HEAD")
 
     async def _answer(self, call: Call) -> Response:

@@ -29,7 +29,6 @@ from objectql_gateway_rest.bulk import check_size
 from objectql_gateway_rest.call import Call
 from objectql_gateway_rest.params import body_query, check_object, list_query, projection
 from objectql_gateway_rest.representation import (
-    consistency_headers,
     etag,
     expected_version,
     is_not_modified,
@@ -129,7 +128,6 @@ async def _create_all(call: Call, object: str, body: bytes) -> Response:
     return Response(
         b'{"items":[' + items + b'],"count":%d}' % len(reply.results),
         status=201,
-        headers=consistency_headers(reply.consistency_token),
     )
 
 
@@ -161,10 +159,9 @@ async def delete_record(call: Call, object: str, id: str) -> Response:
         object=check_object(object), id=check_id(object, id), **expected_version(call.request)
     )
     reply = await call.write("delete", request, DeleteReply)
-    headers = consistency_headers(reply.consistency_token)
     if _wants_minimal(call):
-        return Response(status=204, headers=[*headers, _APPLIED])
-    return Response(b'{"id":' + to_json(reply.id) + b',"deleted":true}', headers=headers)
+        return Response(status=204, headers=[_APPLIED])
+    return Response(b'{"id":' + to_json(reply.id) + b',"deleted":true}')
 
 
 _APPLIED = (b"preference-applied", b"return=minimal")

@@ -16,8 +16,6 @@ from objectql_gateway_rest.asgi import RawHeaders, Request, Response
 
 _encoder = msgspec.json.Encoder(decimal_format="number")
 
-CONSISTENCY_TOKEN = b"oql-consistency-token"
-
 
 def to_json(value: object) -> bytes:
     """`value` as JSON text; decimals are numbers."""
@@ -47,14 +45,8 @@ def items_response(page: PageReply) -> Response:
 
 
 def record_headers(reply: RecordReply) -> RawHeaders:
-    """The entity tag, and where the write stands in the log."""
-    headers: RawHeaders = [(b"etag", etag(reply.version))]
-    return headers + consistency_headers(reply.consistency_token)
-
-
-def consistency_headers(token: str | None) -> RawHeaders:
-    """What a later read presents to see this write; tokens are visible ASCII."""
-    return [] if token is None else [(CONSISTENCY_TOKEN, token.encode("latin-1", "replace"))]
+    """The entity tag."""
+    return [(b"etag", etag(reply.version))]
 
 
 def etag(version: int) -> bytes:

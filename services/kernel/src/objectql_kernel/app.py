@@ -17,6 +17,7 @@ from objectql.kernel.kernel import Kernel
 from objectql.kernel.pipeline import OperationRecord
 from objectql.service.run import Process
 from objectql.wire.codec import encode
+from objectql.wire.headers import parse_read_policy
 from objectql.wire.messages import MetadataChanged
 from objectql.wire.subjects import kernel_event
 from objectql_kernel.changes import Changes
@@ -41,7 +42,8 @@ async def build(process: Process[KernelSettings]) -> None:
     settings = process.settings
     failpoints.arm(settings.failpoints)
     pools = PoolManager(settings.pool.max_total)
-    sources = open_sources(settings.datasources, settings.pool, pools)
+    sources = open_sources(settings, pools)
+    read_policy, max_lag_ms = parse_read_policy(settings.reads.policy)
     cache = SharedCache(process, sources) if settings.cache.url else None
     folders = [Path(folder) for folder in settings.metadata]
     kernel = Kernel(
@@ -53,6 +55,9 @@ async def build(process: Process[KernelSettings]) -> None:
             timezone=settings.timezone,
             default_access=settings.default_access,
             features=settings.features,
+            read_policy=read_policy,
+            max_lag_ms=max_lag_ms or 0,
+            token_wait_ms=int(settings.reads.token_wait_s * 1000),
             max_reads=settings.pool.max_size,
             tenant_share=settings.load.tenant_share,
         ),

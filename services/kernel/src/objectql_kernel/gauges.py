@@ -6,9 +6,11 @@ The outbox is counted only by the worker that relays it: one count per data sour
 from __future__ import annotations
 
 from objectql.drivers.pool import PoolManager
+from objectql.drivers.protocol import ReadCounts
 from objectql.errors import ObjectQLError
 from objectql.kernel.kernel import Kernel
 from objectql.service.run import Process
+from objectql.service.telemetry import MetricName
 from objectql_kernel.changes import Changes
 from objectql_kernel.settings import KernelSettings
 from objectql_kernel.shared_cache import SharedCache
@@ -33,6 +35,7 @@ class Gauges:
         self._changes = changes
         self._cache = cache
         self._counted = (0, 0, 0)
+        self._reads: dict[tuple[MetricName, tuple[str, ...]], int] = {}
 
     async def run(self) -> None:
         """Read until cancelled."""
@@ -55,9 +58,33 @@ class Gauges:
             pending, oldest_s = await self._outbox(source) if relay.is_leading else (0, 0.0)
             metrics.set("oql_outbox_pending_events", pending, source)
             metrics.set("oql_outbox_oldest_seconds", oldest_s, source)
+        for source, driver in self._kernel.engine.drivers.items():
+            self._count_reads(source, driver.read_counts())
         if self._cache is not None:
             self._cache.measure(metrics)
         self._count()
+
+    def _count_reads(self, source: str, counts: ReadCounts) -> None:
+        set_ = self._process.metrics.set
+        if not counts.replicas:
+            return
+        self._count_up("oql_replica_reads_total", (source, "primary"), counts.primary)
+        for by, number in counts.waits.items():
+            self._count_up("oql_replica_token_waits_total", (source, by), number)
+        for replica in counts.replicas:
+            name = replica.name
+            set_("oql_replica_in_use", float(replica.is_in), source, name)
+            set_("oql_replica_lag_seconds", replica.age_s, source, name)
+            set_("oql_replica_lag_bytes", replica.lag_bytes, source, name)
+            self._count_up("oql_replica_reads_total", (source, name), replica.reads)
+            for reason, number in replica.ejections.items():
+                self._count_up("oql_replica_ejections_total", (source, name, reason), number)
+
+    def _count_up(self, metric: MetricName, labels: tuple[str, ...], total: int) -> None:
+        """Bring a counter up to what the driver has counted."""
+        before = self._reads.get((metric, labels), 0)
+        self._reads[metric, labels] = total
+        self._process.metrics.count(metric, *labels, by=total - before)
 
     async def _outbox(self, source: str) -> tuple[int, float]:
         driver = next(d for name, d in self._kernel.engine.drivers.items() if name == source)

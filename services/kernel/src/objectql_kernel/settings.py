@@ -55,6 +55,27 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     ] = 0.5
 
 
+class ReadSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Where reads are answered that may lag; it matters only where there are replicas."""
+
+    policy: Annotated[
+        str,
+        Meta(
+            pattern=r"^(primary|any|bounded:[0-9]{1,6}(\.[0-9]{1,3})?)$",
+            description="of requests that name none: primary, any or bounded:<seconds>",
+        ),
+    ] = "bounded:5"
+    token_wait_s: Annotated[
+        float,
+        Meta(
+            ge=0, description="how long reads under `any` wait for a replica to reach their token"
+        ),
+    ] = 0.1
+    max_lag_s: Annotated[
+        float, Meta(gt=0, description="a replica further behind is left out under every policy")
+    ] = 60.0
+
+
 class KernelSettings(ServiceSettings, frozen=True, kw_only=True):
     """A kernel worker. `datasources` needs at least `default`."""
 
@@ -64,8 +85,10 @@ class KernelSettings(ServiceSettings, frozen=True, kw_only=True):
         dict[str, str], Meta(description="name to URL: postgresql://, sqlite:///path, memory:")
     ] = {}
     replicas: Annotated[
-        dict[str, str], Meta(description="name of a data source to the URL of its hot standby")
+        dict[str, tuple[str, ...]],
+        Meta(description="name of a data source to the URLs of its hot standbys, one server each"),
     ] = {}
+    reads: ReadSettings = ReadSettings()
     cache: CacheSettings = CacheSettings()
     pool: PoolLimits = PoolLimits()
     load: Load = Load()

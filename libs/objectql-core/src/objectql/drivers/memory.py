@@ -22,10 +22,12 @@ from objectql.drivers.memory_state import (
 from objectql.drivers.memory_stores import MemoryLeases, MemoryMetadataStore, MemoryOutbox
 from objectql.drivers.protocol import (
     Capabilities,
+    Freshness,
     Idempotency,
     Isolation,
     Lowered,
     Page,
+    ReadCounts,
     RecordImage,
     Remembered,
     RowWrite,
@@ -242,20 +244,40 @@ class MemoryDriver:
         return MemoryQuery(query)
 
     async def fetch(
-        self, query: Lowered, params: Sequence[Value], *, deadline_ms: int | None = None
+        self,
+        query: Lowered,
+        params: Sequence[Value],
+        *,
+        deadline_ms: int | None = None,
+        freshness: Freshness | None = None,
     ) -> Page:
         """See `Driver`."""
+        del freshness  # there is only one copy
         self._enter(deadline_ms)
         self._reads += 1
         return answer_page(query, params, Transaction(self._tables).rows_of)
 
     async def fetch_one(
-        self, query: Lowered, params: Sequence[Value], *, deadline_ms: int | None = None
+        self,
+        query: Lowered,
+        params: Sequence[Value],
+        *,
+        deadline_ms: int | None = None,
+        freshness: Freshness | None = None,
     ) -> RecordImage | None:
         """See `Driver`."""
+        del freshness
         self._enter(deadline_ms)
         self._reads += 1
         return answer_one(query, params, Transaction(self._tables).rows_of)
+
+    async def position(self) -> int | None:  # noqa: RUF029 - the port's shape
+        """See `Driver`."""
+        return None
+
+    def read_counts(self) -> ReadCounts:
+        """See `Driver`."""
+        return ReadCounts(self._reads)
 
     async def fetch_by_ids(
         self,
@@ -264,8 +286,10 @@ class MemoryDriver:
         ids: Sequence[str],
         *,
         deadline_ms: int | None = None,
+        freshness: Freshness | None = None,
     ) -> Mapping[str, RecordImage]:
         """See `Driver`."""
+        del freshness
         self._enter(deadline_ms)
         self._reads += 1
         assert isinstance(query, MemoryQuery)

@@ -43,13 +43,56 @@ class Page(msgspec.Struct, frozen=True):
     has_next: bool = False
     last_key: bytes | None = None
     total: int | None = None
+    is_replica: bool = False
+    """It came from a copy that may be behind the primary."""
 
 
 class RecordImage(msgspec.Struct, frozen=True):
-    """One record as JSON with its version."""
+    """One record as JSON with its version; `is_replica` as in `Page`."""
 
     json: bytes
     version: int
+    is_replica: bool = False
+
+
+class Freshness(msgspec.Struct, frozen=True):
+    """How old an answer may be, for a reader who does not insist on the primary.
+
+    The answer holds everything committed up to `position` (see `Driver.position`), and everything
+    committed longer than `max_lag_s` ago (None: no such bound). A reader with a position waits for
+    up to `wait_s` for a replica to reach it before the primary is asked.
+    """
+
+    max_lag_s: float | None = None
+    position: int | None = None
+    wait_s: float = 0.0
+
+
+class ReplicaStatus(msgspec.Struct, frozen=True):
+    """How a replica does. `age_s` bounds the age of its data from above (infinite: unknown).
+
+    `ejections` counts by reason how often it was left out: `unreachable`, `lost` (in the middle
+    of a read), `promoted`, `lag`.
+    """
+
+    name: str
+    is_in: bool
+    age_s: float
+    lag_bytes: int
+    reads: int
+    ejections: Mapping[str, int]
+
+
+class ReadCounts(msgspec.Struct, frozen=True):
+    """Where reads went, since the start.
+
+    `waits` counts the readers whose token was ahead of every replica as last measured, by who
+    answered in the end: `replica` or `primary`.
+    """
+
+    primary: int = 0
+    replicas: tuple[ReplicaStatus, ...] = ()
+    waits: Mapping[str, int] = {}
 
 
 class Lowered(Protocol):
@@ -304,9 +347,14 @@ class Driver(Protocol):
         ...
 
     async def fetch(
-        self, query: Lowered, params: Sequence[Value], *, deadline_ms: int | None = None
+        self,
+        query: Lowered,
+        params: Sequence[Value],
+        *,
+        deadline_ms: int | None = None,
+        freshness: Freshness | None = None,
     ) -> Page:
-        """Run a read outside any transaction.
+        """Run a read outside any transaction: on the primary, unless `freshness` lets it lag.
 
         Raises:
             DeadlineExceeded, PoolExhausted, Unavailable, DatabaseFailed
@@ -315,9 +363,26 @@ class Driver(Protocol):
         ...
 
     async def fetch_one(
-        self, query: Lowered, params: Sequence[Value], *, deadline_ms: int | None = None
+        self,
+        query: Lowered,
+        params: Sequence[Value],
+        *,
+        deadline_ms: int | None = None,
+        freshness: Freshness | None = None,
     ) -> RecordImage | None:
         """The first record of a read, with its version."""
+        ...
+
+    async def position(self) -> int | None:
+        """A position at or after everything committed before this call, for `Freshness`.
+
+        None says that only the primary is sure to have it: there are no replicas, or the position
+        cannot be told right now.
+        """
+        ...
+
+    def read_counts(self) -> ReadCounts:
+        """Where reads went, and how the replicas do."""
         ...
 
     async def fetch_by_ids(
@@ -327,6 +392,7 @@ class Driver(Protocol):
         ids: Sequence[str],
         *,
         deadline_ms: int | None = None,
+        freshness: Freshness | None = None,
     ) -> Mapping[str, RecordImage]:
         """Many point reads (`query.point`) that differ only in the id, as one statement.
 

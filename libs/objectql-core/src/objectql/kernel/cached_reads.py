@@ -86,9 +86,11 @@ class CachedReads:
         statistics.misses += 1
         if stamp is None:
             stamp = _stamp(await cache.store.claim(tags))
-        answer = await fetch(run, scope)
-        if stamp is not None:
-            self._keep(name, stamp, answer)
+        if stamp is None or context.read_policy is not None:
+            return await fetch(run, scope)  # who names a policy may spare the primary
+        # What is kept must not be older than the stamp, as an answer of a replica may be.
+        answer = await fetch(run, scope._replace(may_lag=False))
+        self._keep(name, stamp, answer)
         return answer
 
     async def _bypass(
@@ -103,8 +105,6 @@ class CachedReads:
 
     def _keep(self, name: str, stamp: bytes, answer: Page | RecordImage | object | None) -> None:
         limits, statistics = self._cache.limits, self._cache.statistics
-        if getattr(answer, "is_replica", False):
-            return  # it may be older than the tokens
         entry = stamp + _encoder.encode(answer)
         if len(entry) > limits.max_entry_bytes:
             statistics.too_large += 1

@@ -9,6 +9,8 @@ from typing import Literal
 
 import msgspec
 
+from objectql.context import ReadPolicy
+
 
 class Features(msgspec.Struct, frozen=True):
     """Switches for mechanisms whose absence nobody should notice but by the time they take."""
@@ -47,4 +49,10 @@ class KernelSettings(msgspec.Struct, frozen=True):
     default_deadline_s: float = 30.0
     """For calls of the Python interface that name no deadline."""
     sync_schema: bool = True
+    read_policy: ReadPolicy = ReadPolicy.BOUNDED
+    """Where reads may be answered that name no policy; it matters only where there are replicas."""
+    max_lag_ms: int = 5000
+    """The bound of `ReadPolicy.BOUNDED`, likewise."""
+    token_wait_ms: int = 100
+    """How long a reader under `ReadPolicy.ANY` waits for a replica to reach its token."""
     features: Features = Features()

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from objectql.drivers.protocol import Page, RecordImage
+from objectql.drivers.protocol import Driver, Freshness, Page, RecordImage
+from objectql.kernel.consistency import Consistency
 from objectql.kernel.planning import Runnable, Scope
 
 
@@ -36,7 +37,16 @@ class PointFetch(Fetch, Protocol):
 
 
 class DriverFetch:
-    """Asks the data source: inside the scope's transaction where there is one."""
+    """Asks the data source: inside the scope's transaction where there is one.
+
+    Outside it a replica may answer, where the scope and the caller's policy and token allow it.
+    """
+
+    def __init__(self, consistency: Consistency) -> None:
+        self._consistency = consistency
+
+    def _freshness(self, driver: Driver, scope: Scope) -> Freshness | None:
+        return self._consistency.freshness(scope.context, driver) if scope.may_lag else None
 
     async def page(self, run: Runnable, scope: Scope) -> Page:
         """See `Fetch`."""
@@ -44,7 +54,12 @@ class DriverFetch:
         driver, lowered = prepared.driver, prepared.lowered
         if scope.session is not None and scope.driver is driver:
             return await scope.session.fetch(lowered, params)
-        return await driver.fetch(lowered, params, deadline_ms=scope.context.deadline_ms)
+        return await driver.fetch(
+            lowered,
+            params,
+            deadline_ms=scope.context.deadline_ms,
+            freshness=self._freshness(driver, scope),
+        )
 
     async def record(self, run: Runnable, scope: Scope) -> RecordImage | None:
         """See `Fetch`."""
@@ -52,7 +67,12 @@ class DriverFetch:
         driver, lowered = prepared.driver, prepared.lowered
         if scope.session is not None and scope.driver is driver:
             return await scope.session.fetch_one(lowered, params)
-        return await driver.fetch_one(lowered, params, deadline_ms=scope.context.deadline_ms)
+        return await driver.fetch_one(
+            lowered,
+            params,
+            deadline_ms=scope.context.deadline_ms,
+            freshness=self._freshness(driver, scope),
+        )
 
     async def records(
         self, run: Runnable, ids: Sequence[str], scope: Scope
@@ -60,5 +80,9 @@ class DriverFetch:
         """See `PointFetch`."""
         prepared, params = run
         return await prepared.driver.fetch_by_ids(
-            prepared.lowered, params, ids, deadline_ms=scope.context.deadline_ms
+            prepared.lowered,
+            params,
+            ids,
+            deadline_ms=scope.context.deadline_ms,
+            freshness=self._freshness(prepared.driver, scope),
         )

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any, cast
 
+import msgspec
+
 from objectql.context import DEFAULT_TENANT, SYSTEM_ROLE, Context
 from objectql.errors import MetadataNotFound, PermissionDenied
 from objectql.kernel.actions import ActionRunner
@@ -17,6 +19,7 @@ from objectql.kernel.api import DataApi
 from objectql.kernel.batch import BatchRunner
 from objectql.kernel.bulk import BulkRunner
 from objectql.kernel.change import Change
+from objectql.kernel.consistency import Consistency
 from objectql.kernel.engine import Engine
 from objectql.kernel.json import decode_json, decode_object, encode_json
 from objectql.kernel.metadata import MetadataPublisher
@@ -70,6 +73,7 @@ class Operations:
         self.reader = Reader(engine)
         self.writer = Writer(engine, self.reader)
         self.publisher = MetadataPublisher(engine)
+        self._consistency = Consistency(engine)
         self._bulk = BulkRunner(engine, self.reader, self.writer)
         self._batch = BatchRunner(engine, self.reader, self.writer)
         self._actions = ActionRunner(engine, self.reader, self.writer)
@@ -77,6 +81,8 @@ class Operations:
 
     def api(self, scope: Scope, depth: int = 0) -> DataApi:
         """Data operations of a caller, each write in a transaction of its own."""
+        if scope.may_lag:  # what it writes it must see, and it has no token
+            scope = scope._replace(may_lag=False)
         return DataApi(self.reader, scope, OwnTransactions(self.writer, scope), depth)
 
     # --- reads ---
@@ -92,7 +98,7 @@ class Operations:
         return await self.pipeline.run("aggregate", name, request, context, self._find)
 
     async def _find(self, request: FindRequest | AggregateRequest, context: Context) -> PageReply:
-        scope = self.reader.scope(context)
+        scope = self.reader.scope(context, may_lag=True)
         return await self.reader.find(request, scope, self.api(scope, 1))
 
     async def handle_get(self, request: GetRequest, context: Context) -> RecordReply:
@@ -100,7 +106,7 @@ class Operations:
         return await self.pipeline.run("get", request.object, request, context, self._get)
 
     async def _get(self, request: GetRequest, context: Context) -> RecordReply:
-        scope = self.reader.scope(context)
+        scope = self.reader.scope(context, may_lag=True)
         return await self.reader.get(request, scope, self.api(scope, 1))
 
     async def handle_search(self, request: SearchRequest, context: Context) -> JsonReply:
@@ -108,7 +114,7 @@ class Operations:
         return await self.pipeline.run("search", "*", request, context, self._search)
 
     async def _search(self, request: SearchRequest, context: Context) -> JsonReply:
-        return await search(request, self.reader.scope(context), self.reader)
+        return await search(request, self.reader.scope(context, may_lag=True), self.reader)
 
     # --- writes ---
 
@@ -118,7 +124,7 @@ class Operations:
 
     async def _create(self, request: CreateRequest, context: Context) -> RecordReply:
         change = await self.writer.create(request, context)
-        return self._record_reply(request.object, change, context)
+        return await self._record_reply(request.object, change, context)
 
     async def handle_update(self, request: UpdateRequest, context: Context) -> RecordReply:
         """The changed record."""
@@ -126,7 +132,7 @@ class Operations:
 
     async def _update(self, request: UpdateRequest, context: Context) -> RecordReply:
         change = await self.writer.update(request, context)
-        return self._record_reply(request.object, change, context)
+        return await self._record_reply(request.object, change, context)
 
     async def handle_delete(self, request: DeleteRequest, context: Context) -> DeleteReply:
         """The id of the deleted record."""
@@ -134,21 +140,37 @@ class Operations:
 
     async def _delete(self, request: DeleteRequest, context: Context) -> DeleteReply:
         change = await self.writer.delete(request, context)
-        return DeleteReply(request.id, change.version)
+        token = await self._consistency.token_of_objects((request.object,))
+        return DeleteReply(request.id, change.version, token)
 
     async def handle_bulk(self, request: BulkRequest, context: Context) -> BulkReply:
         """One result per row."""
-        return await self.pipeline.run("bulk", request.object, request, context, self._bulk.run)
+        return await self.pipeline.run("bulk", request.object, request, context, self._write_rows)
+
+    async def _write_rows(self, request: BulkRequest, context: Context) -> BulkReply:
+        reply = await self._bulk.run(request, context)
+        token = await self._consistency.token_of_objects((request.object,))
+        return msgspec.structs.replace(reply, consistency_token=token)
 
     async def handle_write_where(self, request: WhereWriteRequest, context: Context) -> CountReply:
         """How many records were changed or deleted."""
         return await self.pipeline.run(
-            request.operation, request.object, request, context, self._bulk.write_where
+            request.operation, request.object, request, context, self._write_where
         )
+
+    async def _write_where(self, request: WhereWriteRequest, context: Context) -> CountReply:
+        reply = await self._bulk.write_where(request, context)
+        token = await self._consistency.token_of_objects((request.object,))
+        return msgspec.structs.replace(reply, consistency_token=token)
 
     async def handle_batch(self, request: BatchRequest, context: Context) -> BatchReply:
         """The results of an ordered list of operations."""
-        return await self.pipeline.run("batch", "*", request, context, self._batch.run)
+        return await self.pipeline.run("batch", "*", request, context, self._run_batch)
+
+    async def _run_batch(self, request: BatchRequest, context: Context) -> BatchReply:
+        reply = await self._batch.run(request, context)
+        token = await self._consistency.token_of_objects(o.object for o in request.operations)
+        return msgspec.structs.replace(reply, consistency_token=token)
 
     async def handle_clone(self, request: CloneRequest, context: Context) -> RecordReply:
         """The new copy of a record."""
@@ -171,15 +193,23 @@ class Operations:
 
     async def handle_action(self, request: ActionRequest, context: Context) -> JsonReply:
         """What the action returns."""
-        return await self.pipeline.run(
-            "action", request.object, request, context, self._actions.run
-        )
+        return await self.pipeline.run("action", request.object, request, context, self._run_action)
 
-    def _record_reply(self, object_name: str, change: Change, context: Context) -> RecordReply:
+    async def _run_action(self, request: ActionRequest, context: Context) -> JsonReply:
+        reply = await self._actions.run(request, context)
+        token = await self._consistency.token_of_all()
+        return msgspec.structs.replace(reply, consistency_token=token)
+
+    async def _record_reply(
+        self, object_name: str, change: Change, context: Context
+    ) -> RecordReply:
+        token = await self._consistency.token_of_objects((object_name,))
         record = change.record
         if not self.engine.model.policy(context.actor).allows("read", object_name):
             record = encode_json({"id": change.id, "version": change.version})
-        return RecordReply(record, change.id, change.version, change.dropped, change.warnings)
+        return RecordReply(
+            record, change.id, change.version, change.dropped, change.warnings, token
+        )
 
     # --- metadata ---
 

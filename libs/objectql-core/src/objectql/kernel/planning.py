@@ -61,6 +61,8 @@ class Scope(NamedTuple):
     session: Session | None = None
     driver: Driver | None = None
     """The driver of `session`; data sources other than this are read outside it."""
+    may_lag: bool = False
+    """Whether the caller's read policy holds. The kernel's own reads are of the primary."""
 
 
 def query_of(request: GetRequest) -> Query:
@@ -94,10 +96,10 @@ class Planner:
         found = self._plans.statistics()
         return found._replace(hits=found.hits + self._point_hits)
 
-    def scope(self, context: Context) -> Scope:
+    def scope(self, context: Context, *, may_lag: bool = False) -> Scope:
         """Reads for `context` by the metadata now in force."""
         model = self._engine.model
-        return Scope(context, model, model.policy(context.actor))
+        return Scope(context, model, model.policy(context.actor), may_lag=may_lag)
 
     def prepare(self, query: Query, scope: Scope) -> Runnable:
         """`query` as something a driver can run; the plan comes from the cache if it can.

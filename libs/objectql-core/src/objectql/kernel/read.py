@@ -19,6 +19,7 @@ from objectql.errors import (
     TooManyRecords,
 )
 from objectql.kernel.cached_reads import CachedReads
+from objectql.kernel.consistency import Consistency
 from objectql.kernel.empty_reads import EmptyReads
 from objectql.kernel.engine import Engine
 from objectql.kernel.fair_reads import FairReads
@@ -43,16 +44,16 @@ class Reader:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self.planner = Planner(engine)
-        fair = FairReads(engine, DriverFetch())
+        fair = FairReads(engine, DriverFetch(Consistency(engine)))
         shares = engine.settings.features.shared_reads
         fetch: Fetch = SharedReads(fair, engine.clock) if shares else fair
         if engine.cache is not None:
             fetch = CachedReads(fetch, engine.cache)
         self._fetch = EmptyReads(fetch)
 
-    def scope(self, context: Context) -> Scope:
+    def scope(self, context: Context, *, may_lag: bool = False) -> Scope:
         """Reads for `context` by the metadata now in force."""
-        return self.planner.scope(context)
+        return self.planner.scope(context, may_lag=may_lag)
 
     # --- operations ---
 

@@ -115,8 +115,10 @@ def _key(run: Runnable, shared: Sequence[Value], scope: Scope) -> Hashable:
         id(run.prepared),
         tuple(map(_hashable, shared)),
         context.consistency_token,
+        context.recent_token,
         context.read_policy,
         context.max_lag_ms,
+        scope.may_lag,
     )
 
 

@@ -47,6 +47,11 @@ class SampleSchema:
     def __init__(self, *objects: ObjectDef) -> None:
         self._objects = {str(item.name): item for item in objects}
 
+    @property
+    def objects(self) -> tuple[ObjectDef, ...]:
+        """Every object, in the order given."""
+        return tuple(self._objects.values())
+
     def object(self, name: str, /) -> ObjectDef:
         if name not in self._objects:
             raise ObjectUnknown(object=name)

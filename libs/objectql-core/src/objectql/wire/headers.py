@@ -16,6 +16,7 @@ ACTOR = "Oql-Actor"
 DEADLINE = "Oql-Deadline"
 IDEMPOTENCY_KEY = "Oql-Idempotency-Key"
 CONSISTENCY_TOKEN = "Oql-Consistency-Token"  # noqa: S105 - a position, not a secret
+RECENT_TOKEN = "Oql-Recent-Token"  # noqa: S105 - likewise
 READ_POLICY = "Oql-Read-Policy"
 MESSAGE_ID = "Nats-Msg-Id"
 ERROR = "Nats-Service-Error"
@@ -45,6 +46,8 @@ def parse_read_policy(text: str) -> tuple[ReadPolicy, int | None]:
     try:
         policy = ReadPolicy(name.strip().lower())
         lag = int(float(bound) * 1000) if policy is ReadPolicy.BOUNDED else None
+        if (lag or 0) < 0 or (bound and lag is None):
+            raise ValueError(bound)
     except (ValueError, OverflowError) as exc:
         reason = f'"{text}" is not a read policy: use primary, bounded:<seconds> or any'
         raise InvalidRequest(reason=reason) from exc
@@ -68,6 +71,8 @@ def to_headers(context: Context) -> dict[str, str]:
     }
     if context.idempotency_key is not None:
         headers[IDEMPOTENCY_KEY] = context.idempotency_key
+    if context.recent_token is not None:
+        headers[RECENT_TOKEN] = context.recent_token
     if context.consistency_token is not None:
         headers[CONSISTENCY_TOKEN] = context.consistency_token
     if context.read_policy is not None:
@@ -91,6 +96,7 @@ def from_headers(headers: Mapping[str, str]) -> Context:
             request_id=headers[REQUEST_ID],
             idempotency_key=headers.get(IDEMPOTENCY_KEY),
             consistency_token=headers.get(CONSISTENCY_TOKEN),
+            recent_token=headers.get(RECENT_TOKEN),
             trace={name: headers[name] for name in TRACE if name in headers},
         )
     except (KeyError, ValueError, msgspec.MsgspecError) as exc:

@@ -81,6 +81,7 @@ class JsonReply(Message, frozen=True):
     body: bytes
     version: int = 0
     found: bool = True
+    consistency_token: str | None = None
 
 
 # --- writes --------------------------------------------------------------------------------
@@ -177,6 +178,7 @@ class WhereWriteRequest(Message, frozen=True):
 
 class CountReply(Message, frozen=True):
     count: int
+    consistency_token: str | None = None
 
 
 class BatchOperation(Message, frozen=True):

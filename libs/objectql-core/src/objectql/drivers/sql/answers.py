@@ -28,9 +28,12 @@ Run: TypeAlias = Callable[[str, Sequence[object]], Awaitable[Sequence[Sequence[A
 """Runs one statement with its arguments."""
 
 
-async def fetch_page(lowered: LoweredSql, params: Sequence[Value], run: Run) -> Page:
+async def fetch_page(
+    lowered: LoweredSql, params: Sequence[Value], run: Run, *, is_replica: bool = False
+) -> Page:
     """The page that `lowered` asks for: one statement, and a second for a large estimated total."""
-    page = page_of(await run(lowered.text, lowered.arguments(params)))
+    rows = await run(lowered.text, lowered.arguments(params))
+    page = page_of(rows, is_replica=is_replica)
     estimate = lowered.estimate if page.total is not None and page.total > MAX_COUNTED else None
     if estimate is None:
         return page
@@ -39,7 +42,7 @@ async def fetch_page(lowered: LoweredSql, params: Sequence[Value], run: Run) -> 
     return msgspec.structs.replace(page, total=max(expected, MAX_COUNTED + 1))
 
 
-def page_of(rows: Sequence[Sequence[Any]]) -> Page:
+def page_of(rows: Sequence[Sequence[Any]], *, is_replica: bool = False) -> Page:
     """The page in the one row of a list or of groups."""
     items, count, has_next, last_key, total = rows[0]
     return Page(
@@ -48,19 +51,22 @@ def page_of(rows: Sequence[Sequence[Any]]) -> Page:
         bool(has_next),
         _bytes(last_key) if has_next and last_key is not None else None,
         None if total is None else int(total),
+        is_replica,
     )
 
 
-def record_of(rows: Sequence[Sequence[Any]]) -> RecordImage | None:
+def record_of(rows: Sequence[Sequence[Any]], *, is_replica: bool = False) -> RecordImage | None:
     """The record in the rows (JSON, version) of a read of one; None when there is none."""
     if not rows or rows[0][0] is None:
         return None
-    return RecordImage(_bytes(rows[0][0]), int(rows[0][1]))
+    return RecordImage(_bytes(rows[0][0]), int(rows[0][1]), is_replica)
 
 
-def records_of(rows: Sequence[Sequence[Any]]) -> dict[str, RecordImage]:
+def records_of(
+    rows: Sequence[Sequence[Any]], *, is_replica: bool = False
+) -> dict[str, RecordImage]:
     """The records by id in the rows (id, JSON, version) of many point reads."""
-    return {row[0]: RecordImage(_bytes(row[1]), int(row[2])) for row in rows}
+    return {row[0]: RecordImage(_bytes(row[1]), int(row[2]), is_replica) for row in rows}
 
 
 def _bytes(value: bytes | str) -> bytes:

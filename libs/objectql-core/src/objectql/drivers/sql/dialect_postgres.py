@@ -29,6 +29,10 @@ _MAX_LABEL_BYTES = 63
 _MAX_PAIRS = 50
 """Of `json_build_object`: functions take at most 100 arguments."""
 
+_ROW_TO_JSON = '(SELECT row_to_json("0") FROM (SELECT '
+"""`"0"` is the row. No field or group can be called so; one of the row's own name would be taken for
+the whole row."""
+
 _TYPES = {
     Storage.TEXT: "text",
     Storage.INTEGER: "bigint",
@@ -140,10 +144,10 @@ class PostgresDialect(Dialect):
 
     def json_row(self, members: Sequence[tuple[str, Expression]]) -> Expression:
         if all(0 < len(name.encode()) <= _MAX_LABEL_BYTES for name, _ in members):
-            parts: list[str | sa.ClauseElement] = ["(SELECT row_to_json(x) FROM (SELECT "]
+            parts: list[str | sa.ClauseElement] = [_ROW_TO_JSON]
             for at, (name, value) in enumerate(members):
                 parts += [", " if at else "", value, f" AS {identifier(name)}"]
-            return Fragment.of([*parts, ") x)"])
+            return Fragment.of([*parts, ') "0")'])
         chunks = [members[at : at + _MAX_PAIRS] for at in range(0, len(members), _MAX_PAIRS)]
         parts = ["("]
         for at, chunk in enumerate(chunks):

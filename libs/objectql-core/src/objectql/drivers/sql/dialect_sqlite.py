@@ -151,6 +151,8 @@ class SqliteDialect(Dialect):
             for number, (name, value) in enumerate(chunk):
                 parts += [", " if number else "", f"{string_literal(name)}, ", value]
             parts.append(") AS o))" if len(chunks) > 1 else ")")
+        if len(chunks) == 1:  # without brackets: each one takes a place on the parser's short stack
+            return Fragment.of(parts)
         return Fragment.of(["(", *parts, ")"])
 
     def json_list(self, row: Expression) -> Expression:

@@ -19,6 +19,7 @@ from objectql.errors import (
     DeadlineExceeded,
     DeleteRestricted,
     Issue,
+    NotSupported,
     ObjectQLError,
     Unavailable,
     UniqueViolation,
@@ -34,6 +35,7 @@ RETRYABLE_STATES = frozenset({"40001", "40P01"})
 CANCELLED_STATE = "57014"
 UNIQUE_STATE = "23505"
 REFERENCE_STATE = "23503"
+TOO_COMPLEX_STATE = "54001"
 _UNAVAILABLE_CLASSES = ("08", "53", "57P", "58")
 _READ_ONLY_STATE = "25006"
 """The primary became a standby: writes go elsewhere, soon."""
@@ -166,4 +168,6 @@ def translate(
         return DeadlineExceeded()
     if state == _READ_ONLY_STATE or state.startswith(_UNAVAILABLE_CLASSES):
         return Unavailable(what="the database")
+    if state.startswith(TOO_COMPLEX_STATE[:2]):
+        return NotSupported(feature="a query that nests this deeply, on this database")
     return DatabaseFailed()

@@ -6,7 +6,6 @@ once per connection.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import random
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -19,10 +18,12 @@ from objectql.clock import Clock, SystemClock
 from objectql.drivers.pool import ConnectionPool, Connector, PoolSettings
 from objectql.drivers.protocol import (
     Capabilities,
+    Freshness,
     Idempotency,
     Isolation,
     Lowered,
     Page,
+    ReadCounts,
     RecordImage,
     Remembered,
     RowWrite,
@@ -43,6 +44,7 @@ from objectql.drivers.sql.postgres_calls import (
     Target,
     is_lost,
 )
+from objectql.drivers.sql.postgres_connect import Canceller, close_connection, open_connection
 from objectql.drivers.sql.postgres_groups import LoneWrite, WriteGroups
 from objectql.drivers.sql.postgres_session import IDEMPOTENCY_SQL, PostgresSession
 from objectql.drivers.sql.record import image_text
@@ -116,16 +118,15 @@ class PostgresDriver:
         self._clock = clock or SystemClock()
         self._names = ConstraintNames()
         self._statements = WriteStatements(_image)
-        self._calls = PostgresCalls(self._names, self._clock, self._cancel)
+        self._canceller = Canceller(self._connect)
+        self._calls = PostgresCalls(self._names, self._clock, self._canceller.cancel)
         connector = Connector[asyncpg.Connection](
             connect=self._connect,
-            close=_close,
+            close=close_connection,
             ping=self._ping,
             is_open=lambda connection: not connection.is_closed(),
         )
         self._pool = ConnectionPool(name, connector, settings.pool, self._clock)
-        self._control: asyncpg.Connection | None = None
-        self._control_lock = asyncio.Lock()
         self._retries = self._reads = self._writes = self._transactions = 0
         self._groups = WriteGroups(self._write_one, self._commit, self._statements)
         self._metadata = SqlMetadataStore(self)
@@ -185,9 +186,7 @@ class PostgresDriver:
     async def close(self) -> None:
         """See `Driver`."""
         await self._pool.close()
-        if self._control is not None:
-            await _close(self._control)
-            self._control = None
+        await self._canceller.close()
 
     async def check_health(self) -> None:
         """See `Driver`."""
@@ -210,27 +209,16 @@ class PostgresDriver:
         }
 
     async def _connect(self) -> asyncpg.Connection:
-        try:
-            return await asyncpg.connect(
-                self._settings.url,
-                timeout=self._settings.connect_timeout_s,
-                statement_cache_size=self._settings.statement_cache,
-                max_cached_statement_lifetime=0,
-                server_settings={"application_name": "objectql", "timezone": "UTC"},
-            )
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as exc:
-            raise Unavailable(what=self._name) from exc
+        return await open_connection(
+            self._settings.url,
+            name=self._name,
+            timeout_s=self._settings.connect_timeout_s,
+            statement_cache=self._settings.statement_cache,
+        )
 
     async def _ping(self, connection: asyncpg.Connection) -> None:
         deadline = Deadline(self._clock, self._clock.now_ms() + 2000)
         await self._calls.rows(connection, "SELECT 1", (), deadline)
-
-    async def _cancel(self, pid: int) -> None:
-        """Ask the server, over a connection kept for that, to end the statement of `pid`."""
-        async with self._control_lock:
-            if self._control is None or self._control.is_closed():
-                self._control = await self._connect()
-            await self._control.execute("SELECT pg_cancel_backend($1)", pid)
 
     async def _acquire(self, deadline: Deadline) -> asyncpg.Connection:
         connection = self._pool.acquire_now()
@@ -250,19 +238,39 @@ class PostgresDriver:
         return lower(query, POSTGRES)
 
     async def fetch(
-        self, query: Lowered, params: Sequence[Value], *, deadline_ms: int | None = None
+        self,
+        query: Lowered,
+        params: Sequence[Value],
+        *,
+        deadline_ms: int | None = None,
+        freshness: Freshness | None = None,
     ) -> Page:
         """See `Driver`."""
+        del freshness  # there is nothing fresher than the primary
         return await fetch_page(
             lowered_sql(query), params, lambda text, args: self._read(text, args, deadline_ms)
         )
 
     async def fetch_one(
-        self, query: Lowered, params: Sequence[Value], *, deadline_ms: int | None = None
+        self,
+        query: Lowered,
+        params: Sequence[Value],
+        *,
+        deadline_ms: int | None = None,
+        freshness: Freshness | None = None,
     ) -> RecordImage | None:
         """See `Driver`."""
+        del freshness
         lowered = lowered_sql(query).record
         return record_of(await self._read(lowered.text, lowered.arguments(params), deadline_ms))
+
+    async def position(self) -> int | None:  # noqa: RUF029 - the port's shape
+        """See `Driver`."""
+        return None
+
+    def read_counts(self) -> ReadCounts:
+        """See `Driver`."""
+        return ReadCounts(self._reads)
 
     async def fetch_by_ids(
         self,
@@ -271,8 +279,10 @@ class PostgresDriver:
         ids: Sequence[str],
         *,
         deadline_ms: int | None = None,
+        freshness: Freshness | None = None,
     ) -> Mapping[str, RecordImage]:
         """See `Driver`."""
+        del freshness
         lowered = lowered_sql(query)
         args = lowered.arguments_for(params, ids)
         return records_of(await self._read(lowered.records.text, args, deadline_ms))
@@ -479,13 +489,3 @@ class PostgresDriver:
 
 def _image(object_: ObjectDef, alias: str) -> str:
     return image_text(object_, alias, POSTGRES)
-
-
-async def _close(connection: asyncpg.Connection) -> None:
-    """End a connection; a cancellation on its way is waited for, briefly."""
-    try:
-        await connection.close(timeout=2.0)
-    except Exception as exc:
-        connection.terminate()
-        if not (isinstance(exc, TimeoutError | asyncpg.PostgresError) or is_lost(exc)):
-            raise

@@ -20,7 +20,12 @@ from objectql.errors import DeadlineExceeded, ObjectQLError, OutcomeUnknown, Una
 CANCEL_GRACE_S: Final = 2.0
 """How long the server may take to answer after a cancellation before the connection is dropped."""
 
-_LOST = (OSError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError)
+_LOST = (
+    OSError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # the server has said goodbye, and the socket is still open
+)
 
 
 class Target(NamedTuple):

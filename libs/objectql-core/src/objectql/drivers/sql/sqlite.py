@@ -20,10 +20,12 @@ from objectql.clock import Clock, SystemClock
 from objectql.drivers.pool import ConnectionPool, Connector, PoolSettings
 from objectql.drivers.protocol import (
     Capabilities,
+    Freshness,
     Idempotency,
     Isolation,
     Lowered,
     Page,
+    ReadCounts,
     RecordImage,
     Remembered,
     RowWrite,
@@ -215,16 +217,28 @@ class SqliteDriver:
         return lower(query, SQLITE)
 
     async def fetch(
-        self, query: Lowered, params: Sequence[Value], *, deadline_ms: int | None = None
+        self,
+        query: Lowered,
+        params: Sequence[Value],
+        *,
+        deadline_ms: int | None = None,
+        freshness: Freshness | None = None,
     ) -> Page:
         """See `Driver`."""
+        del freshness  # there is only one copy
         lowered = lowered_sql(query)
         return page_of(await self._read(lowered.text, lowered.arguments(params), deadline_ms))
 
     async def fetch_one(
-        self, query: Lowered, params: Sequence[Value], *, deadline_ms: int | None = None
+        self,
+        query: Lowered,
+        params: Sequence[Value],
+        *,
+        deadline_ms: int | None = None,
+        freshness: Freshness | None = None,
     ) -> RecordImage | None:
         """See `Driver`."""
+        del freshness
         lowered = lowered_sql(query).record
         return record_of(await self._read(lowered.text, lowered.arguments(params), deadline_ms))
 
@@ -235,11 +249,21 @@ class SqliteDriver:
         ids: Sequence[str],
         *,
         deadline_ms: int | None = None,
+        freshness: Freshness | None = None,
     ) -> Mapping[str, RecordImage]:
         """See `Driver`."""
+        del freshness
         lowered = lowered_sql(query)
         args = lowered.arguments_for(params, ids)
         return records_of(await self._read(lowered.records.text, args, deadline_ms))
+
+    async def position(self) -> int | None:  # noqa: RUF029 - the port's shape
+        """See `Driver`."""
+        return None
+
+    def read_counts(self) -> ReadCounts:
+        """See `Driver`."""
+        return ReadCounts(self._reads)
 
     async def _read(
         self, text: str, args: Sequence[object], deadline_ms: int | None

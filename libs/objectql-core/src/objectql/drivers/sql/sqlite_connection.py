@@ -16,6 +16,7 @@ from objectql.clock import Clock
 from objectql.drivers.sql.errors import (
     CANCELLED_STATE,
     REFERENCE_STATE,
+    TOO_COMPLEX_STATE,
     UNIQUE_STATE,
     Refusal,
 )
@@ -49,6 +50,8 @@ _UNAVAILABLE = ("SQLITE_IOERR", "SQLITE_FULL", "SQLITE_CANTOPEN", "SQLITE_NOMEM"
 
 def refusal_of(exc: sqlite3.Error) -> Refusal:
     """What SQLite said; a unique constraint names its columns in the message."""
+    if "parser stack overflow" in str(exc):  # a plain SQLITE_ERROR in all but its words
+        return Refusal(TOO_COMPLEX_STATE)
     name = str(getattr(exc, "sqlite_errorname", ""))
     state = _STATES.get(name, "53000" if name.startswith(_UNAVAILABLE) else "")
     if state != UNIQUE_STATE:
@@ -56,6 +59,11 @@ def refusal_of(exc: sqlite3.Error) -> Refusal:
     columns = [column.strip() for column in str(exc).partition(": ")[2].split(",")]
     table = columns[0].partition(".")[0]
     return Refusal(state, table=table, columns=tuple(c.partition(".")[2] for c in columns))
+
+
+def add_functions(connection: sqlite3.Connection) -> None:
+    """Have the functions on `connection` that our statements call and SQLite does not offer."""
+    connection.create_function("objectql_has_word", 2, _has_word, deterministic=True)
 
 
 def _has_word(value: str | None, term: str | None) -> bool | None:
@@ -78,7 +86,7 @@ class SqliteConnection:
         self._raw.execute("PRAGMA foreign_keys = ON")
         if is_reader:
             self._raw.execute("PRAGMA query_only = ON")
-        self._raw.create_function("objectql_has_word", 2, _has_word, deterministic=True)
+        add_functions(self._raw)
         self.is_open = True
         self._is_cancelled = False
 

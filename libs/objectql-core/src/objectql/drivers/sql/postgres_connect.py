@@ -1,0 +1,67 @@
+"""Opening and ending connections to Postgres, and cancelling what runs on them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import asyncpg  # noqa: TID251 - this package is the home of the database drivers
+
+from objectql.drivers.sql.postgres_calls import is_lost
+from objectql.drivers.sql.postgres_dates import use_exact_dates
+from objectql.errors import Unavailable
+
+
+async def open_connection(
+    url: str, *, name: str, timeout_s: float, statement_cache: int
+) -> asyncpg.Connection:
+    """A connection to the server at `url`, in UTC; `name` is the data source's, for errors.
+
+    Raises:
+        Unavailable: the server does not let us in, or not in time.
+
+    """
+    try:
+        connection = await asyncpg.connect(
+            url,
+            timeout=timeout_s,
+            statement_cache_size=statement_cache,
+            max_cached_statement_lifetime=0,
+            server_settings={"application_name": "objectql", "timezone": "UTC"},
+        )
+        await use_exact_dates(connection)
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as exc:
+        raise Unavailable(what=name) from exc
+    return connection
+
+
+async def close_connection(connection: asyncpg.Connection) -> None:
+    """End a connection; a cancellation on its way is waited for, briefly."""
+    try:
+        await connection.close(timeout=2.0)
+    except Exception as exc:
+        connection.terminate()
+        if not (isinstance(exc, TimeoutError | asyncpg.PostgresError) or is_lost(exc)):
+            raise
+
+
+class Canceller:
+    """Asks the server, over a connection kept for that, to end what another connection runs."""
+
+    def __init__(self, connect: Callable[[], Awaitable[asyncpg.Connection]]) -> None:
+        self._connect = connect
+        self._connection: asyncpg.Connection | None = None
+        self._turn = asyncio.Lock()
+
+    async def cancel(self, pid: int) -> None:
+        """End the statement of the server process `pid`."""
+        async with self._turn:
+            if self._connection is None or self._connection.is_closed():
+                self._connection = await self._connect()
+            await self._connection.execute("SELECT pg_cancel_backend($1)", pid)
+
+    async def close(self) -> None:
+        """End the connection, if there is one."""
+        if self._connection is not None:
+            await close_connection(self._connection)
+            self._connection = None

@@ -31,16 +31,8 @@ from objectql_gateway_rest.representation import digest_etag, is_not_modified, t
 from objectql_gateway_rest.routes import Route
 
 _LIST = (
-    "filter",
-    "orderby",
-    "select",
-    "expand",
-    "top",
-    "skip",
-    "count",
-    "search",
-    "after",
-    "explain",
+    *("filter", "orderby", "select", "expand", "top", "skip", "count", "after", "explain"),
+    *("search", "search_mode", "search_fields", "group_by", "aggregations", "having", "distinct"),
 )
 _ANY: Json = {}
 
@@ -244,7 +236,14 @@ def _query_schema() -> Json:
     properties: Json = {
         "fields": names,
         "where": {"type": ["object", "array"]},
-        "search": {"type": "string"},
+        "search": {
+            "type": ["string", "object"],
+            "properties": {
+                "query": {"type": "string"},
+                "fields": names,
+                "mode": {"enum": ["substring", "words"]},
+            },
+        },
         "orderBy": {
             "type": "array",
             "items": {
@@ -260,11 +259,11 @@ def _query_schema() -> Json:
         "offset": whole,
         "after": {"type": "string"},
         "expand": {"type": ["object", "array"]},
-        "groupBy": {"type": "array"},
-        "aggregations": {"type": "array", "items": {"type": "object"}},
+        "groupBy": {"type": "array", "items": {"type": ["string", "object"]}},
+        "aggregations": {"type": "array", "items": {"type": ["string", "object"]}},
         "having": {"type": ["object", "array"]},
         "distinct": {"type": "boolean"},
-        "count": {"type": "boolean"},
+        "count": {"enum": [True, False, "none", "exact", "estimated"]},
     }
     return {"type": "object", "properties": properties}
 

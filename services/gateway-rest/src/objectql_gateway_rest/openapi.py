@@ -29,7 +29,10 @@ from objectql_gateway_rest.openapi_schemas import (
 from objectql_gateway_rest.representation import digest_etag, is_not_modified, to_json
 from objectql_gateway_rest.routes import Route
 
-_LIST = ("filter", "orderby", "select", "expand", "top", "skip", "count", "search", "after")
+_LIST = (
+    *("filter", "orderby", "select", "expand", "top", "skip", "count", "after"),
+    *("search", "search_mode", "search_fields", "group_by", "aggregations", "having", "distinct"),
+)
 _ANY: Json = {}
 
 
@@ -223,7 +226,14 @@ def _query_schema() -> Json:
     properties: Json = {
         "fields": names,
         "where": {"type": ["object", "array"]},
-        "search": {"type": "string"},
+        "search": {
+            "type": ["string", "object"],
+            "properties": {
+                "query": {"type": "string"},
+                "fields": names,
+                "mode": {"enum": ["substring", "words"]},
+            },
+        },
         "orderBy": {
             "type": "array",
             "items": {
@@ -239,11 +249,11 @@ def _query_schema() -> Json:
         "offset": whole,
         "after": {"type": "string"},
         "expand": {"type": ["object", "array"]},
-        "groupBy": {"type": "array"},
-        "aggregations": {"type": "array", "items": {"type": "object"}},
+        "groupBy": {"type": "array", "items": {"type": ["string", "object"]}},
+        "aggregations": {"type": "array", "items": {"type": ["string", "object"]}},
         "having": {"type": ["object", "array"]},
         "distinct": {"type": "boolean"},
-        "count": {"type": "boolean"},
+        "count": {"enum": [True, False, "none", "exact", "estimated"]},
     }
     return {"type": "object", "properties": properties}
 

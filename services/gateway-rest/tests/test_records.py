@@ -329,3 +329,25 @@ async def test_head_is_get_without_the_body(client: httpx.AsyncClient) -> None:
     answer = await client.head("/api/task/1")
     assert (answer.status_code, answer.content) == (200, b"")
     assert answer.headers["content-length"] == "22"
+
+
+async def test_explain_is_answered_instead_of_the_records(client: Any, kernel: Any) -> None:
+    listed = await client.get("/api/task?$filter=n gt 3&$explain=true")
+    assert listed.json() == {"query": {}}
+    verb, request, _ = kernel.last
+    assert (verb, request.analyze, request.query.limit) == ("explain", False, 100)
+    await client.post("/api/task/query?$explain=analyze", json={"where": {"n": 1}})
+    assert (kernel.last[0], kernel.last[1].analyze) == ("explain", True)
+    counted = {"aggregations": [{"function": "count"}]}
+    await client.post("/api/task/aggregate?$explain=true", json=counted)
+    assert kernel.last[1].query.is_aggregate
+    refused = await client.get("/api/task?$explain=maybe")
+    assert refused.json()["code"] == "INVALID_QUERY"
+
+
+async def test_every_answer_says_what_it_took(client: Any, kernel: Any) -> None:
+    kernel.answers["get"] = RecordReply(record=b"{}", id="1", version=3, timing=(30, 810))
+    told = (await client.get("/api/task/1")).headers["server-timing"]
+    assert told.startswith("plan;dur=0.03, db;dur=0.81, total;dur=")
+    failed = await client.get("/api/nothing/at/all")
+    assert failed.headers["server-timing"].startswith("total;dur=")

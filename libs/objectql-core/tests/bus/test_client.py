@@ -208,6 +208,48 @@ def swallow_first(network: MemoryNetwork) -> list[Envelope]:
     return seen
 
 
+async def test_calls_beside_a_successful_probe_do_not_fail() -> None:
+    network = MemoryNetwork()
+    server_bus = MemoryBus(network)
+    client = KernelClient(MemoryBus(network), breaker=BreakerPolicy(failures=1, open_s=0.01))
+    with pytest.raises(Unavailable):
+        await client.call("get", GET, context(), JsonReply)
+    release = asyncio.Event()
+
+    async def get(_request: GetRequest, _ctx: Context) -> JsonReply:
+        await release.wait()
+        return JsonReply(body=b"back")
+
+    await serve(server_bus, get=Verb(GetRequest, get))
+    await asyncio.sleep(0.02)  # the circuit lets a probe through
+    calls = [asyncio.ensure_future(client.call("get", GET, context(), JsonReply)) for _ in range(8)]
+    done, _ = await asyncio.wait(calls, timeout=0.02)
+    assert not done, "one probes and the others wait for it"
+    release.set()
+    assert {(await call).body for call in calls} == {b"back"}
+
+
+async def test_calls_beside_a_probe_without_answer_are_refused_soon() -> None:
+    network = MemoryNetwork()
+    client = KernelClient(MemoryBus(network), breaker=BreakerPolicy(failures=1, open_s=0.01))
+    with pytest.raises(Unavailable):
+        await client.call("get", GET, context(), JsonReply)
+
+    async def get(_request: GetRequest, _ctx: Context) -> JsonReply:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    await serve(MemoryBus(network), get=Verb(GetRequest, get))
+    await asyncio.sleep(0.02)
+    probe = asyncio.ensure_future(client.call("get", GET, context(), JsonReply))
+    await asyncio.sleep(0)
+    started_s = time.monotonic()
+    with pytest.raises(Unavailable):
+        await client.call("get", GET, context(), JsonReply)
+    assert 0.1 < time.monotonic() - started_s < 1
+    probe.cancel()
+
+
 async def test_read_lost_with_a_killed_kernel_is_sent_again() -> None:
     network = MemoryNetwork()
     bus = MemoryBus(network)

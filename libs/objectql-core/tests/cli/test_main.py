@@ -78,3 +78,22 @@ def test_commands_of_installed_packages_are_listed_and_found() -> None:
     assert code == 0
     assert "--port" in text
     assert run("dve")[0] == 2
+
+
+def test_explain_of_metadata_files_shows_stages_and_sql() -> None:
+    files = ("--metadata", str(EXAMPLES / "flights"))
+    code, text = run("explain", "flight", "--filter", "origin/id eq 'JFK'", *files)
+    assert code == 0, text
+    assert "origin.id = $1" in text
+    assert "optimized" in text
+    assert "SELECT" in text
+    assert "JFK" not in text
+    code, text = run("explain", "flight", "--filter", "orign eq 'JFK'", *files)
+    assert code == 1
+    assert 'did you mean "origin"' in text
+
+
+def test_explain_says_when_no_gateway_answers() -> None:
+    code, text = run("explain", "flight", "--url", "http://127.0.0.1:1")
+    assert code == 1
+    assert "cannot be reached" in text

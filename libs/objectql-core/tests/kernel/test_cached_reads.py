@@ -13,8 +13,8 @@ import pytest
 
 from objectql.clock import SystemClock
 from objectql.context import Context, ReadPolicy
-from objectql.drivers.protocol import Driver
-from objectql.errors import Unavailable
+from objectql.drivers.protocol import Driver, Freshness
+from objectql.errors import RecordNotFound, Unavailable
 from objectql.kernel.kernel import Kernel
 from objectql.kernel.result_cache.cache import CacheLimits, ResultCache
 from objectql.kernel.result_cache.store import MemoryStore
@@ -187,6 +187,33 @@ async def test_who_asks_for_the_database_gets_it(
     context = msgspec.structs.replace(ask("admin"), **wish)
     reply = await kernel.handle_get(GetRequest("account", "a"), context)
     assert b'"B"' in reply.record
+
+
+@pytest.mark.parametrize("policy", [None, ReadPolicy.ANY])
+async def test_only_what_the_primary_says_is_kept(
+    kernel: Kernel,
+    cache: ResultCache,
+    ask: Any,
+    policy: ReadPolicy | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A replica may not have the record yet, and would say that there is none."""
+    await kernel.create("account", {"id": "a", "name": "A"})
+    driver = kernel.engine.system_driver
+    primary = driver.fetch_one
+
+    async def behind(*args: Any, freshness: Freshness | None = None, **more: Any) -> Any:
+        return await primary(*args, **more) if freshness is None else None
+
+    monkeypatch.setattr(driver, "fetch_one", behind)
+    context = msgspec.structs.replace(ask("admin"), read_policy=policy)
+    if policy is None:
+        reply = await kernel.handle_get(GetRequest("account", "a"), context)
+        assert b'"A"' in reply.record
+    else:
+        with pytest.raises(RecordNotFound):
+            await kernel.handle_get(GetRequest("account", "a"), context)
+    assert cache.statistics.kept == (policy is None)
 
 
 async def test_long_answers_are_not_kept(driver: Driver) -> None:

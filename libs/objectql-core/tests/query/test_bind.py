@@ -258,6 +258,7 @@ def test_related_lists_have_their_own_order_and_limit() -> None:
         ({"expand": {"account": {"limit": 1}}}, InvalidQuery),
         ({"having": {"n": 1}}, InvalidQuery),
         ({"distinct": True, "fields": ["number"], "expand": "account"}, InvalidQuery),
+        ({"distinct": True, "fields": []}, InvalidQuery),
         ({"distinct": True, "fields": ["tags"]}, InvalidQuery),
         ({"distinct": True, "fields": ["number"], "orderBy": "status"}, InvalidQuery),
         ({"orderBy": "tags"}, InvalidQuery),

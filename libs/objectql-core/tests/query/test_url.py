@@ -132,7 +132,7 @@ def test_contradictions_and_nonsense_are_refused(params: dict[str, str]) -> None
 
 def test_flags_stand_beside_the_query() -> None:
     found = ask(envelope="true", explain="true", S_count="true", S_search="acme corp")
-    assert (found.envelope, found.explain, found.total) == (True, True, True)
+    assert (found.envelope, found.explain, found.total) == (True, "plan", True)
     assert found.query.count == "exact"
     assert found.query.search is not None
     assert ask().total is None

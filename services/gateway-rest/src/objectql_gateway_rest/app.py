@@ -35,6 +35,7 @@ async def build(process: Process[GatewayRestSettings]) -> None:
         writes=RecentWrites(),
         urls=UrlCache(),
         observe=metrics.observe_request,
+        server_timing=settings.server_timing,
     )
     application = create_application(services)
     server = HttpServer(

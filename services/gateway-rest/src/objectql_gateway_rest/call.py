@@ -18,6 +18,7 @@ from objectql.errors import InvalidRequest, Unauthenticated
 from objectql.ids import uuid7
 from objectql.wire.consistency import parse_token
 from objectql.wire.headers import TRACE, parse_read_policy
+from objectql.wire.messages import Timing
 from objectql_gateway_rest.asgi import Request, WhileClientWaits
 from objectql_gateway_rest.bodies import (
     check_content_type,
@@ -69,12 +70,13 @@ class Services(msgspec.Struct, frozen=True):
     writes: RecentWrites
     urls: UrlCache
     observe: Observe
+    server_timing: bool = True
 
 
 class Call:
     """A request on its way to the kernel."""
 
-    __slots__ = ("_context", "label", "request", "request_id", "services", "written")
+    __slots__ = ("_context", "label", "request", "request_id", "services", "timing", "written")
 
     def __init__(self, request: Request, services: Services) -> None:
         self.request = request
@@ -83,6 +85,7 @@ class Call:
         given = request.headers.get("x-request-id", "")
         self.request_id = given if _REQUEST_ID.match(given) else uuid7()
         self._context: Context | None = None
+        self.timing: Timing | None = None
         self.written: str | None = None
         """The consistency token of all that this call has written."""
 
@@ -179,7 +182,9 @@ class Call:
 
         """
         with WhileClientWaits(self.request):
-            return await self.services.kernel.call(verb, message, self.context, reply_type)
+            reply = await self.services.kernel.call(verb, message, self.context, reply_type)
+        self.timing = getattr(reply, "timing", None)
+        return reply
 
     async def write(self, verb: str, message: msgspec.Struct, reply_type: type[T]) -> T:
         """The kernel's answer to a change.

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable
 
 from objectql.errors import Internal, ObjectQLError, Overloaded
+from objectql.wire.messages import Timing
 from objectql_gateway_rest.asgi import ClientGone, Receive, Request, Response, Scope, Send
 from objectql_gateway_rest.call import Call, Services
 from objectql_gateway_rest.problems import Surface, respond_error
@@ -44,7 +45,10 @@ class Gateway:
             return
         finally:
             self._in_flight -= 1
-        self._services.observe(call.label, str(response.status), clock.monotonic_s() - started_s)
+        took_s = clock.monotonic_s() - started_s
+        self._services.observe(call.label, str(response.status), took_s)
+        if self._services.server_timing:
+            response.headers.append((b"server-timing", _server_timing(call.timing, took_s)))
         response.headers.append((b"x-request-id", call.request_id.encode()))
         if call.written is not None:
             response.headers.append((b"oql-consistency-token", call.written.encode()))
@@ -77,6 +81,18 @@ class Gateway:
         if not allowed:
             self._router.match("OPTIONS", segments)
         return Response(status=204, headers=[(b"allow", ", ".join(allowed).encode())])
+
+
+def _server_timing(timing: Timing | None, took_s: float) -> bytes:
+    """Milliseconds by step (W3C Server Timing); what is not part of a step is on the way."""
+    if timing is None:
+        return b"total;dur=%.2f" % (took_s * 1e3)
+    plan_us, data_us = timing
+    return b"plan;dur=%.2f, db;dur=%.2f, total;dur=%.2f" % (
+        plan_us / 1e3,
+        data_us / 1e3,
+        took_s * 1e3,
+    )
 
 
 def surface_of(path: str) -> Surface:

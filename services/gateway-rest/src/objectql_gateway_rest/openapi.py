@@ -9,6 +9,7 @@ from objectql.metadata.registry import MetadataSnapshot
 from objectql_gateway_rest.asgi import Response
 from objectql_gateway_rest.call import Call
 from objectql_gateway_rest.openapi_parts import (
+    EXPLANATION,
     HEADERS,
     PAGE_META,
     PARAMETERS,
@@ -29,14 +30,22 @@ from objectql_gateway_rest.openapi_schemas import (
 from objectql_gateway_rest.representation import digest_etag, is_not_modified, to_json
 from objectql_gateway_rest.routes import Route
 
-_LIST = ("filter", "orderby", "select", "expand", "top", "skip", "count", "search", "after")
+_LIST = (
+    *("filter", "orderby", "select", "expand", "top", "skip", "count", "after", "explain"),
+    *("search", "search_mode", "search_fields", "group_by", "aggregations", "having", "distinct"),
+)
 _ANY: Json = {}
 
 
 def describe(snapshot: MetadataSnapshot) -> Json:
     """The OpenAPI 3.1 document of every object that is served."""
     paths: Json = {}
-    schemas: Json = {"Problem": PROBLEM, "PageMeta": PAGE_META, "Query": _query_schema()}
+    schemas: Json = {
+        "Problem": PROBLEM,
+        "PageMeta": PAGE_META,
+        "Explanation": EXPLANATION,
+        "Query": _query_schema(),
+    }
     tags: list[Json] = []
     for name, definition in sorted(snapshot.objects.items()):
         if not definition.enable.api_enabled:
@@ -77,7 +86,9 @@ def _object_paths(definition: ObjectDef, kind: str) -> Json:
     name = str(definition.name)
     whole, many = ref("schemas", kind), ref("schemas", f"{kind}List")
     create, update = ref("schemas", f"{kind}Create"), ref("schemas", f"{kind}Update")
-    listed = success("A page of records.", many)
+    explained = ref("schemas", "Explanation")
+    listed = success("A page of records.", {"anyOf": [many, explained]})
+    grouped = success("Groups.", {"anyOf": [_groups_schema(), explained]})
     read = success("The record.", whole, "ETag")
     written = success("The record as it is now.", whole, "ETag", "Oql-Consistency-Token")
     created = success("The new record.", whole, "ETag", "Location", "Oql-Consistency-Token")
@@ -145,6 +156,7 @@ def _object_paths(definition: ObjectDef, kind: str) -> Json:
                 "query",
                 "",
                 {"200": listed},
+                "explain",
                 "read_policy",
                 requestBody=body(ref("schemas", "Query")),
             )
@@ -153,7 +165,8 @@ def _object_paths(definition: ObjectDef, kind: str) -> Json:
             "post": operation(
                 "aggregate",
                 "",
-                {"200": success("Groups.", _groups_schema())},
+                {"200": grouped},
+                "explain",
                 "read_policy",
                 requestBody=body(ref("schemas", "Query")),
             )
@@ -223,7 +236,14 @@ def _query_schema() -> Json:
     properties: Json = {
         "fields": names,
         "where": {"type": ["object", "array"]},
-        "search": {"type": "string"},
+        "search": {
+            "type": ["string", "object"],
+            "properties": {
+                "query": {"type": "string"},
+                "fields": names,
+                "mode": {"enum": ["substring", "words"]},
+            },
+        },
         "orderBy": {
             "type": "array",
             "items": {
@@ -239,11 +259,11 @@ def _query_schema() -> Json:
         "offset": whole,
         "after": {"type": "string"},
         "expand": {"type": ["object", "array"]},
-        "groupBy": {"type": "array"},
-        "aggregations": {"type": "array", "items": {"type": "object"}},
+        "groupBy": {"type": "array", "items": {"type": ["string", "object"]}},
+        "aggregations": {"type": "array", "items": {"type": ["string", "object"]}},
         "having": {"type": ["object", "array"]},
         "distinct": {"type": "boolean"},
-        "count": {"type": "boolean"},
+        "count": {"enum": [True, False, "none", "exact", "estimated"]},
     }
     return {"type": "object", "properties": properties}
 

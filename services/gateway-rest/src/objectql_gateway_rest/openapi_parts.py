@@ -37,9 +37,30 @@ PARAMETERS: Json = {
     "skip": _query(
         "$skip", {"type": "integer", "minimum": 0, "maximum": 1_000_000}, "Records to pass over."
     ),
-    "count": _query("$count", {"type": "boolean"}, "Whether to return `meta.total`."),
+    "count": _query(
+        "$count",
+        {"type": "string", "enum": ["true", "false", "none", "exact", "estimated"]},
+        "Whether to return `meta.total`; estimated ones are exact up to 1,000.",
+    ),
     "search": _query("$search", _TEXT, "Words that must all occur in the searchable fields."),
+    "search_mode": _query(
+        "searchMode",
+        {"type": "string", "enum": ["substring", "words"]},
+        "Whether a word of `$search` is found anywhere, or only as a whole word (`acm*`: as a beginning).",
+    ),
+    "search_fields": _query("searchFields", _TEXT, "Fields to search: `name,city`."),
+    "group_by": _query(
+        "groupBy", _TEXT, "Group keys: `status,issued_on:month as m`. Items are groups then."
+    ),
+    "aggregations": _query("aggregations", _TEXT, "Of each group: `count as n,sum(total)`."),
+    "having": _query("having", _TEXT, "A condition on groups: `n gt 10`."),
+    "distinct": _query("distinct", {"type": "boolean"}, "Each combination of `$select` once."),
     "after": _query("$after", _TEXT, "The `meta.next` of the page before."),
+    "explain": _query(
+        "$explain",
+        {"type": "string", "enum": ["false", "true", "analyze"]},
+        "Answer what becomes of the query instead; `analyze` also runs it, for administrators.",
+    ),
     "if_match": _header("If-Match", _VISIBLE, "The entity tag the record must have."),
     "if_none_match": _header("If-None-Match", _VISIBLE, "Answer 304 if the tag is still this."),
     "idempotency_key": _header(
@@ -64,6 +85,10 @@ HEADERS: Json = {
     "ConsistencyToken": {
         "schema": {"type": "string"},
         "description": "Present it with a later read to see this write.",
+    },
+    "ServerTiming": {
+        "schema": {"type": "string"},
+        "description": "Milliseconds: `plan;dur=0.03, db;dur=0.81, total;dur=1.90`.",
     },
     "RetryAfter": {"schema": {"type": "integer"}, "description": "Seconds to wait."},
     "Location": {"schema": {"type": "string"}, "description": "Where the new record is."},
@@ -105,6 +130,19 @@ PAGE_META: Json = {
         "has_next": {"type": "boolean"},
         "next": {"type": "string", "description": "Cursor for `$after`."},
         "total": {"type": "integer", "description": "All matches, when `$count` asks."},
+    },
+}
+
+EXPLANATION: Json = {
+    "type": "object",
+    "description": "What becomes of a query; administrators see more of it.",
+    "required": ["query", "plan", "timings_ms"],
+    "properties": {
+        "query": {"type": "object", "description": "As it was understood."},
+        "plan": {"type": "object", "properties": {"strategy": {"type": "string"}}},
+        "plan_cache": {"type": "string", "enum": ["hit", "miss"]},
+        "is_empty": {"type": "boolean", "description": "Its values contradict each other."},
+        "timings_ms": {"type": "object", "additionalProperties": {"type": "number"}},
     },
 }
 

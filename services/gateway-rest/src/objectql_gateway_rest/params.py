@@ -21,7 +21,7 @@ from objectql.errors import (
 from objectql.ids import is_name
 from objectql.query.ast import Expand, Path, Query
 from objectql.query.parse import parse_query
-from objectql.query.url import parse_url
+from objectql.query.url import ExplainMode, parse_explain, parse_url
 from objectql_gateway_rest.call import Call
 from objectql_gateway_rest.settings import LimitSettings
 from objectql_gateway_rest.url_cache import Dialect, UrlRequest
@@ -52,12 +52,13 @@ def list_query(call: Call, object: str, dialect: Dialect) -> UrlRequest:
     if dialect == "v1" and query_string:
         fields = call.services.metadata.snapshot.object(check_object(object)).fields
     parsed = parse_url(check_object(object), call.pairs(), dialect=dialect, fields=fields)
-    if parsed.explain:
-        raise NotSupported(feature="explain over REST")
+    if parsed.explain != "no" and dialect != "odata":
+        raise NotSupported(feature="explain on this path")
     result = UrlRequest(
         query=limited(parsed.query, call.services.limits),
         is_wrapped=parsed.envelope,
         total=parsed.total,
+        explain=parsed.explain,
     )
     cache.put(key, result)
     return result
@@ -85,6 +86,15 @@ def limited(query: Query, limits: LimitSettings) -> Query:
     return query
 
 
+def explain_mode(call: Call) -> ExplainMode:
+    """What the `$explain` of a request with a body asks for."""
+    mode: ExplainMode = "no"
+    for name, text in call.pairs() if call.request.query_string else ():
+        if name in {"$explain", "explain"}:
+            mode = parse_explain(text)
+    return mode
+
+
 class Projection(msgspec.Struct, frozen=True):
     """What of one record is asked for."""
 
@@ -107,6 +117,8 @@ def projection(call: Call, object: str, dialect: Dialect) -> Projection:
         return _WHOLE
     parsed = list_query(call, object, dialect)
     query = parsed.query
+    if parsed.explain != "no":
+        raise NotSupported(feature="explain of one record; ask for it of the list")
     plain = Query(object=query.object, fields=query.fields, expand=query.expand, limit=query.limit)
     if query != plain or query.limit != call.services.limits.default_page:
         raise InvalidQuery(reason="one record is read with $select and $expand only")

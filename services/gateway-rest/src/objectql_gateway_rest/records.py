@@ -9,6 +9,7 @@ import msgspec
 from objectql.errors import InvalidQuery, InvalidRequest, RecordNotFound
 from objectql.ids import is_record_id
 from objectql.query.ast import Query
+from objectql.query.url import ExplainMode
 from objectql.wire.messages import (
     AggregateRequest,
     BulkReply,
@@ -17,8 +18,10 @@ from objectql.wire.messages import (
     CreateRequest,
     DeleteReply,
     DeleteRequest,
+    ExplainRequest,
     FindRequest,
     GetRequest,
+    JsonReply,
     PageReply,
     RecordReply,
     UpdateRequest,
@@ -27,7 +30,13 @@ from objectql_gateway_rest.asgi import Response
 from objectql_gateway_rest.bodies import decode_json, first_byte
 from objectql_gateway_rest.bulk import check_size
 from objectql_gateway_rest.call import Call
-from objectql_gateway_rest.params import body_query, check_object, list_query, projection
+from objectql_gateway_rest.params import (
+    body_query,
+    check_object,
+    explain_mode,
+    list_query,
+    projection,
+)
 from objectql_gateway_rest.representation import (
     etag,
     expected_version,
@@ -48,20 +57,33 @@ async def find(call: Call, query: Query) -> PageReply:
     return await call.read("find", FindRequest(query), PageReply)
 
 
+async def explain(call: Call, query: Query, mode: ExplainMode) -> Response:
+    """What becomes of `query`, instead of its answer."""
+    request = ExplainRequest(query, analyze=mode == "analyze")
+    reply = await call.read("explain", request, JsonReply)
+    return Response(reply.body, headers=[(b"cache-control", b"no-store")])
+
+
 async def list_records(call: Call, object: str) -> Response:
-    page = await find(call, list_query(call, object, "odata").query)
-    return page_response(page)
+    asked = list_query(call, object, "odata")
+    if asked.explain != "no":
+        return await explain(call, asked.query, asked.explain)
+    return page_response(await find(call, asked.query))
 
 
 async def query_records(call: Call, object: str) -> Response:
-    page = await find(call, body_query(call, object, await call.document()))
-    return page_response(page)
+    query = body_query(call, object, await call.document())
+    if (mode := explain_mode(call)) != "no":
+        return await explain(call, query, mode)
+    return page_response(await find(call, query))
 
 
 async def aggregate_records(call: Call, object: str) -> Response:
     query = body_query(call, object, await call.document())
     if not query.is_aggregate:
         raise InvalidQuery(reason="say what to compute", path="aggregations")
+    if (mode := explain_mode(call)) != "no":
+        return await explain(call, query, mode)
     return items_response(await find(call, query))
 
 

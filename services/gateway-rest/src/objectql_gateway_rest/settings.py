@@ -35,3 +35,6 @@ class GatewayRestSettings(ServiceSettings, frozen=True, kw_only=True):
     http: HttpSettings = HttpSettings()
     auth: AuthSettings = AuthSettings()
     limits: LimitSettings = LimitSettings()
+    server_timing: Annotated[
+        bool, Meta(description="tell in the header Server-Timing what each answer took")
+    ] = True

@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from objectql.query.ast import Query
+from objectql.query.url import ExplainMode
 
 Dialect: TypeAlias = Literal["odata", "v1", "objectql"]
 Key: TypeAlias = tuple[str, Dialect, int, bytes]
@@ -26,6 +27,7 @@ class UrlRequest(msgspec.Struct, frozen=True):
     query: Query
     is_wrapped: bool = False
     total: bool | None = None
+    explain: ExplainMode = "no"
 
 
 class UrlCache:

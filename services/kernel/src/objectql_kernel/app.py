@@ -34,7 +34,7 @@ CONVERGE_EVERY_S = 0.5
 """How long a lost announcement of new metadata may go unnoticed."""
 
 PUBLISHED = "metadata:published"
-READS = frozenset({"find", "get", "count", "aggregate", "search", "meta"})
+READS = frozenset({"find", "explain", "get", "count", "aggregate", "search", "meta"})
 
 
 async def build(process: Process[KernelSettings]) -> None:
@@ -60,6 +60,7 @@ async def build(process: Process[KernelSettings]) -> None:
             token_wait_ms=int(settings.reads.token_wait_s * 1000),
             max_reads=settings.pool.max_size,
             tenant_share=settings.load.tenant_share,
+            query=settings.query,
         ),
         clock=process.clock,
         cache=cache.results if cache else None,

@@ -15,6 +15,7 @@ def verbs(kernel: Kernel) -> dict[str, Verb[Any]]:
         "find": Verb(m.FindRequest, kernel.handle_find),
         "get": Verb(m.GetRequest, kernel.handle_get),
         "aggregate": Verb(m.AggregateRequest, kernel.handle_aggregate),
+        "explain": Verb(m.ExplainRequest, kernel.handle_explain),
         "search": Verb(m.SearchRequest, kernel.handle_search),
         "create": Verb(m.CreateRequest, kernel.handle_create, is_bounded=False),
         "update": Verb(m.UpdateRequest, kernel.handle_update, is_bounded=False),

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from objectql.kernel.features import Features
+from objectql.query.limits import QueryLimits
 from objectql.service.settings import ServiceSettings
 
 Failpoint: TypeAlias = Literal["before_commit", "after_commit", "before_publish", "after_publish"]
@@ -43,7 +44,7 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     """How much a worker takes on; beyond it requests are refused."""
 
     max_running: Annotated[int, Meta(ge=1, description="requests that run at once")] = 256
-    max_waiting: Annotated[int, Meta(ge=0, description="requests that may wait for a turn")] = 1024
+    max_waiting: Annotated[int, Meta(ge=0, description="requests that may wait for a turn")] = 512
     tenant_share: Annotated[
         float,
         Meta(
@@ -107,6 +108,7 @@ class KernelSettings(ServiceSettings, frozen=True, kw_only=True):
         Literal["deny", "allow"],
         Meta(description="for objects without a permission file, and callers who are no admins"),
     ] = "deny"
+    query: QueryLimits = QueryLimits()
     features: Features = Features()
     failpoints: Annotated[
         tuple[Failpoint, ...], Meta(description="die at these points; for fault tests")

@@ -35,6 +35,11 @@ class CircuitBreaker:
         """Whether the last thing known is failure."""
         return self._opened_at is not None
 
+    @property
+    def is_probing(self) -> bool:
+        """Whether one call is under way to find out if the transport is back."""
+        return self._is_probing
+
     def retry_after_ms(self) -> int | None:
         """None: go on (and report the outcome). A number: refused, try again after that long."""
         if self._opened_at is None:

@@ -34,7 +34,7 @@ from objectql.wire.headers import ERROR, to_headers
 T = TypeVar("T")
 
 READ_VERBS = frozenset(
-    "find get aggregate search meta_types meta_list meta_get view snapshot".split()
+    "find get aggregate explain search meta_types meta_list meta_get view snapshot".split()
 )
 """Verbs without effect; every other one is a write."""
 
@@ -42,6 +42,10 @@ _SERVICE = "the service behind this gateway"
 
 _COUNTED_TIMEOUT_S = 1.0
 """A shorter wait that ends without answer says more about the deadline than about the bus."""
+
+
+_PROBE_WAIT_S = 0.15
+"""How long others wait for a probe's outcome: a refusal must still be quick."""
 
 
 class RetryPolicy(msgspec.Struct, frozen=True):
@@ -78,6 +82,7 @@ class KernelClient:
         self._breaker = CircuitBreaker(self._clock, breaker)
         self._subject = subject
         self._reads = read_verbs
+        self._waiting: list[asyncio.Future[None]] = []
 
     @property
     def is_open(self) -> bool:
@@ -138,8 +143,34 @@ class KernelClient:
         if at_most_s is not None:
             timeout_s = min(timeout_s, at_most_s)
         wait_ms = self._breaker.retry_after_ms()
+        if wait_ms is not None and self._breaker.is_probing:
+            await self._probe_over(min(timeout_s, _PROBE_WAIT_S))
+            wait_ms = self._breaker.retry_after_ms()
+            timeout_s = min(timeout_s, self._left_s(context))
         if wait_ms is not None:
             raise Unavailable(what=_SERVICE, retry_after_ms=wait_ms)
+        if not self._breaker.is_probing:
+            return await self._send(subject, body, headers, timeout_s)
+        try:
+            return await self._send(subject, body, headers, timeout_s)
+        finally:
+            waiting, self._waiting = self._waiting, []
+            for told in waiting:
+                if not told.done():
+                    told.set_result(None)
+
+    async def _probe_over(self, at_most_s: float) -> None:
+        """Return when the probe under way has ended, or after so long.
+
+        When the service is back, the first call finds out and those beside it need not fail.
+        """
+        told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(told)
+        await asyncio.wait((told,), timeout=at_most_s)
+
+    async def _send(
+        self, subject: str, body: bytes, headers: dict[str, str], timeout_s: float
+    ) -> Envelope | ObjectQLError:
         try:
             reply = await self._bus.request(subject, body, headers, timeout_s=timeout_s)
         except (Unavailable, OutcomeUnknown):

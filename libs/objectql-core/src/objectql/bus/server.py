@@ -62,7 +62,7 @@ class LoadLimits(msgspec.Struct, frozen=True):
     """
 
     max_running: int = 256
-    max_waiting: int = 1024
+    max_waiting: int = 512
     tenant_share: float = 0.5
     retry_after_ms: int = 250
 

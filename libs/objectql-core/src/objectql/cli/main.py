@@ -7,6 +7,7 @@ imported when it is asked for.
 
 from __future__ import annotations
 
+import json
 import sys
 from importlib.metadata import entry_points, version
 from pathlib import Path
@@ -21,7 +22,7 @@ from objectql.cli.problems import problem_lines
 from objectql.cli.token import development_token
 from objectql.clock import SystemClock
 from objectql.context import DEFAULT_TENANT
-from objectql.errors import Issue, MetadataInvalid, plural
+from objectql.errors import Issue, MetadataInvalid, ObjectQLError, plural
 from objectql.ids import tenant_id
 
 if TYPE_CHECKING:  # Typer carries its own click, and has no public names for these two
@@ -143,6 +144,47 @@ def token(  # noqa: PLR0917 - the options of the command
     except ValueError as exc:
         raise typer.BadParameter(str(exc)) from exc
     typer.echo(made)
+
+
+@app.command("explain")
+def explain_query(  # noqa: PLR0917 - the options of the command
+    object_name: Annotated[str, typer.Argument(metavar="OBJECT", help="The object asked for.")],
+    filter: Annotated[str, typer.Option(help="As $filter of a request.")] = "",
+    select: Annotated[str, typer.Option(help="As $select.")] = "",
+    orderby: Annotated[str, typer.Option(help="As $orderby.")] = "",
+    expand: Annotated[str, typer.Option(help="As $expand.")] = "",
+    search: Annotated[str, typer.Option(help="As $search.")] = "",
+    top: Annotated[int, typer.Option(min=0, help="As $top.")] = 100,
+    analyze: Annotated[bool, typer.Option(help="Also run it; for administrators.")] = False,  # noqa: FBT002 - a flag
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,  # noqa: FBT002 - a flag
+    url: Annotated[
+        str, typer.Option(envvar="OQL_REST_URL", help="The gateway.")
+    ] = "http://127.0.0.1:8080",
+    token: Annotated[
+        str, typer.Option(envvar="OQL_ADMIN_TOKEN", help="Who asks; see `objectql token`.")
+    ] = "",
+    metadata: Annotated[
+        list[Path] | None,
+        typer.Option(
+            exists=True, file_okay=False, help="Ask these metadata files, and no gateway; repeat."
+        ),
+    ] = None,
+) -> None:
+    """Print what becomes of a query: each stage, the SQL, the database's plan and the times."""
+    from objectql.cli.explain import explain_offline, explain_online
+
+    given = {"filter": filter, "select": select, "orderby": orderby, "expand": expand}
+    given |= {"search": search, "top": str(top)}
+    parameters = {f"${name}": text for name, text in given.items() if text}
+    try:
+        if metadata:
+            found = explain_offline(metadata, object_name, parameters)
+        else:
+            found = explain_online(url, token, object_name, parameters, analyze=analyze)
+    except (ObjectQLError, ValueError) as exc:
+        typer.echo(str(exc), err=True)
+        raise typer.Exit(1) from exc
+    typer.echo(json.dumps(found.stages, indent=2) if as_json else found.as_text())
 
 
 @app.command("version")

@@ -184,6 +184,15 @@ class Session(Protocol):
         """The first record of a read, with its version."""
         ...
 
+    async def explain(
+        self, query: Lowered, params: Sequence[Value], *, analyze: bool = False
+    ) -> bytes | None:
+        """The database's own plan of a read as JSON; None where there is none to tell.
+
+        `analyze` runs the read and adds what it took. The transaction can only read from then on.
+        """
+        ...
+
     async def apply(
         self,
         writes: Sequence[RowWrite],

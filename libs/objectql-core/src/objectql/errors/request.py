@@ -170,7 +170,11 @@ class QueryTooExpensive(
     what: str
     actual: int
     max: int
+    path: str = ""
 
     @property
     def message(self) -> str:
-        return f"the query is too expensive: {self.what} is {self.actual}, at most {self.max}"
+        place = f" at {self.path}" if self.path else ""
+        return (
+            f"the query is too expensive{place}: {self.what} is {self.actual}, at most {self.max}"
+        )

@@ -10,6 +10,7 @@ from typing import Literal
 import msgspec
 
 from objectql.context import ReadPolicy
+from objectql.query.limits import QueryLimits
 
 
 class Features(msgspec.Struct, frozen=True):
@@ -41,6 +42,7 @@ class KernelSettings(msgspec.Struct, frozen=True):
     bulk_chunk_rows: int = 200
     max_reads: int = 16
     """Reads that one data source runs at once: as many as it has connections."""
+    query: QueryLimits = QueryLimits()
     tenant_share: float = 0.5
     """The part of `max_reads` that one tenant may take."""
     plan_cache_size: int = 2000

@@ -21,6 +21,7 @@ from objectql.kernel.bulk import BulkRunner
 from objectql.kernel.change import Change
 from objectql.kernel.consistency import Consistency
 from objectql.kernel.engine import Engine
+from objectql.kernel.explain import explain_read
 from objectql.kernel.json import decode_json, decode_object, encode_json
 from objectql.kernel.metadata import MetadataPublisher
 from objectql.kernel.pipeline import Pipeline
@@ -44,6 +45,7 @@ from objectql.wire.messages import (
     CreateRequest,
     DeleteReply,
     DeleteRequest,
+    ExplainRequest,
     FindRequest,
     GetRequest,
     JsonReply,
@@ -108,6 +110,16 @@ class Operations:
     async def _get(self, request: GetRequest, context: Context) -> RecordReply:
         scope = self.reader.scope(context, may_lag=True)
         return await self.reader.get(request, scope, self.api(scope, 1))
+
+    async def handle_explain(self, request: ExplainRequest, context: Context) -> JsonReply:
+        """What becomes of a query."""
+        name = request.query.object
+        return await self.pipeline.run("explain", name, request, context, self._explain)
+
+    async def _explain(self, request: ExplainRequest, context: Context) -> JsonReply:
+        scope = self.reader.scope(context)
+        stages = await explain_read(request, scope, self.reader.planner, self.engine.clock)
+        return self._json(stages)
 
     async def handle_search(self, request: SearchRequest, context: Context) -> JsonReply:
         """Hits in several objects."""

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
+from objectql.clock import Clock
 from objectql.context import Context
 from objectql.drivers.protocol import Driver, Lowered, Session
 from objectql.errors import NotSupported
@@ -20,12 +21,13 @@ from objectql.query.bound import ParamSource
 from objectql.query.cache import CacheStatistics, PlanCache, PlanKey
 from objectql.query.cursor import page_digest
 from objectql.query.footprint import Footprint, footprint
+from objectql.query.limits import check_cost, check_members, check_rows
 from objectql.query.plan import Plan, make_plan
 from objectql.query.template import extract
 from objectql.query.values_in import resolve
 from objectql.security.permissions import AccessRules
 from objectql.values import Value
-from objectql.wire.messages import GetRequest
+from objectql.wire.messages import GetRequest, Timing
 
 _ID_PLACE: Final = ("id",)
 
@@ -52,6 +54,33 @@ class Runnable(NamedTuple):
     params: tuple[Value, ...]
 
 
+class Spent:
+    """What the steps of one read took, in seconds of the monotonic clock."""
+
+    __slots__ = ("_clock", "_last_s", "data_s", "plan_s")
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._last_s = clock.monotonic_s()
+        self.plan_s = self.data_s = 0.0
+
+    def planned(self) -> None:
+        """The plan is there."""
+        now_s = self._clock.monotonic_s()
+        self.plan_s += now_s - self._last_s
+        self._last_s = now_s
+
+    def fetched(self) -> None:
+        """The data are there."""
+        now_s = self._clock.monotonic_s()
+        self.data_s += now_s - self._last_s
+        self._last_s = now_s
+
+    def timing(self) -> Timing:
+        """The same for the wire."""
+        return int(self.plan_s * 1e6), int(self.data_s * 1e6)
+
+
 class Scope(NamedTuple):
     """Under what a read happens: whose request, which metadata, in which transaction if any."""
 
@@ -61,6 +90,8 @@ class Scope(NamedTuple):
     session: Session | None = None
     driver: Driver | None = None
     """The driver of `session`; data sources other than this are read outside it."""
+    spent: Spent | None = None
+    """Where the read notes its time; None for reads nobody waits for by themselves."""
     may_lag: bool = False
     """Whether the caller's read policy holds. The kernel's own reads are of the primary."""
 
@@ -99,7 +130,13 @@ class Planner:
     def scope(self, context: Context, *, may_lag: bool = False) -> Scope:
         """Reads for `context` by the metadata now in force."""
         model = self._engine.model
-        return Scope(context, model, model.policy(context.actor), may_lag=may_lag)
+        spent = Spent(self._engine.clock)
+        return Scope(context, model, model.policy(context.actor), spent=spent, may_lag=may_lag)
+
+    def is_prepared(self, query: Query, scope: Scope) -> bool:
+        """Whether the plan of `query` is kept."""
+        template = extract(query).template
+        return PlanKey(template, scope.model.version, scope.policy.shape, "") in self._plans
 
     def prepare(self, query: Query, scope: Scope) -> Runnable:
         """`query` as something a driver can run; the plan comes from the cache if it can.
@@ -115,6 +152,7 @@ class Planner:
             prepared = self._compile(extracted.template, extracted.places, scope)
             if self._caches:
                 self._plans.put(key, prepared)
+        check_members(extracted.literals, extracted.places, self._engine.settings.query)
         return self._fill(prepared, extracted.literals, extracted.places, scope)
 
     def prepare_get(self, request: GetRequest, scope: Scope) -> Runnable:
@@ -153,7 +191,10 @@ class Planner:
         return Runnable(prepared, params)
 
     def _compile(self, template: Query, places: Sequence[str], scope: Scope) -> Prepared:
+        limits = self._engine.settings.query
+        check_cost(template, limits)
         bound = bind(template, scope.model.snapshot, scope.policy, places=places)
+        check_rows(bound, limits)
         plan = make_plan(bound, digest=page_digest(template))
         driver = self._engine.driver(bound.object)
         reads = footprint(plan.query)

@@ -33,7 +33,6 @@ from objectql.plugins.hooks import HookPipeline
 from objectql.query.ast import Query
 from objectql.query.cursor import encode_cursor
 from objectql.query.parse import parse_query
-from objectql.query.plan import Plan
 from objectql.values import instant_of_ms
 from objectql.wire.messages import AggregateRequest, FindRequest, GetRequest, PageReply, RecordReply
 
@@ -98,7 +97,12 @@ class Reader:
 
         """
         image = await self.get_image(request, scope, api)
-        return RecordReply(record=image.json, id=request.id, version=image.version)
+        return RecordReply(
+            record=image.json,
+            id=request.id,
+            version=image.version,
+            timing=None if scope.spent is None else scope.spent.timing(),
+        )
 
     async def get_image(
         self, request: GetRequest, scope: Scope, api: Api | None = None
@@ -107,7 +111,13 @@ class Reader:
         before = self._engine.hooks.pipeline(request.object, "beforeFind")
         after = self._engine.hooks.pipeline(request.object, "afterFind")
         if before is None and after is None:
-            image = await self._fetch.record(self.planner.prepare_get(request, scope), scope)
+            run = self.planner.prepare_get(request, scope)
+            spent = scope.spent
+            if spent is not None:
+                spent.planned()
+            image = await self._fetch.record(run, scope)
+            if spent is not None:
+                spent.fetched()
             if image is None:
                 raise RecordNotFound(object=request.object, id=request.id)
             return image
@@ -177,7 +187,12 @@ class Reader:
         if query.include_deleted and not scope.context.actor.is_admin:
             raise PermissionDenied(operation="read deleted records of", object=query.object)
         run = self.planner.prepare(query, scope)
+        spent = scope.spent
+        if spent is not None:
+            spent.planned()
         page = await self._fetch.page(run, scope)
+        if spent is not None:
+            spent.fetched()
         cursor = None
         if page.has_next and page.last_key is not None:
             cursor = encode_cursor(run.prepared.plan.digest, page.last_key)
@@ -189,11 +204,8 @@ class Reader:
             has_next=page.has_next,
             next=cursor,
             total=page.total,
+            timing=None if spent is None else spent.timing(),
         )
-
-    def explain(self, query: Query, scope: Scope) -> Plan:
-        """The plan of a query, not run."""
-        return self.planner.prepare(query, scope).prepared.plan
 
     # --- hooks ---
 

@@ -116,6 +116,10 @@ class _Binder:
         distinct = query.distinct and query.fields is not None and ("id",) not in query.fields
         outputs = self._bind_outputs(object_, query, f"{at}fields", distinct=distinct)
         order = self._bind_order(object_, query, outputs, f"{at}orderBy", distinct=distinct)
+        if distinct and not query.fields:
+            self.problems.note(
+                InvalidQuery(reason="distinct needs fields to tell records apart"), f"{at}distinct"
+            )
         if distinct and (query.expand or query.after is not None):
             self.problems.note(
                 InvalidQuery(reason="distinct goes with neither relations nor a cursor"),

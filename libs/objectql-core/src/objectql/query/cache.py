@@ -53,6 +53,10 @@ class PlanCache(Generic[T]):
         self._misses = 0
         self._evictions = 0
 
+    def __contains__(self, key: PlanKey) -> bool:
+        """Whether there is a plan for `key`; not counted as a look-up."""
+        return key in self._plans
+
     def get(self, key: PlanKey) -> T | None:
         """The plan for `key`, which becomes the most recently used."""
         plan = self._plans.get(key)

@@ -67,7 +67,7 @@ def compare(path: Path, op: Op, value: Any, at: str) -> Compare:
         members = cast("list[Any]", value)
         if len(members) > MAX_MEMBERS:
             raise QueryTooExpensive(
-                what=f"the list of {word}", actual=len(members), max=MAX_MEMBERS
+                what=f"the list of {word}", actual=len(members), max=MAX_MEMBERS, path=at
             )
         for index, member in enumerate(members):
             _check_scalar(member, f"{at}[{index}]")

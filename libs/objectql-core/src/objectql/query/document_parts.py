@@ -96,4 +96,6 @@ def check_keys(document: dict[str, Any], known: tuple[str, ...], at: str) -> Non
 def check_length(entries: Any, at: str, maximum: int = MAX_PARTS) -> None:
     """Return when there are at most `maximum` entries."""
     if len(entries) > maximum:
-        raise QueryTooExpensive(what=f"the length of {at}", actual=len(entries), max=maximum)
+        raise QueryTooExpensive(
+            what=f"the length of {at}", actual=len(entries), max=maximum, path=at
+        )

@@ -34,7 +34,7 @@ def parse_filter_object(document: Mapping[str, Any], at: str = "where", depth: i
         raise InvalidFilter(reason=f"conditions nest deeper than {MAX_DEPTH}", path=at)
     if len(document) > MAX_CONDITIONS:
         raise QueryTooExpensive(
-            what="the number of conditions", actual=len(document), max=MAX_CONDITIONS
+            what="the number of conditions", actual=len(document), max=MAX_CONDITIONS, path=at
         )
     items: list[Filter] = []
     for key, value in document.items():
@@ -62,7 +62,7 @@ def _parse_branches(key: str, value: Any, at: str, depth: int) -> tuple[Filter, 
     branches = cast("list[Any]", value)
     if len(branches) > MAX_CONDITIONS:
         raise QueryTooExpensive(
-            what="the number of conditions", actual=len(branches), max=MAX_CONDITIONS
+            what="the number of conditions", actual=len(branches), max=MAX_CONDITIONS, path=at
         )
     return tuple(_parse_branch(item, f"{at}.{n}", depth) for n, item in enumerate(branches))
 

@@ -35,7 +35,7 @@ def parse_filter_tuples(items: list[Any], at: str = "where", depth: int = 0) -> 
         raise InvalidFilter(reason=f"conditions nest deeper than {MAX_DEPTH}", path=at)
     if len(items) > MAX_CONDITIONS:
         raise QueryTooExpensive(
-            what="the number of conditions", actual=len(items), max=MAX_CONDITIONS
+            what="the number of conditions", actual=len(items), max=MAX_CONDITIONS, path=at
         )
     if not items:
         return And(())

@@ -24,6 +24,7 @@ from objectql.query.document_parts import (
 )
 from objectql.query.filter_text import parse_filter_text
 from objectql.query.groups_document import parse_aggregations, parse_groups
+from objectql.query.limits import check_size
 from objectql.query.words import QUERY_KEYS, near_misses
 
 __all__ = ["parse_expand", "parse_filter_text", "parse_order", "parse_query", "parse_where"]
@@ -42,6 +43,8 @@ def parse_query(document: Mapping[str, Any], *, object: str, depth: int = 0, at:
         InvalidQuery, InvalidFilter, QueryTooExpensive: with the place in the document.
 
     """
+    if not depth:
+        check_size(document, "")
     parts = _gather(document, at)
     named = document.get("object")
     if named is not None and object and named != object:

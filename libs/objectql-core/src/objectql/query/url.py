@@ -21,6 +21,8 @@ from objectql.query.words import MAX_MEMBERS, QUERY_KEYS, near_misses
 
 Dialect: TypeAlias = Literal["odata", "v1", "objectql"]
 
+ExplainMode: TypeAlias = Literal["no", "plan", "analyze"]
+
 _OWN_KEYS = ("page", "pageSize", "page_size", "envelope", "explain", "$explain")
 _LIST_KEYS = frozenset({"fields", "expand", "order_by", "group_by", "aggregations", "having"})
 _JSON_KEYS = _LIST_KEYS | {"search"}
@@ -36,7 +38,7 @@ class UrlQuery(msgspec.Struct, frozen=True, omit_defaults=True):
 
     query: Query
     envelope: bool = False
-    explain: bool = False
+    explain: ExplainMode = "no"
     total: bool | None = None
 
 
@@ -89,7 +91,7 @@ def parse_url(
     return UrlQuery(
         query=query,
         envelope=_parse_flag(own, "envelope"),
-        explain=_parse_flag(own, "explain"),
+        explain=parse_explain(own.get("explain", "false")),
         total=None if "count" not in document else query.count != "none",
     )
 
@@ -179,6 +181,18 @@ def _bare_filters(bare: dict[str, list[str]]) -> list[Filter]:
         else:
             found.append(Compare(path, Op.IN, tuple(values), None, name))
     return found
+
+
+def parse_explain(text: str) -> ExplainMode:
+    """What the value of `$explain` asks for.
+
+    Raises:
+        InvalidQuery: nothing that there is.
+
+    """
+    if text == "analyze":
+        return "analyze"
+    return "plan" if _parse_flag({"explain": text}, "explain") else "no"
 
 
 def _parse_flag(own: dict[str, str], name: str) -> bool:

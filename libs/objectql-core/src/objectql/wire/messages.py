@@ -7,7 +7,7 @@ them twice. Who asks, and until when, is in the headers (`wire.headers`), never 
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
@@ -18,6 +18,9 @@ from objectql.query.ast import Expand, Filter, Path, Query
 class Message(msgspec.Struct, frozen=True, omit_defaults=True):
     """Base of all bodies."""
 
+
+Timing: TypeAlias = tuple[int, int]
+"""What a read took in the kernel, in microseconds: until it had its plan, then until its data."""
 
 # --- reads ---------------------------------------------------------------------------------
 
@@ -38,6 +41,7 @@ class PageReply(Message, frozen=True):
     has_next: bool = False
     next: str | None = None
     total: int | None = None
+    timing: Timing | None = None
 
 
 class GetRequest(Message, frozen=True):
@@ -58,12 +62,23 @@ class RecordReply(Message, frozen=True):
     dropped: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     consistency_token: str | None = None
+    timing: Timing | None = None
 
 
 class AggregateRequest(Message, frozen=True):
     """Verb `aggregate`; answered by `PageReply` whose items are groups."""
 
     query: Query
+
+
+class ExplainRequest(Message, frozen=True):
+    """Verb `explain`: what becomes of a query; answered by `JsonReply`.
+
+    `analyze` also runs it, which only administrators may ask for.
+    """
+
+    query: Query
+    analyze: bool = False
 
 
 class SearchRequest(Message, frozen=True):

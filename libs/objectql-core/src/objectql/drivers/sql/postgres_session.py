@@ -93,6 +93,18 @@ class PostgresSession:
         lowered = lowered_sql(query).record
         return record_of(await self.run(lowered.text, *lowered.arguments(params)))
 
+    async def explain(
+        self, query: Lowered, params: Sequence[Value], *, analyze: bool = False
+    ) -> bytes | None:
+        """See `Session`."""
+        lowered = lowered_sql(query)
+        options = "ANALYZE, BUFFERS, FORMAT JSON" if analyze else "FORMAT JSON"
+        if analyze:
+            await self.run("SET TRANSACTION READ ONLY")
+        text = f"EXPLAIN ({options}) {lowered.text}"
+        rows = await self.run(text, *lowered.arguments(params))
+        return str(rows[0][0]).encode()
+
     async def apply(
         self,
         writes: Sequence[RowWrite],

@@ -6,6 +6,8 @@ import contextlib
 from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
+import msgspec
+
 from objectql.drivers.protocol import (
     Idempotency,
     Lowered,
@@ -87,6 +89,16 @@ class SqliteSession:
         lowered = lowered_sql(query).record
         args = lowered.arguments(params)
         return record_of(await self._call(lambda c: c.rows(lowered.text, args)))
+
+    async def explain(
+        self, query: Lowered, params: Sequence[Value], *, analyze: bool = False
+    ) -> bytes | None:
+        """See `Session`. SQLite tells the same with and without running it."""
+        del analyze
+        lowered = lowered_sql(query)
+        text, args = f"EXPLAIN QUERY PLAN {lowered.text}", lowered.arguments(params)
+        rows = await self._call(lambda c: c.rows(text, args))
+        return msgspec.json.encode([str(row[3]) for row in rows])
 
     async def apply(
         self,

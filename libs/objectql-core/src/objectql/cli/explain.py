@@ -1,0 +1,72 @@
+"""`objectql explain`: what becomes of a query, of a running gateway or of metadata files alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.parse import quote, urlencode
+from urllib.request import Request, urlopen
+
+from objectql.drivers.sql.dialect_postgres import POSTGRES
+from objectql.drivers.sql.lower import lower
+from objectql.metadata.build import build_snapshot
+from objectql.metadata.loader import load_directory
+from objectql.query.bind import bind
+from objectql.query.cursor import page_digest
+from objectql.query.explain import Explanation, explain
+from objectql.query.plan import make_plan
+from objectql.query.policy import AllowAll
+from objectql.query.template import extract
+from objectql.query.url import parse_url
+
+
+def explain_online(
+    url: str, token: str, object_name: str, parameters: Mapping[str, str], *, analyze: bool
+) -> Explanation:
+    """What the gateway at `url` (`http://...`) says.
+
+    Raises:
+        ValueError: it refuses the query, cannot be reached, or is no HTTP URL.
+
+    """
+    if not url.startswith(("http://", "https://")):
+        raise ValueError(f'"{url}" is not the URL of a gateway')
+    asked = {**parameters, "$explain": "analyze" if analyze else "true"}
+    address = f"{url.rstrip('/')}/api/{quote(object_name, safe='')}?{urlencode(asked)}"
+    request = Request(address, headers={"Authorization": f"Bearer {token}"})  # noqa: S310 - checked above
+    try:
+        with urlopen(request, timeout=60) as answer:  # noqa: S310 - checked above
+            return Explanation(json.load(answer))
+    except HTTPError as exc:
+        raise ValueError(_refusal(exc)) from exc
+    except URLError as exc:
+        raise ValueError(f"{url} cannot be reached: {exc.reason}") from exc
+
+
+def _refusal(error: HTTPError) -> str:
+    try:
+        problem: dict[str, Any] = json.load(error)
+    except ValueError:
+        return f"the gateway answered {error.code}"
+    return f"{problem.get('code', error.code)}: {problem.get('detail', error.reason)}"
+
+
+def explain_offline(
+    directories: list[Path], object_name: str, parameters: Mapping[str, str]
+) -> Explanation:
+    """What becomes of the query of an administrator on Postgres; no database is asked.
+
+    Raises:
+        MetadataInvalid, ObjectUnknown, and whatever is wrong with the query.
+
+    """
+    documents = [item for directory in directories for item in load_directory(directory).items]
+    snapshot = build_snapshot(documents, version=1)
+    query = parse_url(object_name, list(parameters.items()), dialect="odata").query
+    template, _, places = extract(query)
+    bound = bind(template, snapshot, AllowAll(), places=places)
+    plan = make_plan(bound, digest=page_digest(template))
+    return explain(template, bound, plan, native=lower(plan.query, POSTGRES).text)

@@ -77,7 +77,13 @@ def random_filter(rng: Random, world: World, definition: ObjectDef, depth: int =
     if rng.random() < 0.25:
         return Not(random_filter(rng, world, definition, depth + 1))
     count = rng.choice((0, 1, 2, 2, 2, 3, 3, 4))
-    items = tuple([random_filter(rng, world, definition, depth + 1) for _ in range(count)])
+    if rng.random() < 0.25:  # of one column: ranges that meet, lists that overlap
+        place = random_place(rng, world, definition)
+        items: tuple[Filter, ...] = tuple(
+            [random_condition(rng, world, definition, place) for _ in range(count)]
+        )
+    else:
+        items = tuple([random_filter(rng, world, definition, depth + 1) for _ in range(count)])
     if items and rng.random() < 0.1:
         items = (*items, items[0])
     if items and rng.random() < 0.1:
@@ -85,9 +91,11 @@ def random_filter(rng: Random, world: World, definition: ObjectDef, depth: int =
     return And(items) if rng.random() < 0.5 else Or(items)
 
 
-def random_condition(rng: Random, world: World, definition: ObjectDef) -> Compare:
-    """One condition on a field of the object, or of one that lookups lead to."""
-    place = random_place(rng, world, definition)
+def random_condition(
+    rng: Random, world: World, definition: ObjectDef, place: Place | None = None
+) -> Compare:
+    """One condition on a field of the object (default: any), or of one that lookups lead to."""
+    place = place or random_place(rng, world, definition)
     path, target, owner = place
     storage = target.storage
     known = world.known(owner)

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import os
 import resource
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _KB_PER_MB = 1024
 
 
-def cpu_s(pids: Iterable[int]) -> float:
-    """Seconds in user and kernel mode, of those processes that are still there."""
+def cpu_s(root: int) -> float:
+    """Seconds in user and kernel mode of a process, its children of now and those that ended."""
     ticks = 0
-    for pid in pids:
+    for pid in family(root):
         fields = _stat(pid)
         if fields is not None:
-            ticks += int(fields[11]) + int(fields[12])
+            ticks += sum(int(field) for field in fields[11 : 15 if pid == root else 13])
     return ticks / _TICKS_PER_S
 
 
 def cpu_of(roots: Mapping[str, int]) -> dict[str, float]:
-    """`cpu_s` of each process by name, each with its children of now."""
-    return {name: cpu_s(family(pid)) for name, pid in roots.items()}
+    """`cpu_s` of each process by name."""
+    return {name: cpu_s(pid) for name, pid in roots.items()}
 
 
 def children_cpu_s() -> float:

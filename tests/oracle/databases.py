@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, Protocol
 
 import asyncpg
@@ -15,7 +15,7 @@ from objectql.drivers.sql.dialect import Dialect, identifier
 from objectql.drivers.sql.dialect_postgres import POSTGRES
 from objectql.drivers.sql.dialect_sqlite import SQLITE
 from objectql.drivers.sql.encode import column_encoder
-from objectql.drivers.sql.postgres_dates import use_exact_dates
+from objectql.drivers.sql.postgres_types import use_our_types
 from objectql.drivers.sql.sqlite_connection import add_functions
 from objectql.metadata.model import ObjectDef
 from objectql.values import Record
@@ -35,9 +35,13 @@ class Database(Protocol):
         ...
 
     async def load(
-        self, objects: Sequence[ObjectDef], tenant: str, rows: dict[str, list[Record]]
+        self, objects: Sequence[ObjectDef], tenant: str, rows: Mapping[str, list[Record]]
     ) -> None:
         """Put in the records of a tenant."""
+        ...
+
+    async def remove(self, object_: ObjectDef, tenant: str, id_: str) -> None:
+        """Take out a record."""
         ...
 
     async def execute(self, text: str, arguments: Sequence[object]) -> list[Any]:
@@ -61,11 +65,15 @@ class Sqlite:
             self._connection.execute(step.statement)
 
     async def load(
-        self, objects: Sequence[ObjectDef], tenant: str, rows: dict[str, list[Record]]
+        self, objects: Sequence[ObjectDef], tenant: str, rows: Mapping[str, list[Record]]
     ) -> None:
         for object_ in objects:
             text, values = _insert(object_, self.dialect, tenant, rows[object_.name])
             self._connection.executemany(text, values)
+
+    async def remove(self, object_: ObjectDef, tenant: str, id_: str) -> None:
+        table = identifier(object_.name)
+        await self.execute(f"DELETE FROM {table} WHERE tenant_id = ? AND id = ?", (tenant, id_))
 
     async def execute(self, text: str, arguments: Sequence[object]) -> list[Any]:
         try:
@@ -100,7 +108,7 @@ class Postgres:
             for _ in range(connections)
         ]
         for connection in opened:
-            await use_exact_dates(connection)
+            await use_our_types(connection)
         return cls(opened, schema)
 
     async def make(self, objects: Sequence[ObjectDef]) -> None:
@@ -112,13 +120,17 @@ class Postgres:
             )
 
     async def load(
-        self, objects: Sequence[ObjectDef], tenant: str, rows: dict[str, list[Record]]
+        self, objects: Sequence[ObjectDef], tenant: str, rows: Mapping[str, list[Record]]
     ) -> None:
         async with self._connection() as connection, connection.transaction():
             await connection.execute("SET CONSTRAINTS ALL DEFERRED")  # lookups go in circles
             for object_ in objects:
                 text, values = _insert(object_, self.dialect, tenant, rows[object_.name])
                 await connection.executemany(text, values)
+
+    async def remove(self, object_: ObjectDef, tenant: str, id_: str) -> None:
+        table = identifier(object_.name)
+        await self.execute(f"DELETE FROM {table} WHERE tenant_id = $1 AND id = $2", (tenant, id_))
 
     async def execute(self, text: str, arguments: Sequence[object]) -> list[Any]:
         async with self._connection() as connection:

@@ -21,7 +21,7 @@ from objectql.drivers.sql.dialect_postgres import POSTGRES
 from objectql.drivers.sql.dialect_sqlite import SQLITE
 from objectql.drivers.sql.encode import column_encoder
 from objectql.drivers.sql.lower import lower
-from objectql.drivers.sql.postgres_dates import use_exact_dates
+from objectql.drivers.sql.postgres_types import use_our_types
 from objectql.metadata.model import ObjectDef
 from objectql.query.ast import Compare, Not, Op, Query
 from objectql.query.bind import bind
@@ -79,7 +79,7 @@ def databases(postgres_url: str) -> Iterator[tuple[Database, ...]]:
 
         async def connect() -> Any:
             connection = await asyncpg.connect(postgres_url)
-            await use_exact_dates(connection)
+            await use_our_types(connection)
             await connection.execute("CREATE SCHEMA rules; SET search_path = rules")
             return connection
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from objectql.drivers.sql.sqlite import SqliteDriver, SqliteSettings
+from objectql.errors import NotSupported
 from objectql.testing.drivers import OBJECTS, DriverSuite
 
 
@@ -20,3 +21,10 @@ async def driver(tmp_path: Path) -> AsyncIterator[SqliteDriver]:
 
 class TestSqlite(DriverSuite):
     pass
+
+
+async def test_a_statement_that_nests_too_deeply_is_refused_with_a_reason(
+    driver: SqliteDriver,
+) -> None:
+    with pytest.raises(NotSupported, match="nests this deeply"):
+        await driver.read("SELECT " + "(" * 200 + "1" + ")" * 200)

@@ -86,6 +86,9 @@ class Router:
 
         """
         wanted = "GET" if method == "HEAD" else method
+        found = _straight(self._root, wanted, segments)
+        if found is not None:
+            return found
         allowed: dict[str, None] = {}
         for routes, values in _candidates(self._root, segments, 0, ()):
             route = routes.get(wanted)
@@ -103,6 +106,23 @@ class Router:
         for routes, _ in _candidates(self._root, segments, 0, ()):
             found |= dict.fromkeys(routes)
         return _with_implied(found) if found else ()
+
+
+def _straight(
+    node: _Node, method: str, segments: list[str]
+) -> tuple[Route, tuple[str, ...]] | None:
+    """The first of `_candidates` if it is reached without turning back, as almost all are."""
+    values: list[str] = []
+    for segment in segments:
+        following = node.literals.get(segment)
+        if following is None:
+            following = node.parameter
+            if following is None or not segment or segment in node.excluded:
+                return None
+            values.append(segment)
+        node = following
+    route = node.routes.get(method)
+    return None if route is None else (route, tuple(values))
 
 
 def _candidates(

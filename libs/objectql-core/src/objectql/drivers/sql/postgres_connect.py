@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import asyncpg  # noqa: TID251 - this package is the home of the database drivers
 
 from objectql.drivers.sql.postgres_calls import is_lost
-from objectql.drivers.sql.postgres_dates import use_exact_dates
+from objectql.drivers.sql.postgres_types import use_our_types
 from objectql.errors import Unavailable
 
 
@@ -29,7 +29,7 @@ async def open_connection(
             max_cached_statement_lifetime=0,
             server_settings={"application_name": "objectql", "timezone": "UTC"},
         )
-        await use_exact_dates(connection)
+        await use_our_types(connection)
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as exc:
         raise Unavailable(what=name) from exc
     return connection

@@ -142,14 +142,15 @@ def random_rows(
     """Records by object: every stored key, lookups to records that exist or null."""
     ids = {name: [f"{name[:1]}{n}" for n in range(rng.randint(0, max_size))] for name in objects}
     return {
-        name: [_random_record(rng, schema.object(name), id_, ids) for id_ in ids[name]]
+        name: [random_record(rng, schema.object(name), id_, ids) for id_ in ids[name]]
         for name in objects
     }
 
 
-def _random_record(
+def random_record(
     rng: Random, definition: ObjectDef, id_: str, ids: Mapping[str, Sequence[str]]
 ) -> Record:
+    """A record of an object; `ids` are those that lookups may point to, by object."""
     record: Record = {}
     for item in definition.stored_fields:
         match item.name:

@@ -60,7 +60,7 @@ def random_query(rng: Random, world: World, object_: str = "", kind: Kind = "any
     elif rng.random() < 0.5:
         paths = [random_place(rng, world, definition).path for _ in range(rng.randint(0, 4))]
         fields = tuple(dict.fromkeys(paths))
-    sorts = _random_sorts(rng, world, definition)
+    sorts = random_sorts(rng, world, definition)
     if distinct and fields is not None:
         sorts = tuple([sort for sort in sorts if sort.path in fields])
     has_id = fields is not None and ("id",) in fields
@@ -79,7 +79,8 @@ def random_query(rng: Random, world: World, object_: str = "", kind: Kind = "any
     )
 
 
-def _random_sorts(rng: Random, world: World, definition: ObjectDef) -> tuple[Sort, ...]:
+def random_sorts(rng: Random, world: World, definition: ObjectDef) -> tuple[Sort, ...]:
+    """Up to three sort keys, in any direction, of the object or behind its lookups."""
     return tuple(
         [
             Sort(random_scalar(rng, world, definition).path, descending=rng.random() < 0.5)
@@ -148,7 +149,7 @@ def _random_related(
         object="",
         fields=fields,
         where=random_filter(rng, world, target) if rng.random() < 0.4 else None,
-        order_by=_random_sorts(rng, world, target) if is_list else (),
+        order_by=random_sorts(rng, world, target) if is_list else (),
         limit=rng.choice((None, 0, 1, 2, 5)) if is_list else None,
         offset=rng.choice((0, 0, 1)) if is_list else 0,
         expand=_random_relations(rng, world, target, depth + 1),

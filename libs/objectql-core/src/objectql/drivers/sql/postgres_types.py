@@ -1,7 +1,9 @@
-"""Dates and instants for asyncpg, which by itself takes the first and the last for infinity.
+"""How a connection of asyncpg sends and takes the types that statements use.
 
-`9999-12-31` is a day like any other, and a common way to say "for ever": compared as infinity, it
-would equal no record that has it.
+By itself it takes the first and the last date and instant for infinity. `9999-12-31` is a day like
+any other, and a common way to say "for ever": compared as infinity, it would equal no record that
+has it. And it asks the server about a type when a connection first meets it, with three statements;
+arrays are such types, so the first `in` of each connection would wait for that.
 """
 
 from __future__ import annotations
@@ -11,13 +13,20 @@ from typing import Final
 
 import asyncpg  # noqa: TID251 - this package is the home of the database drivers
 
+_IN_LISTS: Final = (
+    *("text", "bigint", "double precision", "numeric"),
+    *("boolean", "date", "timestamptz", "time"),
+)
+_EVERY_ARRAY: Final = "SELECT " + ", ".join(
+    f"${at}::{name}[]" for at, name in enumerate(_IN_LISTS, 1)
+)
 _DAY_ZERO: Final = date(2000, 1, 1)
 _ZERO: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 
-async def use_exact_dates(connection: asyncpg.Connection) -> None:
-    """Have `connection` send and take every `date` and aware `datetime` as what it is."""
+async def use_our_types(connection: asyncpg.Connection) -> None:
+    """Have `connection` send every `date` and aware `datetime` as what it is, and know arrays."""
     for name, encode, decode in (
         ("date", _days_of, _day_of),
         ("timestamptz", _microseconds_of, _moment_of),
@@ -25,6 +34,7 @@ async def use_exact_dates(connection: asyncpg.Connection) -> None:
         await connection.set_type_codec(
             name, schema="pg_catalog", encoder=encode, decoder=decode, format="tuple"
         )
+    await connection.fetch(_EVERY_ARRAY, *[None] * len(_IN_LISTS))
 
 
 # Postgres counts days and microseconds from the beginning of the year 2000.

@@ -164,6 +164,22 @@ async def test_read_past_its_deadline_is_cancelled_on_the_server(
     assert await in_progress(blocker) == 0
 
 
+async def test_the_server_ends_what_nobody_cancels_and_the_pool_goes_on(
+    database_url: str, blocker: asyncpg.Connection
+) -> None:
+    pool = PoolSettings(min_size=1, max_size=1)
+    driver = PostgresDriver(PostgresSettings(database_url, pool=pool, max_statement_s=0.2))
+    await driver.connect()
+    query = driver.lower(by_id(CUSTOMERS))
+    await blocker.execute("BEGIN; LOCK TABLE customers")
+    with pytest.raises(DeadlineExceeded):
+        await driver.fetch(query, (ACME,))
+    assert await in_progress(blocker) == 0
+    await blocker.execute("ROLLBACK")
+    assert (await driver.fetch(query, (ACME,))).count == 0
+    await driver.close()
+
+
 async def test_write_past_its_deadline_is_cancelled_and_leaves_nothing(
     driver: PostgresDriver, blocker: asyncpg.Connection
 ) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from objectql.drivers.memory import MemoryDriver
 from objectql.kernel.kernel import Kernel
 from objectql.query.parse import parse_query
+from objectql.query.plan import Access
 from objectql.wire.messages import AggregateRequest, FindRequest
 
 FLIGHTS = Path(__file__).parents[4] / "examples" / "flights"
@@ -48,3 +49,23 @@ async def test_a_repeated_workload_finds_its_plans_in_more_than_95_of_100(ask: A
     hits, misses = after.hits - before.hits, after.misses - before.misses
     assert hits + misses >= 800
     assert hits / (hits + misses) > 0.95
+
+
+async def test_uses_of_indexes_are_counted_and_tell_which_one_is_missing(ask: Any) -> None:
+    kernel = Kernel([MemoryDriver(), FLIGHTS])
+    await kernel.start()
+
+    async def find(where: dict[str, Any], **more: Any) -> None:
+        query = parse_query({"where": where, **more}, object="flight")
+        await kernel.handle_find(FindRequest(query), ask("admin"))
+
+    for number in range(3):
+        await find({"air_time": {"$gt": number}}, orderBy="-distance")
+    await find({"origin": "JFK"})
+    uses = {use.access: use for use in kernel.reader.planner.index_uses()}
+    missing = uses[Access(ranged=("air_time",), first_sort="distance")]
+    assert (missing.indexes, missing.wanted, missing.queries) == ((), ("air_time",), 3)
+    served = uses[Access(equal=("origin",), first_sort="id")]
+    assert served.indexes
+    assert (served.wanted, served.queries) == ((), 1)
+    await kernel.stop()

@@ -14,7 +14,7 @@ from objectql.context import Actor, Context, ReadPolicy
 from objectql.drivers.protocol import Driver, Lowered, Page, RecordImage
 from objectql.errors import DeadlineExceeded, ObjectQLError, RecordNotFound, Unavailable
 from objectql.kernel.kernel import Kernel
-from objectql.kernel.planning import Prepared, Runnable, Scope
+from objectql.kernel.planning import Prepared, Runnable, Scope, Uses
 from objectql.kernel.shared_reads import MAX_IDS, SharedReads
 from objectql.query.plan import make_plan
 from objectql.testing.driver_samples import CUSTOMERS, by_id, one_by_id
@@ -23,8 +23,8 @@ from objectql.wire.messages import GetRequest
 POINT = make_plan(one_by_id(CUSTOMERS))
 LIST = make_plan(by_id(CUSTOMERS, limit=20))
 NOTHING = cast("Any", None)
-GET = Prepared(POINT, cast("Driver", NOTHING), cast("Lowered", NOTHING), (), NOTHING, b"")
-FIND = Prepared(LIST, cast("Driver", NOTHING), cast("Lowered", NOTHING), (), NOTHING, b"")
+GET = Prepared(POINT, cast("Driver", NOTHING), cast("Lowered", NOTHING), (), NOTHING, b"", Uses())
+FIND = Prepared(LIST, cast("Driver", NOTHING), cast("Lowered", NOTHING), (), NOTHING, b"", Uses())
 
 
 def get(id_: str, tenant: str = "acme") -> Runnable:

@@ -15,6 +15,7 @@ from objectql.kernel import failpoints
 from objectql.kernel.features import KernelSettings as EngineSettings
 from objectql.kernel.kernel import Kernel
 from objectql.kernel.pipeline import OperationRecord
+from objectql.service.health import Page, json_page
 from objectql.service.run import Process
 from objectql.wire.codec import encode
 from objectql.wire.headers import parse_read_policy
@@ -113,6 +114,9 @@ async def build(process: Process[KernelSettings]) -> None:
     async def on_published(_envelope: Envelope) -> None:
         await converge(kernel)
 
+    async def index_uses() -> Page:  # noqa: RUF029 - a route is a coroutine
+        return json_page(kernel.reader.planner.index_uses())
+
     async def drain() -> None:
         await server.drain(settings.drain_s)
 
@@ -125,6 +129,7 @@ async def build(process: Process[KernelSettings]) -> None:
     process.metadata_version = lambda: kernel.engine.model.version
     process.details = lambda: {"relays": sum(r.is_leading for r in changes.relays.values())}
     process.metrics.read("oql_requests_in_flight", process.load)
+    process.pages["/index-uses"] = index_uses
     process.on_drain(drain)
     process.on_stop(kernel.stop)
     process.keep_trying("engine", start)

@@ -15,6 +15,7 @@ from objectql.context import Context
 from objectql.drivers.protocol import Driver, Lowered, Session
 from objectql.errors import NotSupported
 from objectql.kernel.engine import Engine, Model
+from objectql.kernel.index_use import IndexUse, index_uses
 from objectql.query.ast import Compare, Op, Query
 from objectql.query.bind import bind
 from objectql.query.bound import ParamSource
@@ -32,6 +33,15 @@ from objectql.wire.messages import GetRequest, Timing
 _ID_PLACE: Final = ("id",)
 
 
+class Uses:
+    """How often a prepared query was asked for."""
+
+    __slots__ = ("count",)
+
+    def __init__(self) -> None:
+        self.count = 0
+
+
 class Prepared(NamedTuple):
     """A query shape, ready to run for any literals.
 
@@ -45,6 +55,7 @@ class Prepared(NamedTuple):
     sources: tuple[ParamSource, ...]
     reads: Footprint
     digest: bytes
+    uses: Uses
 
 
 class Runnable(NamedTuple):
@@ -175,10 +186,15 @@ class Planner:
         self._points[key] = run.prepared
         return run
 
+    def index_uses(self) -> list[IndexUse]:
+        """By what the kept plans find their records."""
+        return index_uses((prepared.plan, prepared.uses.count) for prepared in self._plans.values())
+
     def _fill(
         self, prepared: Prepared, literals: Sequence[Any], places: Sequence[str], scope: Scope
     ) -> Runnable:
         context = scope.context
+        prepared.uses.count += 1
         params = resolve(
             prepared.sources,
             literals,
@@ -204,7 +220,7 @@ class Planner:
                 raise NotSupported(feature=feature)
         lowered = driver.lower(plan.query)
         digest = _digest(template, scope, driver, lowered)
-        return Prepared(plan, driver, lowered, plan.query.params, reads, digest)
+        return Prepared(plan, driver, lowered, plan.query.params, reads, digest, Uses())
 
 
 def _digest(template: Query, scope: Scope, driver: Driver, lowered: Lowered) -> bytes:

@@ -90,6 +90,10 @@ class PlanCache(Generic[T]):
             del self._plans[key]
         return len(stale)
 
+    def values(self) -> list[T]:
+        """The plans held now, least recently used first."""
+        return list(self._plans.values())
+
     def statistics(self) -> CacheStatistics:
         """How the cache has done so far."""
         return CacheStatistics(self._hits, self._misses, self._evictions, len(self._plans))

@@ -31,8 +31,26 @@ _EQUALITIES = frozenset({TestOp.EQ, TestOp.IN, TestOp.IS_NULL})
 _RANGES = frozenset({TestOp.LT, TestOp.LTE, TestOp.GT, TestOp.GTE, TestOp.STARTS_WITH})
 
 
+class Access(msgspec.Struct, frozen=True):
+    """The object's own fields by which its records are found.
+
+    Every record of the answer has them compared for equality (`equal`) or by range (`ranged`), and
+    records are sorted by `first_sort` first.
+    """
+
+    equal: tuple[str, ...] = ()
+    ranged: tuple[str, ...] = ()
+    first_sort: str | None = None
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """The fields of an index that would serve best: equalities, then one range or the sort."""
+        last = self.ranged[:1] or ((self.first_sort,) if self.first_sort else ())
+        return (*self.equal, *(field for field in last if field not in self.equal))
+
+
 class Plan(msgspec.Struct, frozen=True):
-    """`index_hints` are the indexes that serve the conditions, best first; advice for people.
+    """`index_hints` are the indexes that serve `access`, best first; advice for people.
 
     `join` means that another table takes part. `digest` is what cursors of this query carry.
     `point` is the parameter that is the record's id where the query is a point read. `conflicts`
@@ -45,6 +63,7 @@ class Plan(msgspec.Struct, frozen=True):
     digest: str = ""
     point: int | None = None
     conflicts: tuple[Conflict, ...] = ()
+    access: Access = Access()
 
     def is_contradicted(self, values: Sequence[Value]) -> bool:
         """Whether no record can match, whatever the database holds."""
@@ -55,13 +74,15 @@ def make_plan(bound: BoundQuery, *, digest: str = "") -> Plan:
     """The plan of a bound query."""
     query = optimize(bound)
     equal, ranged = _conditions(query.where)
-    hints = _rank_indexes(query.object, equal, ranged | _first_sort(query))
+    first = _first_sort(query)
+    hints = _rank_indexes(query.object, equal, ranged if first is None else ranged | {first})
     if query.expand or any(column.hops for column in _columns(query)):
         strategy: Strategy = "join"
     else:
         strategy = "indexed" if hints else "scan"
     conflicts = find_conflicts(query.where, query.params)
-    return Plan(query, strategy, hints, digest, point_param(query), conflicts)
+    access = Access(tuple(sorted(equal)), tuple(sorted(ranged)), first)
+    return Plan(query, strategy, hints, digest, point_param(query), conflicts, access)
 
 
 def _conditions(where: Predicate) -> tuple[set[str], set[str]]:
@@ -79,9 +100,9 @@ def _conditions(where: Predicate) -> tuple[set[str], set[str]]:
     return equal, ranged
 
 
-def _first_sort(query: BoundQuery) -> set[str]:
+def _first_sort(query: BoundQuery) -> str | None:
     first = query.order[0].by if query.order else None
-    return {first.field.name} if isinstance(first, Column) and not first.hops else set()
+    return first.field.name if isinstance(first, Column) and not first.hops else None
 
 
 def _rank_indexes(object_: ObjectDef, equal: set[str], ranged: set[str]) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ import uvloop
 from objectql.bus.nats import NatsBus
 from objectql.clock import Clock, SystemClock
 from objectql.errors import Unavailable
-from objectql.service.health import Health, Page, PageServer
+from objectql.service.health import Health, Page, PageServer, Route
 from objectql.service.settings import (
     ServiceSettings,
     SettingsInvalid,
@@ -67,6 +67,12 @@ class Process(Generic[S]):
         self.load: Callable[[], float] = lambda: 0.0
         self.metadata_version: Callable[[], int] = lambda: 0
         self.details: Callable[[], dict[str, Any]] = dict[str, Any]
+        self.pages: dict[str, Route] = {
+            "/live": self.health.live_page,
+            "/ready": self.health.ready_page,
+            "/metrics": self._metrics_page,
+        }
+        """What the admin port serves; a service may add pages before it starts to wait."""
         self._drains: list[Step] = []
         self._stops: list[Step] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -131,13 +137,7 @@ class Process(Generic[S]):
 
     async def live(self, build: Callable[[Process[S]], Awaitable[None]]) -> int:
         """Run until asked to stop; the exit code."""
-        admin = PageServer(
-            {
-                "/live": self.health.live_page,
-                "/ready": self.health.ready_page,
-                "/metrics": self._metrics_page,
-            }
-        )
+        admin = PageServer(self.pages)
         await admin.start(self.settings.admin.host, self.settings.admin.port)
         await self.bus.start()
         log.info("service_starting", extra={"admin_port": admin.port, "version": self.version})

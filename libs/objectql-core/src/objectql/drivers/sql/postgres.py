@@ -44,7 +44,12 @@ from objectql.drivers.sql.postgres_calls import (
     Target,
     is_lost,
 )
-from objectql.drivers.sql.postgres_connect import Canceller, close_connection, open_connection
+from objectql.drivers.sql.postgres_connect import (
+    MAX_STATEMENT_S,
+    Canceller,
+    close_connection,
+    open_connection,
+)
 from objectql.drivers.sql.postgres_groups import LoneWrite, WriteGroups
 from objectql.drivers.sql.postgres_session import IDEMPOTENCY_SQL, PostgresSession
 from objectql.drivers.sql.record import image_text
@@ -99,6 +104,7 @@ class PostgresSettings(msgspec.Struct, frozen=True):
     pool: PoolSettings = PoolSettings()
     connect_timeout_s: float = 5.0
     statement_cache: int = 1024
+    max_statement_s: float = MAX_STATEMENT_S
     group_writes: bool = True
     """Let single-row writes that arrive together share a transaction."""
 
@@ -214,6 +220,7 @@ class PostgresDriver:
             name=self._name,
             timeout_s=self._settings.connect_timeout_s,
             statement_cache=self._settings.statement_cache,
+            max_statement_s=self._settings.max_statement_s,
         )
 
     async def _ping(self, connection: asyncpg.Connection) -> None:
@@ -477,6 +484,7 @@ class PostgresDriver:
     async def apply_schema(self, plan: SchemaPlan) -> None:
         """See `Driver`: all or nothing, one kernel at a time."""
         async with self.begin() as session:
+            await session.run("SET LOCAL statement_timeout = 0")  # an index takes its time
             await session.run(TAKE_SCHEMA_LOCK)
             for step in plan.steps:
                 await session.run(step.statement)

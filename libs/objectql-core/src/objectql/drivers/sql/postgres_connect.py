@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 import asyncpg  # noqa: TID251 - this package is the home of the database drivers
 
@@ -11,11 +12,22 @@ from objectql.drivers.sql.postgres_calls import is_lost
 from objectql.drivers.sql.postgres_types import use_our_types
 from objectql.errors import Unavailable
 
+MAX_STATEMENT_S: Final = 120.0
+"""Twice the longest deadline that a gateway grants by default."""
+
 
 async def open_connection(
-    url: str, *, name: str, timeout_s: float, statement_cache: int
+    url: str,
+    *,
+    name: str,
+    timeout_s: float,
+    statement_cache: int,
+    max_statement_s: float = MAX_STATEMENT_S,
 ) -> asyncpg.Connection:
     """A connection to the server at `url`, in UTC; `name` is the data source's, for errors.
+
+    A statement is cancelled at its request's deadline. Should the one who cancels have died, the
+    server itself ends it after `max_statement_s`.
 
     Raises:
         Unavailable: the server does not let us in, or not in time.
@@ -27,7 +39,11 @@ async def open_connection(
             timeout=timeout_s,
             statement_cache_size=statement_cache,
             max_cached_statement_lifetime=0,
-            server_settings={"application_name": "objectql", "timezone": "UTC"},
+            server_settings={
+                "application_name": "objectql",
+                "timezone": "UTC",
+                "statement_timeout": str(round(max_statement_s * 1000)),
+            },
         )
         await use_our_types(connection)
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as exc:

@@ -64,7 +64,8 @@ async def table(cluster: Cluster) -> AsyncIterator[Table]:
 async def read(http: httpx.AsyncClient, timeout_ms: int = 20_000) -> httpx.Response:
     # No cache and no other reader's answer: every one asks for something else.
     path = f"/api/account?$filter=name eq '{time.monotonic_ns()}'"
-    return await http.get(path, headers={"X-Timeout-Ms": str(timeout_ms)})
+    headers = {"X-Timeout-Ms": str(timeout_ms), "Oql-Read-Policy": "primary"}
+    return await http.get(path, headers=headers)
 
 
 async def test_statement_of_a_client_that_hung_up_is_gone_within_100_ms(

@@ -250,6 +250,25 @@ async def test_calls_beside_a_probe_without_answer_are_refused_soon() -> None:
     probe.cancel()
 
 
+async def test_slow_answers_of_a_live_service_do_not_open_the_circuit() -> None:
+    network = MemoryNetwork()
+
+    async def get(_request: GetRequest, _ctx: Context) -> JsonReply:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def find(_request: GetRequest, _ctx: Context) -> JsonReply:
+        return JsonReply(body=b"quick")
+
+    await serve(MemoryBus(network), get=Verb(GetRequest, get), find=Verb(GetRequest, find))
+    client = KernelClient(MemoryBus(network), breaker=BreakerPolicy(failures=2))
+    slow = [client.call("get", GET, context(1.1), JsonReply) for _ in range(4)]
+    failures = await asyncio.gather(*slow, return_exceptions=True)
+    assert {type(failure) for failure in failures} == {DeadlineExceeded}
+    assert not client.is_open
+    assert (await client.call("find", GET, context(), JsonReply)).body == b"quick"
+
+
 async def test_read_lost_with_a_killed_kernel_is_sent_again() -> None:
     network = MemoryNetwork()
     bus = MemoryBus(network)

@@ -16,7 +16,7 @@ from objectql.query.template import extract
 from objectql.testing.samples import SCHEMA
 
 SMALL = QueryLimits(
-    conditions=3, patterns=1, members=2, relations=1, rows=500, sort_keys=1, group_keys=1,
+    conditions=3, patterns=1, members=2, all_members=3, relations=1, rows=500, sort_keys=1, group_keys=1,
     aggregates=1,
 )  # fmt: skip
 
@@ -34,7 +34,12 @@ def judge(document: dict[str, Any], limits: QueryLimits = SMALL) -> None:
         ({"where": {"$or": [{"name": str(n)} for n in range(4)]}}, "where"),
         ({"where": {"$and": [{"name": {"$like": "%a"}}, {"name": {"$contains": "b"}}]}}, "where"),
         ({"where": {"name": {"$in": ["a", "b", "c"]}}}, "where.name.$in"),
+        (
+            {"where": {"name": {"$in": ["a", "b"]}, "tier": {"$in": ["c", "d"]}}},
+            "where.tier.$in",
+        ),
         ({"search": "two words"}, "where"),
+        ({"expand": {"invoice": {"limit": 0, "count": True}}, "limit": 1}, "limit"),
         ({"expand": {"owner": {}, "invoice": {}}}, "expand"),
         ({"expand": {"invoice": {"limit": 50}}, "limit": 10}, "limit"),
         ({"expand": {"invoice": {}}, "limit": 5}, "limit"),
@@ -49,6 +54,12 @@ def test_each_limit_is_kept_and_named(document: dict[str, Any], path: str) -> No
     assert refused.value.path == path
     assert refused.value.actual > refused.value.max
     judge(document, QueryLimits())
+
+
+def test_a_pattern_that_is_too_long_is_refused_where_it_stands() -> None:
+    with pytest.raises(QueryTooExpensive) as refused:
+        judge({"where": {"name": {"$ilike": "%N" * 251}}})
+    assert (refused.value.path, refused.value.actual) == ("where.name.$ilike", 502)
 
 
 def test_relations_count_with_all_that_is_in_them() -> None:

@@ -108,6 +108,7 @@ async def test_claims_become_the_actor() -> None:
         (hs(claims(exp=NOW_S - 31)), "expired"),
         (hs(claims(nbf=NOW_S + 31)), "not_yet"),
         (hs({"sub": "ann"}), "claims"),
+        (hs(claims(department="\ud800")), "claims"),
         (hs({"exp": NOW_S + 60}), "claims"),
         (hs(claims(sub="")), "claims"),
         (hs(claims(tenant="a.b")), "claims"),

@@ -59,6 +59,7 @@ def identify(pid: int, created: float) -> psutil.Process | None:
         process = psutil.Process(pid)
         # A dead leader whose other threads have not ended yet still holds its ports.
         if process.status() == psutil.STATUS_ZOMBIE and process.num_threads() <= 1:
+            exit_code(pid)  # its last thread may have ended since we asked
             return None
         if abs(process.create_time() - created) > _START_TOLERANCE_S:
             return None

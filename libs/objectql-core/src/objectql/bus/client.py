@@ -38,11 +38,18 @@ READ_VERBS = frozenset(
 )
 """Verbs without effect; every other one is a write."""
 
+SLOW_VERBS = frozenset("find aggregate search explain".split())
+"""Reads whose work the caller chooses."""
+
 _SERVICE = "the service behind this gateway"
 
 _COUNTED_TIMEOUT_S = 1.0
 """A shorter wait that ends without answer says more about the deadline than about the bus."""
 
+_GRACE_S = 0.25
+"""How long after its deadline an answer is waited for. The service itself tells that the time was
+too short, so only silence beyond it speaks against the transport: slow queries of one tenant must
+not open the circuit for all."""
 
 _PROBE_WAIT_S = 0.15
 """How long others wait for a probe's outcome: a refusal must still be quick."""
@@ -52,13 +59,15 @@ class RetryPolicy(msgspec.Struct, frozen=True):
     """How the edge repeats requests, always within the deadline.
 
     A read without answer after `hedge_after_s` is sent a second time and the first answer counts
-    (J. Dean, L. Barroso, "The Tail at Scale", 2013). A write is sent again only after
+    (J. Dean, L. Barroso, "The Tail at Scale", 2013). Reads that may be slow by nature wait for
+    `hedge_slow_after_s`, or every heavy query would run twice. A write is sent again only after
     `write_attempt_s`. Refusals are repeated up to `attempts` times in all, after a jittered pause
     that starts at `pause_s` and doubles.
     """
 
     attempts: int = 3
     hedge_after_s: float = 1.0
+    hedge_slow_after_s: float = 4.0
     write_attempt_s: float = 3.0
     pause_s: float = 0.05
 
@@ -116,7 +125,9 @@ class KernelClient:
         elif self._retry is None:
             answer = await self._attempt(subject, body, headers, context)
         else:
-            answer = await self._hedged(subject, body, headers, context, self._retry)
+            retry = self._retry
+            wait_s = retry.hedge_slow_after_s if verb in SLOW_VERBS else retry.hedge_after_s
+            answer = await self._hedged(subject, body, headers, context, retry, wait_s)
         if isinstance(answer, ObjectQLError):
             raise answer
         return answer
@@ -139,14 +150,14 @@ class KernelClient:
         at_most_s: float | None = None,
     ) -> Envelope | ObjectQLError:
         """The service's answer, be it an error; what the transport does wrong is raised."""
-        timeout_s = self._left_s(context)
+        timeout_s = self._left_s(context) + _GRACE_S
         if at_most_s is not None:
             timeout_s = min(timeout_s, at_most_s)
         wait_ms = self._breaker.retry_after_ms()
         if wait_ms is not None and self._breaker.is_probing:
             await self._probe_over(min(timeout_s, _PROBE_WAIT_S))
             wait_ms = self._breaker.retry_after_ms()
-            timeout_s = min(timeout_s, self._left_s(context))
+            timeout_s = min(timeout_s, self._left_s(context) + _GRACE_S)
         if wait_ms is not None:
             raise Unavailable(what=_SERVICE, retry_after_ms=wait_ms)
         if not self._breaker.is_probing:
@@ -199,13 +210,14 @@ class KernelClient:
         headers: dict[str, str],
         context: Context,
         retry: RetryPolicy,
+        wait_s: float,
     ) -> Envelope | ObjectQLError:
-        """The first answer of two: one attempt now, another if it takes `hedge_after_s`.
+        """The first answer of two: one attempt now, another if it takes `wait_s`.
 
         The first runs in this task, so an answer in time costs one timer. The second, once it has
         an answer, ends the first by moving a timeout that has no end otherwise to now.
         """
-        if self._left_s(context) <= retry.hedge_after_s:
+        if self._left_s(context) <= wait_s:
             return await self._read(subject, body, headers, context, retry)
         loop = asyncio.get_running_loop()
         second: asyncio.Task[Envelope | ObjectQLError] | None = None
@@ -220,7 +232,7 @@ class KernelClient:
             if not (is_over or task.cancelled() or task.exception()):
                 first.reschedule(loop.time())
 
-        timer = loop.call_later(retry.hedge_after_s, start_second)
+        timer = loop.call_later(wait_s, start_second)
         try:
             async with asyncio.timeout(None) as first:
                 return await self._read(subject, body, headers, context, retry)

@@ -7,10 +7,13 @@ then others may join. Alone, an item leaves as soon as it would have by itself.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 
 class Gather(Generic[T]):
@@ -51,6 +54,9 @@ class Gather(Generic[T]):
         try:
             while self._items:
                 subject = next(iter(self._items))
-                await self._send(subject, self._items.pop(subject))
+                try:
+                    await self._send(subject, self._items.pop(subject))
+                except Exception:  # a bug; what waits for other places must still leave
+                    log.exception("send_failed", extra={"subject": subject})
         finally:
             self._sending = None

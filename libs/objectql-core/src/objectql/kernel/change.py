@@ -14,7 +14,6 @@ from objectql.errors import (
     DeadlineExceeded,
     IdempotencyMismatch,
     Issue,
-    ObjectQLError,
     RecordNotFound,
     ValidationFailed,
     VersionConflict,
@@ -118,17 +117,6 @@ def change_of(write: RowWrite, outcome: WriteOutcome) -> Change:
         case _:
             action: ChangeAction = "created" if write.kind == "insert" else "updated"
             return Change(action, write.id, outcome.version, outcome.after or b"{}")
-
-
-def failure_of(write: RowWrite, outcome: WriteOutcome) -> ObjectQLError | None:
-    """The error that `change_of` would raise."""
-    if outcome.status == "missing":
-        return RecordNotFound(object=write.object.name, id=write.id)
-    if outcome.status == "stale":
-        return VersionConflict(
-            object=write.object.name, id=write.id, current_version=outcome.version or None
-        )
-    return None
 
 
 def remembered_change(

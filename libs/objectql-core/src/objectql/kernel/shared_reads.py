@@ -212,7 +212,7 @@ class _Lanes(Generic[T]):
         flight = lane.next
         if flight is None:
             flight = lane.next = _Flight(run, scope)
-            patience_s = PATIENCE_S * 2**lane.under_way
+            patience_s = PATIENCE_S * 2 ** min(lane.under_way, 5)
             lane.timer = loop.call_later(patience_s, self._depart, key, lane, send)
         seat = flight.board(id_, deadline_ms)
         if len(flight.passengers) >= MAX_IDS:

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from objectql.errors import InvalidFilter, QueryTooExpensive
 from objectql.query.ast import Compare, Op, Path
-from objectql.query.words import DOLLAR_OF, MAX_MEMBERS
+from objectql.query.words import DOLLAR_OF, MAX_MEMBERS, MAX_PATTERN
 from objectql.values import MAX_SAFE_INTEGER
 
 _LISTS = frozenset({Op.IN, Op.NIN})
@@ -27,6 +27,7 @@ _TEXTS = frozenset(
         Op.ILIKE,
     }
 )
+_PATTERNS = frozenset({Op.LIKE, Op.ILIKE})
 REFERABLE = frozenset({Op.EQ, Op.NE, Op.GT, Op.GTE, Op.LT, Op.LTE})
 """Operators that may compare two fields of one record."""
 
@@ -82,6 +83,10 @@ def compare(path: Path, op: Op, value: Any, at: str) -> Compare:
     if op in _TEXTS:
         if not isinstance(value, str) or not value:
             raise InvalidFilter(reason=f"{word} needs a non-empty string", path=at)
+        if op in _PATTERNS and len(value) > MAX_PATTERN:
+            raise QueryTooExpensive(
+                what=f"the pattern of {word}", actual=len(value), max=MAX_PATTERN, path=at
+            )
     elif op is Op.NULL:
         if not isinstance(value, bool):
             raise InvalidFilter(reason=f"{word} needs true or false", path=at)

@@ -23,26 +23,32 @@ MAX_NODES = 6 * MAX_CONDITIONS
 RELATED = 100
 """How many records a related list without a limit is taken to have."""
 
+COUNTED = 2_000
+"""How many records counting a related list is taken to cost: all of them are visited."""
+
 
 class QueryLimits(msgspec.Struct, frozen=True, kw_only=True):
     """The most that one query may have."""
 
     conditions: Annotated[
         int, Meta(ge=1, le=MAX_CONDITIONS, description="conditions, those of relations included")
-    ] = 500
+    ] = 200
     patterns: Annotated[
         int, Meta(ge=0, description="conditions that look inside text: contains, like, search")
     ] = 50
     members: Annotated[
         int, Meta(ge=1, le=MAX_MEMBERS, description="values of one list in a condition")
     ] = 5_000
+    all_members: Annotated[
+        int, Meta(ge=1, description="values of all lists in the conditions together")
+    ] = 10_000
     relations: Annotated[int, Meta(ge=0, description="relations to expand, at all levels")] = 30
     rows: Annotated[
         int,
         Meta(
             ge=1,
             description="records of an answer: the page times the limits of its related lists"
-            " (100 where there is none)",
+            " (100 where there is none; 2000 more where it is counted)",
         ),
     ] = 250_000
     sort_keys: Annotated[int, Meta(ge=1)] = 16
@@ -130,20 +136,29 @@ def _rows(query: BoundQuery) -> int:
     for item in query.expand:
         limit = RELATED if item.query.limit is None else item.query.limit
         rows += (1 if item.kind == "one" else limit) * _rows(item.query)
+        rows += COUNTED if item.query.count != "none" else 0
     return rows
 
 
 def check_members(literals: Sequence[Any], places: Sequence[str], limits: QueryLimits) -> None:
-    """Return when no list among the literals of a query is too long.
+    """Return when no list among the literals of a query is too long, nor all of them together.
 
     Raises:
         QueryTooExpensive: one is, with its place.
 
     """
+    together = 0
     for literal, at in zip(literals, places, strict=True):
-        if type(literal) in {tuple, list} and len(literal) > limits.members:
+        if type(literal) not in {tuple, list}:
+            continue
+        if len(literal) > limits.members:
             raise QueryTooExpensive(
                 what="the length of a list", actual=len(literal), max=limits.members, path=at
+            )
+        together += len(literal)
+        if together > limits.all_members:
+            raise QueryTooExpensive(
+                what="the length of all lists", actual=together, max=limits.all_members, path=at
             )
 
 

@@ -16,6 +16,9 @@ MAX_CONDITIONS = 500
 MAX_MEMBERS = 5_000
 """How many members a list comparand may have."""
 
+MAX_PATTERN = 500
+"""How many characters a pattern of `$like` may have: what a match costs grows with it, per row."""
+
 DOLLAR_OPERATORS: dict[str, Op] = {
     "$eq": Op.EQ,
     "$ne": Op.NE,

@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn, TypeAlias, cast
 
 import jwt
+import msgspec
 
 from objectql.clock import Clock, SystemClock
 from objectql.context import DEFAULT_TENANT, Actor
@@ -243,12 +244,14 @@ def _to_actor(claims: dict[str, Any]) -> Actor:
     if not isinstance(tenant, str):
         raise _Refusal("claims")
     try:
-        return Actor(
+        actor = Actor(
             id=subject,
             tenant=tenant_id(tenant),
             roles=cast("tuple[str, ...]", names),
             claims={name: value for name, value in claims.items() if name not in _NOT_CLAIMS},
         )
+        msgspec.json.encode(actor)  # it travels; JSON may hold half a surrogate pair, UTF-8 not
+        return actor
     except ValueError:
         raise _Refusal("claims") from None
 

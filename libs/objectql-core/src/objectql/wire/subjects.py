@@ -11,7 +11,6 @@ from objectql.ids import ObjectName, TenantId
 KERNEL_QUEUE = "kernel"
 RPC_PREFIX = "oql.v1.rpc."
 KERNEL_RPC_PREFIX = f"{RPC_PREFIX}kernel"
-COORDINATOR_RPC_PREFIX = f"{RPC_PREFIX}coordinator"
 DATA_STREAM = "OQL_DATA"
 DATA_SUBJECTS = "oql.v1.evt.data.>"
 KERNEL_EVENTS = "oql.v1.evt.kernel.>"
@@ -21,11 +20,6 @@ HEARTBEATS = "oql.v1.hb.>"
 def kernel_rpc(verb: str) -> str:
     """Where requests with `verb` are served by the queue group of kernels."""
     return f"{KERNEL_RPC_PREFIX}.{verb}"
-
-
-def coordinator_rpc(verb: str) -> str:
-    """Where the coordinator serves `verb`."""
-    return f"{COORDINATOR_RPC_PREFIX}.{verb}"
 
 
 def rpc_service(subject: str) -> str | None:

@@ -159,18 +159,6 @@ def plan_tables(
     )
 
 
-def drop_table(table: str) -> SchemaStep:
-    """Drop the table with all its records."""
-    return SchemaStep(
-        f"drop table {table} and all its records",
-        f"DROP TABLE IF EXISTS {identifier(table)}",
-        destructive=True,
-    )
-
-
-# --- tables and columns ----------------------------------------------------------------------
-
-
 def _create_table(
     object_: ObjectDef, keys: Mapping[str, tuple[str, str]], dialect: DialectName
 ) -> SchemaStep:

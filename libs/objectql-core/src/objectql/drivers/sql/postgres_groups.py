@@ -36,7 +36,8 @@ MAX_ROWS: Final = 64
 """In one group: beyond that the share of a write in its commit hardly falls."""
 
 PATIENCE_S: Final = 0.025
-"""How long writes wait for a statement ahead of them, doubled for each that is under way."""
+"""How long writes wait for a statement ahead of them, doubled for each of up to five
+that are under way."""
 
 Answer: TypeAlias = "tuple[WriteOutcome, ...] | Remembered"
 
@@ -104,7 +105,7 @@ class WriteGroups:
     def _hurry(self, key: Hashable, lane: _Lane) -> None:
         """See to it that nobody waits for ever behind a statement that waits itself."""
         if lane.timer is None:
-            patience_s = PATIENCE_S * 2**lane.under_way
+            patience_s = PATIENCE_S * 2 ** min(lane.under_way, 5)
             loop = asyncio.get_running_loop()
             lane.timer = loop.call_later(patience_s, self._depart, key, lane)
 

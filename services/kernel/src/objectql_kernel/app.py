@@ -17,7 +17,7 @@ from objectql.kernel.kernel import Kernel
 from objectql.kernel.pipeline import OperationRecord
 from objectql.service.health import Page, json_page
 from objectql.service.run import Process
-from objectql.wire.codec import encode
+from objectql.wire.codec import decode, encode
 from objectql.wire.headers import parse_read_policy
 from objectql.wire.messages import MetadataChanged
 from objectql.wire.subjects import kernel_event
@@ -111,8 +111,11 @@ async def build(process: Process[KernelSettings]) -> None:
         if settings.watch and folders:
             process.start(watch(kernel, folders, seeds=settings.seed))
 
-    async def on_published(_envelope: Envelope) -> None:
-        await converge(kernel)
+    async def on_published(envelope: Envelope) -> None:
+        # Whoever has published goes on by the new metadata: this worker must not answer by the old.
+        if decode(MetadataChanged, envelope.body).version > kernel.engine.model.version:
+            with kernel.pipeline.held():
+                await converge(kernel)
 
     async def index_uses() -> Page:  # noqa: RUF029 - a route is a coroutine
         return json_page(kernel.reader.planner.index_uses())

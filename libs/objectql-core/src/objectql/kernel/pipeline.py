@@ -7,8 +7,9 @@ observer is registered, an operation costs one dictionary look-up here.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import TypeAlias, TypeVar, cast
+import contextlib
+from collections.abc import Awaitable, Callable, Generator
+from typing import Final, TypeAlias, TypeVar, cast
 
 import msgspec
 
@@ -19,6 +20,10 @@ from objectql.plugins.middleware import MiddlewareRegistry, OperationContext
 
 Q = TypeVar("Q")
 R = TypeVar("R")
+
+
+HOLD_S: Final = 1.0
+"""How long operations wait for newer metadata to be taken over; then the older one will do."""
 
 
 class OperationRecord(msgspec.Struct, frozen=True):
@@ -46,6 +51,8 @@ class Pipeline:
         self._in_flight = 0
         self._is_idle = asyncio.Event()
         self._is_idle.set()
+        self._holds = 0
+        self._is_free = asyncio.Event()
 
     @property
     def in_flight(self) -> int:
@@ -60,6 +67,18 @@ class Pipeline:
             self._observers = tuple(o for o in self._observers if o is not observer)
 
         return remove
+
+    @contextlib.contextmanager
+    def held(self) -> Generator[None]:
+        """Let operations that begin meanwhile wait, for `HOLD_S` at most."""
+        self._holds += 1
+        self._is_free.clear()
+        try:
+            yield
+        finally:
+            self._holds -= 1
+            if self._holds == 0:
+                self._is_free.set()
 
     def open(self) -> None:
         """Let operations in."""
@@ -91,6 +110,10 @@ class Pipeline:
         """
         if not self._is_open:
             raise KernelNotStarted
+        if self._holds:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(HOLD_S):
+                    await self._is_free.wait()
         if context.deadline_ms <= self._clock.now_ms():
             raise DeadlineExceeded
         onion = self._middleware.onion(object_name, operation)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import httpx
 import pytest
 from tests.clusters import body, eventually
@@ -51,3 +53,17 @@ async def test_kernels_tell_of_pools_relays_and_plans(
         assert metrics['oql_pool_connections{source="default",state="idle"}'] >= 1.0
         assert metrics["oql_metadata_version"] >= 1.0
     assert sum(metrics["oql_plan_cache_misses_total"] for metrics in found) > 0
+
+
+async def test_kernels_tell_by_which_fields_records_were_found(
+    cluster: Cluster, api: httpx.AsyncClient
+) -> None:
+    assert (await api.get("/api/account", params={"$filter": "employees gt 7"})).status_code == 200
+    uses: list[dict[str, Any]] = []
+    async with httpx.AsyncClient() as http:
+        for name in cluster.names:
+            if name.startswith("kernel-"):
+                uses += (await http.get(admin(cluster, name) + "/index-uses")).json()
+    asked = [use for use in uses if use["access"]["ranged"] == ["employees"]]
+    assert {(use["object"], *use["wanted"]) for use in asked} == {("account", "employees")}, uses
+    assert all(use["queries"] >= 1 for use in asked)

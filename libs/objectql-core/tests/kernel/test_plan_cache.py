@@ -62,10 +62,13 @@ async def test_uses_of_indexes_are_counted_and_tell_which_one_is_missing(ask: An
     for number in range(3):
         await find({"air_time": {"$gt": number}}, orderBy="-distance")
     await find({"origin": "JFK"})
+    await find({"air_time": 5})  # its order, by id, has an index; its condition has none
     uses = {use.access: use for use in kernel.reader.planner.index_uses()}
-    missing = uses[Access(ranged=("air_time",), first_sort="distance")]
+    missing = uses[Access(ranged=("air_time",), first_sort="distance", is_served=False)]
     assert (missing.indexes, missing.wanted, missing.queries) == ((), ("air_time",), 3)
     served = uses[Access(equal=("origin",), first_sort="id")]
     assert served.indexes
+    ordered = uses[Access(equal=("air_time",), first_sort="id", is_served=False)]
+    assert ordered.wanted == ("air_time", "id")
     assert (served.wanted, served.queries) == ((), 1)
     await kernel.stop()

@@ -17,8 +17,8 @@ from objectql.query.plan import Access, Plan
 class IndexUse(msgspec.Struct, frozen=True):
     """Queries that find records of one object by the same fields.
 
-    `indexes` are those that serve, best first. Without any, `wanted` holds the fields of one that
-    would; it is empty where the queries name no fields of the object.
+    `indexes` are those that find or order, best first. Where none finds, `wanted` holds the fields
+    of one that would.
     """
 
     object: str
@@ -35,7 +35,7 @@ def index_uses(plans: Iterable[tuple[Plan, int]]) -> list[IndexUse]:
         key = (plan.query.object.name, plan.access, plan.index_hints)
         counts[key] = counts.get(key, 0) + queries
     found = [
-        IndexUse(name, access, indexes, () if indexes else access.wanted, queries)
+        IndexUse(name, access, indexes, () if access.is_served else access.wanted, queries)
         for (name, access, indexes), queries in counts.items()
     ]
     return sorted(found, key=lambda use: -use.queries)

@@ -35,12 +35,14 @@ class Access(msgspec.Struct, frozen=True):
     """The object's own fields by which its records are found.
 
     Every record of the answer has them compared for equality (`equal`) or by range (`ranged`), and
-    records are sorted by `first_sort` first.
+    records are sorted by `first_sort` first. `is_served` tells that some index begins with a field
+    that is compared, or that none is: one that only keeps the order finds nothing.
     """
 
     equal: tuple[str, ...] = ()
     ranged: tuple[str, ...] = ()
     first_sort: str | None = None
+    is_served: bool = True
 
     @property
     def wanted(self) -> tuple[str, ...]:
@@ -81,7 +83,8 @@ def make_plan(bound: BoundQuery, *, digest: str = "") -> Plan:
     else:
         strategy = "indexed" if hints else "scan"
     conflicts = find_conflicts(query.where, query.params)
-    access = Access(tuple(sorted(equal)), tuple(sorted(ranged)), first)
+    is_served = not (equal or ranged) or bool(_rank_indexes(query.object, equal, ranged))
+    access = Access(tuple(sorted(equal)), tuple(sorted(ranged)), first, is_served)
     return Plan(query, strategy, hints, digest, point_param(query), conflicts, access)
 
 

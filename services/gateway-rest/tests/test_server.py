@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -32,6 +33,8 @@ async def exchange(server: HttpServer, request: bytes) -> bytes:
     async with asyncio.timeout(5):
         answer = await reader.read(65_536)
     writer.close()
+    with suppress(ConnectionError):  # it may have hung up first
+        await writer.wait_closed()
     return answer
 
 

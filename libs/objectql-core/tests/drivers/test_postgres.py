@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Self
 
 import asyncpg  # noqa: TID251 - looks behind the driver's back
@@ -11,6 +11,7 @@ import pytest
 
 from objectql.drivers.pool import PoolSettings
 from objectql.drivers.protocol import Remembered
+from objectql.drivers.sql import postgres_connect
 from objectql.drivers.sql.postgres import PostgresDriver, PostgresSettings
 from objectql.errors import DeadlineExceeded, OutcomeUnknown, Unavailable
 from objectql.testing.driver_samples import (
@@ -126,6 +127,32 @@ class Cable:
                 sink.write(data)
         except ConnectionError:
             return  # cut
+
+
+async def goes_away(_: object) -> None:  # noqa: RUF029 - stands for a statement
+    raise asyncpg.InternalClientError("cannot switch to state 12; another operation is in progress")
+
+
+async def says_nothing(_: object) -> None:
+    await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("server", [goes_away, says_nothing])
+async def test_a_server_lost_while_a_connection_is_made_ready_is_unavailable(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, server: Callable[[object], Awaitable[None]]
+) -> None:
+    made: list[asyncpg.Connection] = []
+
+    async def make_ready(connection: asyncpg.Connection) -> None:
+        made.append(connection)
+        await server(connection)
+
+    monkeypatch.setattr(postgres_connect, "use_our_types", make_ready)
+    with pytest.raises(Unavailable):
+        await postgres_connect.open_connection(
+            database_url, name="main", timeout_s=0.5, statement_cache=0
+        )
+    assert made[0].is_closed()
 
 
 @pytest.fixture

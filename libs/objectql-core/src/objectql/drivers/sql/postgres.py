@@ -42,7 +42,7 @@ from objectql.drivers.sql.postgres_calls import (
     Deadline,
     PostgresCalls,
     Target,
-    is_lost,
+    is_server_failure,
 )
 from objectql.drivers.sql.postgres_connect import (
     MAX_STATEMENT_S,
@@ -465,7 +465,7 @@ class PostgresDriver:
         try:
             await connection.execute("ROLLBACK", timeout=2.0)
         except Exception as exc:
-            if isinstance(exc, TimeoutError | asyncpg.PostgresError) or is_lost(exc):
+            if is_server_failure(exc):
                 return False
             raise
         return True

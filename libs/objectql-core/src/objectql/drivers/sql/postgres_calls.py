@@ -44,6 +44,11 @@ def is_lost(exc: BaseException) -> bool:
     return isinstance(exc, _LOST)
 
 
+def is_server_failure(exc: BaseException) -> bool:
+    """Whether the server refused, said nothing in time or was lost, rather than we erred."""
+    return isinstance(exc, TimeoutError | asyncpg.PostgresError) or is_lost(exc)
+
+
 def was_never_sent(exc: BaseException) -> bool:
     """Whether the connection was known to be closed before the statement went out."""
     return isinstance(exc, asyncpg.InterfaceError)

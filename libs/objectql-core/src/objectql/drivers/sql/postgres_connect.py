@@ -8,7 +8,7 @@ from typing import Final
 
 import asyncpg  # noqa: TID251 - this package is the home of the database drivers
 
-from objectql.drivers.sql.postgres_calls import is_lost
+from objectql.drivers.sql.postgres_calls import is_server_failure
 from objectql.drivers.sql.postgres_types import use_our_types
 from objectql.errors import Unavailable
 
@@ -30,24 +30,30 @@ async def open_connection(
     server itself ends it after `max_statement_s`.
 
     Raises:
-        Unavailable: the server does not let us in, or not in time.
+        Unavailable: the server does not let us in, or not in `timeout_s`, or goes away meanwhile.
 
     """
     try:
-        connection = await asyncpg.connect(
-            url,
-            timeout=timeout_s,
-            statement_cache_size=statement_cache,
-            max_cached_statement_lifetime=0,
-            server_settings={
-                "application_name": "objectql",
-                "timezone": "UTC",
-                "statement_timeout": str(round(max_statement_s * 1000)),
-            },
-        )
-        await use_our_types(connection)
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as exc:
-        raise Unavailable(what=name) from exc
+        async with asyncio.timeout(timeout_s):
+            connection = await asyncpg.connect(
+                url,
+                statement_cache_size=statement_cache,
+                max_cached_statement_lifetime=0,
+                server_settings={
+                    "application_name": "objectql",
+                    "timezone": "UTC",
+                    "statement_timeout": str(round(max_statement_s * 1000)),
+                },
+            )
+            try:
+                await use_our_types(connection)
+            except BaseException:
+                connection.terminate()
+                raise
+    except Exception as exc:
+        if is_server_failure(exc):
+            raise Unavailable(what=name) from exc
+        raise
     return connection
 
 
@@ -57,7 +63,7 @@ async def close_connection(connection: asyncpg.Connection) -> None:
         await connection.close(timeout=2.0)
     except Exception as exc:
         connection.terminate()
-        if not (isinstance(exc, TimeoutError | asyncpg.PostgresError) or is_lost(exc)):
+        if not is_server_failure(exc):
             raise
 
 

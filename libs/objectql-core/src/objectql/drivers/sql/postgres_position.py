@@ -9,7 +9,7 @@ from typing import Final
 import asyncpg  # noqa: TID251 - this package is the home of the database drivers
 
 from objectql.clock import Clock
-from objectql.drivers.sql.postgres_calls import is_lost
+from objectql.drivers.sql.postgres_calls import is_server_failure
 from objectql.drivers.sql.replicas import Measured
 from objectql.errors import Unavailable
 
@@ -45,7 +45,7 @@ async def measure(connection: asyncpg.Connection, text: str, clock: Clock) -> Me
     try:
         rows = await connection.fetch(text, timeout=TIMEOUT_S)
     except Exception as exc:
-        if isinstance(exc, TimeoutError | asyncpg.PostgresError) or is_lost(exc):
+        if is_server_failure(exc):
             raise Unavailable(what="the position of the database") from exc
         raise
     position, life, is_standby = rows[0]

@@ -19,6 +19,7 @@ from objectql.drivers.memory_state import (
     image_of,
     to_json,
 )
+from objectql.drivers.memory_identity import MemoryIdentityStore
 from objectql.drivers.memory_stores import MemoryLeases, MemoryMetadataStore, MemoryOutbox
 from objectql.drivers.protocol import (
     Capabilities,
@@ -176,9 +177,10 @@ class MemoryDriver:
         self._writer = WriterLock(name, self._clock)
         self._is_open = False
         self._reads = self._writes = self._transactions = 0
-        self._metadata = MemoryMetadataStore()
-        self._outbox = MemoryOutbox(self._clock)
-        self._leases = MemoryLeases(self._clock)
+        self.metadata = MemoryMetadataStore()
+        self.outbox = MemoryOutbox(self._clock)
+        self.leases = MemoryLeases(self._clock)
+        self.identity = MemoryIdentityStore()
 
     @property
     def name(self) -> DataSource:
@@ -194,21 +196,6 @@ class MemoryDriver:
     def capabilities(self) -> Capabilities:
         """See `Driver`."""
         return Capabilities()
-
-    @property
-    def metadata(self) -> MemoryMetadataStore:
-        """See `Driver`."""
-        return self._metadata
-
-    @property
-    def outbox(self) -> MemoryOutbox:
-        """See `Driver`."""
-        return self._outbox
-
-    @property
-    def leases(self) -> MemoryLeases:
-        """See `Driver`."""
-        return self._leases
 
     async def connect(self) -> None:
         """See `Driver`."""
@@ -351,7 +338,7 @@ class MemoryDriver:
                 raise session.failure
             check_deadline(self._clock, deadline_ms)
             transaction.commit()
-            self._outbox.append(transaction.events)
+            self.outbox.append(transaction.events)
 
     # --- schema --------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 import msgspec
 
+from objectql.drivers.identity import IdentityStore
 from objectql.events import ChangeEvent
 from objectql.ids import DataSource, ObjectName, TenantId
 from objectql.metadata.model import ObjectDef
@@ -334,6 +335,8 @@ class Driver(Protocol):
     def outbox(self) -> Outbox: ...
     @property
     def leases(self) -> Leases: ...
+    @property
+    def identity(self) -> IdentityStore: ...
 
     async def connect(self) -> None:
         """Open the pool and create the system tables where they are missing."""

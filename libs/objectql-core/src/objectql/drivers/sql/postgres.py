@@ -53,6 +53,7 @@ from objectql.drivers.sql.postgres_connect import (
 from objectql.drivers.sql.postgres_groups import LoneWrite, WriteGroups
 from objectql.drivers.sql.postgres_session import IDEMPOTENCY_SQL, PostgresSession
 from objectql.drivers.sql.record import image_text
+from objectql.drivers.sql.identity import SqlIdentityStore, identity_tables
 from objectql.drivers.sql.system import (
     POSTGRES_WORDS,
     TAKE_SCHEMA_LOCK,
@@ -135,9 +136,10 @@ class PostgresDriver:
         self._pool = ConnectionPool(name, connector, settings.pool, self._clock)
         self._retries = self._reads = self._writes = self._transactions = 0
         self._groups = WriteGroups(self._write_one, self._commit, self._statements)
-        self._metadata = SqlMetadataStore(self)
-        self._outbox = SqlOutbox(self, POSTGRES_WORDS)
-        self._leases = SqlLeases(self, POSTGRES_WORDS)
+        self.metadata = SqlMetadataStore(self)
+        self.outbox = SqlOutbox(self, POSTGRES_WORDS)
+        self.leases = SqlLeases(self, POSTGRES_WORDS)
+        self.identity = SqlIdentityStore(self)
 
     @property
     def name(self) -> DataSource:
@@ -155,21 +157,6 @@ class PostgresDriver:
         return Capabilities()
 
     @property
-    def metadata(self) -> SqlMetadataStore:
-        """See `Driver`."""
-        return self._metadata
-
-    @property
-    def outbox(self) -> SqlOutbox:
-        """See `Driver`."""
-        return self._outbox
-
-    @property
-    def leases(self) -> SqlLeases:
-        """See `Driver`."""
-        return self._leases
-
-    @property
     def pool(self) -> ConnectionPool[asyncpg.Connection]:
         """The connections, for the process's `PoolManager`."""
         return self._pool
@@ -182,7 +169,7 @@ class PostgresDriver:
         try:
             async with self.begin() as session:
                 await session.run(TAKE_SCHEMA_LOCK)
-                for statement in system_tables(POSTGRES_WORDS):
+                for statement in (*system_tables(POSTGRES_WORDS), *identity_tables(POSTGRES_WORDS)):
                     await session.run(statement)
             await self.run(IDEMPOTENCY_SQL.purge)
         except BaseException:

@@ -19,8 +19,9 @@ from objectql.service.health import Page, json_page
 from objectql.service.run import Process
 from objectql.wire.codec import decode, encode
 from objectql.wire.headers import parse_read_policy
+from objectql.wire.identity import IdentityChanged
 from objectql.wire.messages import MetadataChanged
-from objectql.wire.subjects import kernel_event
+from objectql.wire.subjects import IDENTITY, kernel_event
 from objectql_kernel.changes import Changes
 from objectql_kernel.gauges import Gauges
 from objectql_kernel.handlers import verbs
@@ -33,6 +34,9 @@ log = logging.getLogger(__name__)
 
 CONVERGE_EVERY_S = 0.5
 """How long a lost announcement of new metadata may go unnoticed."""
+
+TIDY_EVERY_S = 600.0
+"""How often expired sessions and the like are deleted."""
 
 PUBLISHED = "metadata:published"
 READS = frozenset({"find", "explain", "get", "count", "aggregate", "search", "meta"})
@@ -62,6 +66,7 @@ async def build(process: Process[KernelSettings]) -> None:
             max_reads=settings.pool.max_size,
             tenant_share=settings.load.tenant_share,
             query=settings.query,
+            identity=settings.identity,
         ),
         clock=process.clock,
         cache=cache.results if cache else None,
@@ -95,6 +100,10 @@ async def build(process: Process[KernelSettings]) -> None:
         with suppress(Unavailable):  # the others see the version move
             await process.bus.publish(kernel_event(PUBLISHED), encode(message))
 
+    async def announce_identity(news: IdentityChanged) -> None:
+        with suppress(Unavailable):  # gateways ask for what they have not heard
+            await process.bus.publish(kernel_event(IDENTITY), encode(news))
+
     async def start() -> None:
         try:
             await kernel.start()
@@ -103,10 +112,15 @@ async def build(process: Process[KernelSettings]) -> None:
             raise
         if settings.seed:
             await kernel.seed()
+        if settings.identity.admin_password is not None:
+            await kernel.identity.ensure_administrator(
+                settings.identity.admin_name, settings.identity.admin_password
+            )
         await server.start()
         await process.bus.subscribe(kernel_event(PUBLISHED), on_published)
         process.start(changes.run())
         process.start(follow(kernel, process))
+        process.start(tidy_identities(kernel, process))
         process.start(Gauges(process, kernel, pools, changes, cache).run())
         if settings.watch and folders:
             process.start(watch(kernel, folders, seeds=settings.seed))
@@ -128,6 +142,7 @@ async def build(process: Process[KernelSettings]) -> None:
         await cache.start()
     kernel.pipeline.observe(observe)
     kernel.publisher.announce = announce
+    kernel.identity.announce_by(announce_identity)
     process.load = lambda: float(server.admitted)
     process.metadata_version = lambda: kernel.engine.model.version
     process.details = lambda: {"relays": sum(r.is_leading for r in changes.relays.values())}
@@ -143,6 +158,16 @@ async def follow(kernel: Kernel, process: Process[KernelSettings]) -> None:
     while True:
         await process.clock.sleep(CONVERGE_EVERY_S)
         await converge(kernel)
+
+
+async def tidy_identities(kernel: Kernel, process: Process[KernelSettings]) -> None:
+    """Delete what has expired, now and then; what fails is done the next time."""
+    while True:
+        await process.clock.sleep(TIDY_EVERY_S)
+        try:
+            await kernel.identity.purge()
+        except ObjectQLError as exc:
+            log.warning("identities_not_tidied", extra={"reason": str(exc)})
 
 
 async def converge(kernel: Kernel) -> None:

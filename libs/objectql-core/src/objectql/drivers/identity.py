@@ -7,13 +7,16 @@ or nothing and refuses a row that was changed since it was read. Decisions are m
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal, Protocol, TypeAlias, TypeVar
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Final, Literal, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
 FOREVER_MS = 2**53
 """A time that never comes, and that JSON numbers still hold exactly."""
+
+NO_CONDITION: Final[Mapping[str, str]] = MappingProxyType({})
 
 RevocationKind: TypeAlias = Literal["tenant", "user", "session", "key", "token"]
 
@@ -148,7 +151,12 @@ class IdentityStore(Protocol):
         ...
 
     async def find(
-        self, type_: type[R], *, limit: int = 1000, after: str = "", **equal: str
+        self,
+        type_: type[R],
+        equal: Mapping[str, str] = NO_CONDITION,
+        *,
+        limit: int = 1000,
+        after: str = "",
     ) -> tuple[R, ...]:
         """The rows whose fields equal the given ones, in the order of their ids, after one of them."""
         ...

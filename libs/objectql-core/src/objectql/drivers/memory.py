@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from objectql.clock import Clock, SystemClock
+from objectql.drivers.memory_identity import MemoryIdentityStore
 from objectql.drivers.memory_state import (
     Remembering,
     Tables,
@@ -19,7 +20,6 @@ from objectql.drivers.memory_state import (
     image_of,
     to_json,
 )
-from objectql.drivers.memory_identity import MemoryIdentityStore
 from objectql.drivers.memory_stores import MemoryLeases, MemoryMetadataStore, MemoryOutbox
 from objectql.drivers.protocol import (
     Capabilities,

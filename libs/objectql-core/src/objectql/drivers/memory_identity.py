@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from objectql.drivers.identity import (
+    NO_CONDITION,
     AttemptLimits,
     IdentityChange,
     IdentityRow,
@@ -49,7 +50,12 @@ class MemoryIdentityStore:
         return self._version
 
     async def find(
-        self, type_: type[R], *, limit: int = 1000, after: str = "", **equal: str
+        self,
+        type_: type[R],
+        equal: Mapping[str, str] = NO_CONDITION,
+        *,
+        limit: int = 1000,
+        after: str = "",
     ) -> tuple[R, ...]:
         """See `IdentityStore`."""
         found = [

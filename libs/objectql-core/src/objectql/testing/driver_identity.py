@@ -27,7 +27,7 @@ LIMITS = AttemptLimits(free=3, first_ms=1000, longest_ms=5000)
 
 def user(id_: str, name: str, **more: Any) -> User:
     """A user of the tenant acme, unless told otherwise."""
-    given = {"tenant": "acme", "created_ms": 1, "updated_ms": 1, **more}
+    given: dict[str, Any] = {"tenant": "acme", "created_ms": 1, "updated_ms": 1, **more}
     return User(id=id_, name=name, **given)
 
 
@@ -50,7 +50,7 @@ class IdentityPromises:
     async def test_identities_come_back_as_they_were_given(self, driver: Driver) -> None:
         store = driver.identity
         rows = (
-            user("u1", "ann", email="a@x", password="$h", roles=("admin", "é"), must_change=True),
+            user("u1", "ann", email="a@x", password="$h", roles=("admin", "é"), must_change=True),  # noqa: S106
             user("u2", "bot", is_service=True, is_active=False),
             session("s1", "u1", 2**41),
             ApiKey(id="k1", tenant="acme", user="u2", name="ci", secret=b"\x01", created_ms=5),
@@ -70,11 +70,11 @@ class IdentityPromises:
         )
         assert await store.apply([Insert(row) for row in rows]) == 0
         for row in rows:
-            assert row in await store.find(type(row), tenant=row.tenant, id=row.id)
-        assert await store.find(ApiKey, tenant="acme", user="u2") == rows[3:5]
+            assert row in await store.find(type(row), {"tenant": row.tenant, "id": row.id})
+        assert await store.find(ApiKey, {"tenant": "acme", "user": "u2"}) == rows[3:5]
         assert await store.find(ApiKey, after="k1") == rows[4:5]
         assert await store.find(User, limit=1) == rows[:1]
-        assert await store.find(User, tenant="other", name="ann") == ()
+        assert await store.find(User, {"tenant": "other", "name": "ann"}) == ()
 
     async def test_names_and_addresses_are_unique_within_a_tenant(self, driver: Driver) -> None:
         store = driver.identity
@@ -90,7 +90,7 @@ class IdentityPromises:
             with pytest.raises(UniqueViolation) as caught:
                 await store.apply([change])
             assert (caught.value.object, caught.value.fields) == ("user", (field,))
-        assert await store.find(User, tenant="acme") == (ann, bob)
+        assert await store.find(User, {"tenant": "acme"}) == (ann, bob)
 
     async def test_only_one_of_concurrent_changes_of_a_row_wins(self, driver: Driver) -> None:
         store = driver.identity
@@ -102,7 +102,7 @@ class IdentityPromises:
         answers = await asyncio.gather(*changes, return_exceptions=True)
         assert sum(answer == 0 for answer in answers) == 1
         assert sum(isinstance(answer, WriteConflict) for answer in answers) == 3
-        (stored,) = await store.find(User, tenant="acme", id="u1")
+        (stored,) = await store.find(User, {"tenant": "acme", "id": "u1"})
         assert stored.version == 2
         await store.apply([Delete(stored)])
         with pytest.raises(WriteConflict):

@@ -7,13 +7,14 @@ puts versions in the order of commits, so a reader who has seen version n has se
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
 
 from objectql.drivers.identity import (
+    NO_CONDITION,
     ApiKey,
     AttemptLimits,
     IdentityChange,
@@ -29,7 +30,7 @@ from objectql.drivers.identity import (
 from objectql.drivers.sql.system import SystemRunner, SystemWords
 from objectql.errors import UniqueViolation, WriteConflict
 
-_TABLES: Final = MappingProxyType(
+_TABLES: Final[Mapping[type[IdentityRow], str]] = MappingProxyType(
     {
         User: "oql_users",
         Session: "oql_sessions",
@@ -123,13 +124,18 @@ class SqlIdentityStore:
                 value = getattr(row, field)
                 if value is None:
                     continue
-                others = await self.find(User, tenant=row.tenant, **{field: value})
+                others = await self.find(User, {"tenant": row.tenant, field: value})
                 if any(other.id != row.id for other in others):
                     return UniqueViolation(object="user", fields=(field,))
         return UniqueViolation(object=type(row).__name__.lower(), fields=("id",))
 
     async def find(
-        self, type_: type[R], *, limit: int = 1000, after: str = "", **equal: str
+        self,
+        type_: type[R],
+        equal: Mapping[str, str] = NO_CONDITION,
+        *,
+        limit: int = 1000,
+        after: str = "",
     ) -> tuple[R, ...]:
         """See `IdentityStore`."""
         conditions = [f'"{name}" = ${number}' for number, name in enumerate(equal, 3)]

@@ -36,6 +36,7 @@ from objectql.drivers.sql.ddl import plan_tables
 from objectql.drivers.sql.dialect import identifier
 from objectql.drivers.sql.dialect_postgres import POSTGRES
 from objectql.drivers.sql.errors import ConstraintNames
+from objectql.drivers.sql.identity import SqlIdentityStore, identity_tables
 from objectql.drivers.sql.introspect import INTROSPECT_POSTGRES, parse_introspection
 from objectql.drivers.sql.lower import lower
 from objectql.drivers.sql.postgres_calls import (
@@ -53,7 +54,6 @@ from objectql.drivers.sql.postgres_connect import (
 from objectql.drivers.sql.postgres_groups import LoneWrite, WriteGroups
 from objectql.drivers.sql.postgres_session import IDEMPOTENCY_SQL, PostgresSession
 from objectql.drivers.sql.record import image_text
-from objectql.drivers.sql.identity import SqlIdentityStore, identity_tables
 from objectql.drivers.sql.system import (
     POSTGRES_WORDS,
     TAKE_SCHEMA_LOCK,

@@ -39,12 +39,12 @@ from objectql.drivers.sql.ddl import plan_tables
 from objectql.drivers.sql.dialect import identifier
 from objectql.drivers.sql.dialect_sqlite import SQLITE
 from objectql.drivers.sql.errors import ConstraintNames, Doing, translate
+from objectql.drivers.sql.identity import SqlIdentityStore, identity_tables
 from objectql.drivers.sql.introspect import INTROSPECT_SQLITE, parse_introspection
 from objectql.drivers.sql.lower import lower
 from objectql.drivers.sql.sqlite_connection import SqliteConnection, refusal_of
 from objectql.drivers.sql.sqlite_session import IDEMPOTENCY_SQL, SqliteSession
 from objectql.drivers.sql.sqlite_writes import SqliteWriter
-from objectql.drivers.sql.identity import SqlIdentityStore, identity_tables
 from objectql.drivers.sql.system import (
     SQLITE_WORDS,
     SqlLeases,

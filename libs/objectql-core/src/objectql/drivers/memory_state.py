@@ -68,6 +68,17 @@ class Tables(NamedTuple):
     sequences: dict[tuple[str, str], int]
     objects: dict[str, ObjectDef]
 
+    def forget(self, tenant: TenantId) -> None:
+        """Drop all that is of `tenant`."""
+        for keys, place in (
+            (self.rows, 1),
+            (self.uniques, 2),
+            (self.remembered, 0),
+            (self.sequences, 0),
+        ):
+            for key in [key for key in keys if key[place] == tenant]:
+                del keys[key]
+
 
 class Overlay(Generic[K, V]):
     """Changes over a mapping that stays as it is until `merge`. `None` is a deletion."""

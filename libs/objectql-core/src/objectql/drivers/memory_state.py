@@ -70,14 +70,15 @@ class Tables(NamedTuple):
 
     def forget(self, tenant: TenantId) -> None:
         """Drop all that is of `tenant`."""
-        for keys, place in (
-            (self.rows, 1),
-            (self.uniques, 2),
-            (self.remembered, 0),
-            (self.sequences, 0),
-        ):
-            for key in [key for key in keys if key[place] == tenant]:
-                del keys[key]
+        _drop(self.rows, [key for key in self.rows if key[1] == tenant])
+        _drop(self.uniques, [key for key in self.uniques if key[2] == tenant])
+        _drop(self.remembered, [key for key in self.remembered if key[0] == tenant])
+        _drop(self.sequences, [key for key in self.sequences if key[0] == tenant])
+
+
+def _drop(table: dict[K, V], keys: list[K]) -> None:
+    for key in keys:
+        del table[key]
 
 
 class Overlay(Generic[K, V]):

@@ -88,6 +88,15 @@ class IdentitySettings(IdentityPolicy, frozen=True, kw_only=True):
     ] = None
 
 
+class Tenancy(msgspec.Struct, frozen=True, kw_only=True):
+    """Tenants and what keeps them apart."""
+
+    unknown: Annotated[
+        Literal["accept", "refuse"],
+        Meta(description="requests in the name of tenants that are not registered"),
+    ] = "refuse"
+
+
 class KernelSettings(ServiceSettings, frozen=True, kw_only=True):
     """A kernel worker. `datasources` needs at least `default`."""
 
@@ -119,6 +128,7 @@ class KernelSettings(ServiceSettings, frozen=True, kw_only=True):
         Literal["deny", "allow"],
         Meta(description="for objects without a permission file, and callers who are no admins"),
     ] = "deny"
+    tenancy: Tenancy = Tenancy()
     query: QueryLimits = QueryLimits()
     identity: IdentitySettings = IdentitySettings()
     features: Features = Features()

@@ -20,7 +20,12 @@ from objectql.drivers.memory_state import (
     image_of,
     to_json,
 )
-from objectql.drivers.memory_stores import MemoryLeases, MemoryMetadataStore, MemoryOutbox
+from objectql.drivers.memory_stores import (
+    MemoryLeases,
+    MemoryMetadataStore,
+    MemoryOutbox,
+    MemoryTenantStore,
+)
 from objectql.drivers.protocol import (
     Capabilities,
     Freshness,
@@ -181,6 +186,7 @@ class MemoryDriver:
         self.outbox = MemoryOutbox(self._clock)
         self.leases = MemoryLeases(self._clock)
         self.identity = MemoryIdentityStore()
+        self.tenants = MemoryTenantStore()
 
     @property
     def name(self) -> DataSource:
@@ -217,6 +223,14 @@ class MemoryDriver:
         remembered = self._tables.remembered
         for key in [key for key, record in remembered.items() if record.at_ms <= oldest_ms]:
             del remembered[key]
+
+    async def delete_tenant(self, tenant: TenantId, objects: Sequence[ObjectDef]) -> None:
+        """See `Driver`."""
+        del objects  # rows are kept by tenant, whatever the object
+        async with self._writer.hold():
+            self._tables.forget(tenant)
+            self.outbox.forget(tenant)
+            self.identity.forget(tenant)
 
     def statistics(self) -> Mapping[str, float]:
         """See `Driver`."""

@@ -87,6 +87,11 @@ class MemoryIdentityStore:
         """See `IdentityStore`."""
         self._attempts.pop((tenant, name), None)
 
+    def forget(self, tenant: str) -> None:
+        """Everything of a deleted tenant but what is void."""
+        self._rows = {key: row for key, row in self._rows.items() if row.tenant != tenant}
+        self._attempts = {key: entry for key, entry in self._attempts.items() if key[0] != tenant}
+
     async def purge(self, now_ms: int, oldest_attempt_ms: int) -> None:
         """See `IdentityStore`."""
         self._rows = {

@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 import msgspec
 
 from objectql.drivers.identity import IdentityStore
+from objectql.drivers.tenants import TenantStore
 from objectql.events import ChangeEvent
 from objectql.ids import DataSource, ObjectName, TenantId
 from objectql.metadata.model import ObjectDef
@@ -337,6 +338,8 @@ class Driver(Protocol):
     def leases(self) -> Leases: ...
     @property
     def identity(self) -> IdentityStore: ...
+    @property
+    def tenants(self) -> TenantStore: ...
 
     async def connect(self) -> None:
         """Open the pool and create the system tables where they are missing."""
@@ -437,6 +440,14 @@ class Driver(Protocol):
 
     async def sweep(self) -> None:
         """Delete what has expired: idempotency records."""
+        ...
+
+    async def delete_tenant(self, tenant: TenantId, objects: Sequence[ObjectDef]) -> None:
+        """Delete all that this source keeps of `tenant`, in one transaction, without events.
+
+        Records of `objects` (all of this source), the outbox, idempotency records, sequences. May
+        be called any number of times.
+        """
         ...
 
     async def plan_schema(

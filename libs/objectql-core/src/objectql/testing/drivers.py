@@ -10,10 +10,13 @@ from objectql.testing.driver_identity import IdentityPromises
 from objectql.testing.driver_records import RecordPromises
 from objectql.testing.driver_samples import OBJECTS
 from objectql.testing.driver_stores import StorePromises
+from objectql.testing.driver_tenants import TenantPromises
 from objectql.testing.driver_transactions import TransactionPromises
 
 __all__ = ["OBJECTS", "DriverSuite"]
 
 
-class DriverSuite(RecordPromises, TransactionPromises, StorePromises, IdentityPromises):
+class DriverSuite(
+    RecordPromises, TransactionPromises, StorePromises, TenantPromises, IdentityPromises
+):
     """Everything that a driver promises."""

@@ -54,9 +54,10 @@ from objectql.drivers.sql.system import (
     remembered_of,
     system_tables,
 )
+from objectql.drivers.sql.tenants import SqlTenantStore, tenant_deletions
 from objectql.drivers.writer_lock import WriterLock, check_deadline
 from objectql.errors import Unavailable
-from objectql.ids import DataSource, ObjectName
+from objectql.ids import DataSource, ObjectName, TenantId
 from objectql.metadata.model import ObjectDef
 from objectql.query.bound import BoundQuery
 from objectql.values import Value
@@ -103,6 +104,7 @@ class SqliteDriver:
         self.outbox = SqlOutbox(self, SQLITE_WORDS)
         self.leases = SqlLeases(self, SQLITE_WORDS)
         self.identity = SqlIdentityStore(self)
+        self.tenants = SqlTenantStore(self)
 
     @property
     def name(self) -> DataSource:
@@ -320,6 +322,13 @@ class SqliteDriver:
     async def sweep(self) -> None:
         """See `Driver`."""
         await self.run(IDEMPOTENCY_SQL.purge)
+
+    async def delete_tenant(self, tenant: TenantId, objects: Sequence[ObjectDef]) -> None:
+        """See `Driver`."""
+        async with self.begin() as session:
+            await session.run("PRAGMA defer_foreign_keys = ON")
+            for statement in tenant_deletions(objects):
+                await session.run(statement, tenant)
 
     def transaction(self) -> contextlib.AbstractAsyncContextManager[SqliteSession]:
         """See `SystemRunner`."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeVar
 
 from objectql.clock import Clock
 from objectql.context import Context
 from objectql.drivers.identity import IdentityStore
-from objectql.errors import RecordNotFound, Unauthenticated
+from objectql.errors import RecordNotFound, TenantRefused, Unauthenticated
 from objectql.ids import is_record_id
 from objectql.kernel.identity.api_keys import ApiKeys
 from objectql.kernel.identity.directory import (
@@ -24,10 +24,16 @@ from objectql.kernel.identity.sessions import Sessions
 from objectql.kernel.identity.signing import Signer
 from objectql.kernel.identity.users import Users
 from objectql.kernel.json import encode_json
+from objectql.kernel.pipeline import Pipeline
 from objectql.wire import identity as m
 from objectql.wire.messages import JsonReply
 
+Q = TypeVar("Q")
+R = TypeVar("R")
+
 _ATTEMPTS_KEPT_MS: Final = 86_400_000
+AUTH: Final = "auth"
+"""The operation, for middleware and observers."""
 _DONE: Final = m.DoneReply()
 
 
@@ -35,10 +41,15 @@ class Identity:
     """Users, sessions, keys and revocations of one installation."""
 
     def __init__(
-        self, store: Callable[[], IdentityStore], policy: IdentityPolicy, clock: Clock
+        self,
+        store: Callable[[], IdentityStore],
+        policy: IdentityPolicy,
+        clock: Clock,
+        pipeline: Pipeline,
     ) -> None:
         """`store` is asked once the data sources are there."""
         self._make_store = store
+        self._pipeline = pipeline
         self._policy = policy
         self._clock = clock
         self._parts: _Parts | None = None
@@ -77,24 +88,33 @@ class Identity:
                 self._parts.directory.announce = self._announce
         return self._parts
 
+    async def _run(
+        self, request: Q, context: Context, core: Callable[[Q, Context], Awaitable[R]]
+    ) -> R:
+        return await self._pipeline.run(AUTH, "*", request, context, core)
+
     # --- sessions ---
 
     async def handle_sign_in(self, request: m.SignInRequest, context: Context) -> m.TokensReply:
-        """See `Sessions.sign_in`."""
-        return await self._ready().sessions.sign_in(request, context)
+        """See `Sessions.sign_in`; tenants that may not act look as if nobody were in them."""
+        sessions = self._ready().sessions
+        try:
+            return await self._run(request, context, sessions.sign_in)
+        except TenantRefused:
+            await sessions.refuse(request, context)
 
     async def handle_refresh(self, request: m.RefreshRequest, context: Context) -> m.TokensReply:
         """See `Sessions.refresh`."""
-        return await self._ready().sessions.refresh(request, context)
+        return await self._run(request, context, self._ready().sessions.refresh)
 
     async def handle_sign_out(self, request: m.SignOutRequest, context: Context) -> m.DoneReply:
         """See `Sessions.sign_out`."""
-        await self._ready().sessions.sign_out(request, context)
+        await self._run(request, context, self._ready().sessions.sign_out)
         return _DONE
 
     async def handle_password(self, request: m.PasswordRequest, context: Context) -> m.DoneReply:
         """See `Sessions.change_password`."""
-        await self._ready().sessions.change_password(request, context)
+        await self._run(request, context, self._ready().sessions.change_password)
         return _DONE
 
     async def handle_me(self, request: m.MeRequest, context: Context) -> JsonReply:  # noqa: ARG002
@@ -115,38 +135,38 @@ class Identity:
 
     async def handle_users(self, request: m.UserListRequest, context: Context) -> JsonReply:
         """See `Users.list`."""
-        return _json(await self._ready().users.list(request, context))
+        return _json(await self._run(request, context, self._ready().users.list))
 
     async def handle_user_create(self, request: m.UserCreateRequest, context: Context) -> JsonReply:
         """See `Users.create`."""
-        return _json(await self._ready().users.create(request, context))
+        return _json(await self._run(request, context, self._ready().users.create))
 
     async def handle_user_update(self, request: m.UserUpdateRequest, context: Context) -> JsonReply:
         """See `Users.update`."""
-        return _json(await self._ready().users.update(request, context))
+        return _json(await self._run(request, context, self._ready().users.update))
 
     async def handle_user_delete(
         self, request: m.UserDeleteRequest, context: Context
     ) -> m.DoneReply:
         """See `Users.delete`."""
-        await self._ready().users.delete(request, context)
+        await self._run(request, context, self._ready().users.delete)
         return _DONE
 
     async def handle_keys(self, request: m.KeyListRequest, context: Context) -> JsonReply:
         """See `ApiKeys.list`."""
-        return _json(await self._ready().keys.list(request, context))
+        return _json(await self._run(request, context, self._ready().keys.list))
 
     async def handle_key_create(self, request: m.KeyCreateRequest, context: Context) -> JsonReply:
         """See `ApiKeys.create`."""
-        return _json(await self._ready().keys.create(request, context))
+        return _json(await self._run(request, context, self._ready().keys.create))
 
     async def handle_key_update(self, request: m.KeyUpdateRequest, context: Context) -> JsonReply:
         """See `ApiKeys.update`."""
-        return _json(await self._ready().keys.update(request, context))
+        return _json(await self._run(request, context, self._ready().keys.update))
 
     async def handle_key_delete(self, request: m.KeyDeleteRequest, context: Context) -> m.DoneReply:
         """See `ApiKeys.delete`."""
-        await self._ready().keys.delete(request, context)
+        await self._run(request, context, self._ready().keys.delete)
         return _DONE
 
     async def handle_revoke(self, request: m.RevokeRequest, context: Context) -> m.DoneReply:
@@ -157,6 +177,9 @@ class Identity:
             RecordNotFound: nothing has such an id.
 
         """
+        return await self._run(request, context, self._revoke)
+
+    async def _revoke(self, request: m.RevokeRequest, context: Context) -> m.DoneReply:
         check_administrator(context)
         if not is_record_id(request.id):
             raise RecordNotFound(object=request.kind, id=request.id[:100])

@@ -105,6 +105,14 @@ class Sessions:
         self._tell("signed_in", user, context)
         return await self._tokens(user, session, text)
 
+    async def refuse(self, request: SignInRequest, context: Context) -> NoReturn:
+        """Refuse a sign-in to a tenant that may not act, in the time that a wrong password takes."""
+        name = request.name.strip().lower()[:255]
+        counted = name if name.isprintable() else _NOBODY
+        await self._directory.user_called(context.tenant, counted)
+        await self._proven(context.tenant, counted, None, request.password)
+        raise Unauthenticated
+
     async def refresh(self, request: RefreshRequest, context: Context) -> TokensReply:
         """New tokens of the same session; the old refresh token is spent.
 

@@ -15,6 +15,7 @@ from objectql.query.bound import (
     BoundQuery,
     Column,
     Const,
+    Given,
     Negate,
     Param,
     Predicate,
@@ -210,5 +211,5 @@ def _columns_in(node: Predicate) -> Iterator[Column]:
                 yield from _columns_in(item)
         case Negate(item):
             yield from _columns_in(item)
-        case Const():
+        case Const() | Given():
             pass

@@ -218,13 +218,15 @@ async def test_requests_that_differ_in_a_literal_share_statements_and_have_their
 
     authors = [f"a{number % 7}" for number in range(40)]
     alone = [await answer(author) for author in authors]
-    together: list[PageReply] = []
 
     async def ask_all() -> None:
-        together.extend(await asyncio.gather(*map(answer, authors)))
+        assert await asyncio.gather(*map(answer, authors)) == alone
 
     statements = await statements_of(driver, ask_all())
-    assert together == alone
+    for _ in range(20):  # on a machine so busy that a statement takes long, each is sent alone
+        if len(statements) < len(set(authors)):
+            break
+        statements = await statements_of(driver, ask_all())
     assert len(statements) < len(set(authors))
     assert any("unnest" in text for text in statements)
     for text in statements:

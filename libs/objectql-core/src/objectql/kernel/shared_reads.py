@@ -65,12 +65,16 @@ class Counts(NamedTuple):
 
 
 class SharedReads:
-    """See the head of this module; reads inside a transaction go straight to it."""
+    """See the head of this module; reads inside a transaction go straight to `inner`."""
 
-    def __init__(self, inner: SharingFetch, clock: Clock) -> None:
+    def __init__(
+        self, inner: SharingFetch, clock: Clock, *, patience_s: float = PATIENCE_S
+    ) -> None:
         self._inner = inner
-        self._pages: _Lanes[Page] = _Lanes(clock, inner.page, inner.pages)
-        self._records: _Lanes[RecordImage | None] = _Lanes(clock, inner.record, inner.records)
+        self._pages: _Lanes[Page] = _Lanes(clock, inner.page, inner.pages, patience_s)
+        self._records: _Lanes[RecordImage | None] = _Lanes(
+            clock, inner.record, inner.records, patience_s
+        )
 
     def counts(self) -> Counts:
         """How much was shared so far."""
@@ -203,8 +207,9 @@ class _Lane(Generic[T]):
 class _Lanes(Generic[T]):
     """All lanes of one kind of read, which is sent by `one`, or `each` where there are many."""
 
-    def __init__(self, clock: Clock, one: One[T], each: Each[T]) -> None:
+    def __init__(self, clock: Clock, one: One[T], each: Each[T], patience_s: float) -> None:
         self._clock = clock
+        self._patience_s = patience_s
         self._one = one
         self._each = each
         self._lanes: dict[Hashable, _Lane[T]] = {}
@@ -238,7 +243,7 @@ class _Lanes(Generic[T]):
         flight = lane.next
         if flight is None:
             flight = lane.next = _Flight(run, scope)
-            patience_s = PATIENCE_S * 2 ** min(lane.under_way, 5)
+            patience_s = self._patience_s * 2 ** min(lane.under_way, 5)
             lane.timer = loop.call_later(patience_s, self._depart, key, lane)
         who = tuple([_hashable(run.params[at]) for at in varying])
         seat = flight.board(who, run.params, deadline_ms)

@@ -19,6 +19,7 @@ from objectql.ids import FieldName, ObjectName
 from objectql.metadata.model import ActionDef, FieldDef, ObjectDef, Option, system_fields
 from objectql.metadata.registry import MetadataSnapshot
 from objectql.wire import messages as m
+from objectql.wire import tenants as t
 from objectql_gateway_rest.application import create_application
 from objectql_gateway_rest.call import Services
 from objectql_gateway_rest.metadata_view import MetadataView
@@ -48,6 +49,12 @@ REQUESTS: dict[str, type[msgspec.Struct]] = {
     "meta_delete": m.MetaDeleteRequest,
     "view": m.ViewRequest,
     "snapshot": m.SnapshotRequest,
+    "tenant_list": t.TenantListRequest,
+    "tenant_get": t.TenantGetRequest,
+    "tenant_create": t.TenantCreateRequest,
+    "tenant_change": t.TenantChangeRequest,
+    "tenant_delete": t.TenantDeleteRequest,
+    "tenant_export": t.TenantExportRequest,
 }
 
 
@@ -85,6 +92,12 @@ class FakeKernel:
             "meta_delete": m.MetaWriteReply(version=9),
             "view": m.JsonReply(body=b'{"type":"grid"}'),
             "snapshot": m.SnapshotReply(version=1, items=b"snapshot"),
+            "tenant_list": m.JsonReply(body=b'[{"id":"acme"}]'),
+            "tenant_get": m.JsonReply(body=b'{"id":"acme"}'),
+            "tenant_create": m.JsonReply(body=b'{"id":"acme"}'),
+            "tenant_change": m.JsonReply(body=b'{"id":"acme","suspended":true}'),
+            "tenant_delete": t.TenantDeleteReply("acme"),
+            "tenant_export": t.TenantExportReply(b'{"tenant":{}}\n'),
         }
 
     def verbs(self) -> dict[str, Verb[Any]]:

@@ -5,6 +5,7 @@ import time
 
 from objectql.clock import SystemClock
 from objectql.context import Actor, Context
+from objectql.ids import TenantId
 from objectql.kernel.pipeline import HOLD_S, Pipeline
 from objectql.plugins.middleware import MiddlewareRegistry
 
@@ -13,8 +14,18 @@ async def answer(request: str, _context: Context) -> str:  # noqa: RUF029 - the 
     return request
 
 
+class Everybody:
+    """All tenants may act."""
+
+    def is_active(self, tenant: TenantId) -> bool:
+        return bool(tenant)
+
+    async def admit(self, tenant: TenantId) -> None:
+        raise AssertionError(tenant)
+
+
 def started() -> tuple[Pipeline, Context]:
-    pipeline = Pipeline(MiddlewareRegistry(), SystemClock())
+    pipeline = Pipeline(MiddlewareRegistry(), SystemClock(), Everybody())
     pipeline.open()
     deadline_ms = time.time_ns() // 1_000_000 + 5_000
     return pipeline, Context(Actor(id="ann"), deadline_ms=deadline_ms, request_id="r")

@@ -23,6 +23,7 @@ from objectql.query.optimize import optimize
 from objectql.query.parse import parse_query
 from objectql.query.policy import AllowAll, RuleBinder
 from objectql.query.template import extract
+from objectql.query.url import parse_url
 from objectql.testing.samples import ACTOR, SCHEMA, ids, run
 
 
@@ -75,10 +76,37 @@ def test_bind_reports_every_mistake_at_once() -> None:
     assert [issue.path for issue in caught.value.issues] == [
         "where.a1",
         "where.total.$contains",
-        "fields",
+        "fields.0",
         "orderBy.0",
         "expand.c3",
     ]
+
+
+def test_a_mistake_in_a_filter_text_is_placed_where_its_condition_begins() -> None:
+    filtered = [("$filter", "number eq 'a' and (nmbr ne 'b')")]
+    found = extract(parse_url("invoice", filtered, dialect="odata").query)
+    with pytest.raises(FieldUnknown) as caught:
+        bind(found.template, SCHEMA, AllowAll(), places=found.places)
+    assert caught.value.issues[0].path == "$filter:19"
+
+
+@pytest.mark.parametrize(
+    ("document", "place"),
+    [
+        ({"groupBy": ["status", "account", "status"]}, "groupBy.2"),
+        (
+            {"groupBy": ["status"], "aggregations": [{"function": "count", "alias": "status"}]},
+            "aggregations.0",
+        ),
+        ({"fields": ["status", "tags"], "distinct": True}, "fields.1"),
+    ],
+)
+def test_a_column_that_cannot_stand_is_named_by_its_place(
+    document: dict[str, Any], place: str
+) -> None:
+    with pytest.raises(InvalidQuery) as caught:
+        bound(document)
+    assert [issue.path for issue in caught.value.issues] == [place]
 
 
 def test_mistakes_inside_relations_are_reported_with_their_whole_place() -> None:
@@ -87,7 +115,7 @@ def test_mistakes_inside_relations_are_reported_with_their_whole_place() -> None
         bound({"expand": {"account": {"expand": {"owner": {**inner, "orderBy": None}}}}})
     assert [issue.path for issue in caught.value.issues] == [
         "expand.account.expand.owner.where.a1",
-        "expand.account.expand.owner.fields",
+        "expand.account.expand.owner.fields.0",
     ]
     with pytest.raises(ObjectQLError) as caught:
         bound({"expand": {"invoice": {"orderBy": "b2,c3"}}}, object="account")

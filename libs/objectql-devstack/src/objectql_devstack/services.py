@@ -123,6 +123,7 @@ def _kernel(told: Wiring) -> Mapping[str, str]:
         "OQL_KERNEL_ADMIN__PORT": str(told.admin_port),
         "OQL_KERNEL_DATASOURCES__DEFAULT": told.data.pg_url,
         "OQL_KERNEL_METADATA": ",".join(map(str, told.metadata)),
+        "OQL_KERNEL_TENANCY__UNKNOWN": "accept",
     }
 
 

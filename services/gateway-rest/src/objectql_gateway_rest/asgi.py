@@ -7,7 +7,7 @@ validated here: the encoding of path and query, the size of the body, before all
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, MutableMapping
 from types import TracebackType
 from typing import Any, TypeAlias
 from urllib.parse import parse_qsl, unquote
@@ -195,3 +195,29 @@ class Response:
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
         body = self.body if with_body and self.status not in {204, 304} else b""
         await send({"type": "http.response.body", "body": body})
+
+
+class StreamedResponse(Response):
+    """An answer whose body is made while it is sent; the client learns its length at the end.
+
+    What is raised by `parts` cuts the connection, which tells the client that the body is not
+    complete.
+    """
+
+    __slots__ = ("_parts",)
+
+    def __init__(self, parts: AsyncIterable[bytes], *, content_type: bytes) -> None:
+        super().__init__(content_type=content_type)
+        self._parts = parts
+
+    async def send(self, send: Send, *, with_body: bool = True) -> None:
+        """Write each part as soon as it is there."""
+        headers = [(b"content-type", self.content_type), *self.headers]
+        await send({"type": "http.response.start", "status": self.status, "headers": headers})
+        if with_body:
+            try:
+                async for part in self._parts:
+                    await send({"type": "http.response.body", "body": part, "more_body": True})
+            except ClientGone:
+                return
+        await send({"type": "http.response.body", "body": b""})

@@ -145,6 +145,11 @@ class Call:
             raise Unauthenticated
         return self._context
 
+    def extend_deadline(self) -> None:
+        """Give what follows the time of a whole request; for answers of many parts."""
+        deadline_ms = self.services.clock.now_ms() + self._timeout_ms()
+        self._context = msgspec.structs.replace(self.context, deadline_ms=deadline_ms)
+
     # --- the body ------------------------------------------------------------------------
 
     async def body(self) -> bytes:

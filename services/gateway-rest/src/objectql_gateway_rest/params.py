@@ -125,6 +125,20 @@ def projection(call: Call, object: str, dialect: Dialect) -> Projection:
     return Projection(query.fields, query.expand, parsed.is_wrapped)
 
 
+def known_params(call: Call, *names: str) -> dict[str, str]:
+    """The query parameters by name; of a repeated one the last.
+
+    Raises:
+        QueryParamUnknown: one that is not among `names`.
+
+    """
+    given = dict(call.pairs())
+    for name in given:
+        if name not in names:
+            raise QueryParamUnknown(param=name[:100])
+    return given
+
+
 def flag(call: Call, name: str) -> bool:
     """The value of the only query parameter that a request may have: true or false.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from contextlib import suppress
 from pathlib import Path
+from typing import Protocol
 
 from objectql.bus.nats import NatsEventStream
 from objectql.bus.port import Envelope
@@ -21,6 +22,7 @@ from objectql.wire.codec import decode, encode
 from objectql.wire.headers import parse_read_policy
 from objectql.wire.messages import MetadataChanged
 from objectql.wire.subjects import kernel_event
+from objectql.wire.tenants import TenantsChanged
 from objectql_kernel.changes import Changes
 from objectql_kernel.gauges import Gauges
 from objectql_kernel.handlers import verbs
@@ -32,9 +34,10 @@ from objectql_kernel.watch import log_problems, watch
 log = logging.getLogger(__name__)
 
 CONVERGE_EVERY_S = 0.5
-"""How long a lost announcement of new metadata may go unnoticed."""
+"""How long a lost announcement may go unnoticed."""
 
 PUBLISHED = "metadata:published"
+TENANTS = "tenants"
 READS = frozenset({"find", "explain", "get", "count", "aggregate", "search", "meta"})
 
 
@@ -61,6 +64,7 @@ async def build(process: Process[KernelSettings]) -> None:
             token_wait_ms=int(settings.reads.token_wait_s * 1000),
             max_reads=settings.pool.max_size,
             tenant_share=settings.load.tenant_share,
+            unknown_tenants=settings.tenancy.unknown,
             query=settings.query,
         ),
         clock=process.clock,
@@ -105,6 +109,7 @@ async def build(process: Process[KernelSettings]) -> None:
             await kernel.seed()
         await server.start()
         await process.bus.subscribe(kernel_event(PUBLISHED), on_published)
+        await process.bus.subscribe(kernel_event(TENANTS), on_tenants)
         process.start(changes.run())
         process.start(follow(kernel, process))
         process.start(Gauges(process, kernel, pools, changes, cache).run())
@@ -115,7 +120,16 @@ async def build(process: Process[KernelSettings]) -> None:
         # Whoever has published goes on by the new metadata: this worker must not answer by the old.
         if decode(MetadataChanged, envelope.body).version > kernel.engine.model.version:
             with kernel.pipeline.held():
-                await converge(kernel)
+                await converge(kernel.publisher)
+
+    async def announce_tenants(version: int) -> None:
+        message = TenantsChanged(version=version, origin=process.instance)
+        with suppress(Unavailable):  # the others see the version move
+            await process.bus.publish(kernel_event(TENANTS), encode(message))
+
+    async def on_tenants(envelope: Envelope) -> None:
+        if decode(TenantsChanged, envelope.body).version > kernel.tenants.version:
+            await converge(kernel.tenants)
 
     async def index_uses() -> Page:  # noqa: RUF029 - a route is a coroutine
         return json_page(kernel.reader.planner.index_uses())
@@ -128,6 +142,7 @@ async def build(process: Process[KernelSettings]) -> None:
         await cache.start()
     kernel.pipeline.observe(observe)
     kernel.publisher.announce = announce
+    kernel.tenants.announce = announce_tenants
     process.load = lambda: float(server.admitted)
     process.metadata_version = lambda: kernel.engine.model.version
     process.details = lambda: {"relays": sum(r.is_leading for r in changes.relays.values())}
@@ -138,16 +153,28 @@ async def build(process: Process[KernelSettings]) -> None:
     process.keep_trying("engine", start)
 
 
+class Followed(Protocol):
+    """What another kernel may have changed."""
+
+    async def converge(self) -> bool: ...
+
+
 async def follow(kernel: Kernel, process: Process[KernelSettings]) -> None:
-    """Notice publications whose announcement was lost."""
+    """Notice changes whose announcement was lost, and deletions of tenants that were left."""
     while True:
         await process.clock.sleep(CONVERGE_EVERY_S)
-        await converge(kernel)
+        await converge(kernel.publisher)
+        await converge(kernel.tenants)
+        try:
+            await kernel.tenancy.admin.finish_deletions()
+        except ObjectQLError as exc:
+            log.warning("tenant_not_deleted", extra={"reason": str(exc)})
 
 
-async def converge(kernel: Kernel) -> None:
-    """Take over newer metadata; a failure is logged and tried again half a second later."""
+async def converge(followed: Followed) -> None:
+    """Take over what is newer; a failure is logged and tried again half a second later."""
     try:
-        await kernel.publisher.converge()
+        await followed.converge()
     except ObjectQLError as exc:
-        log.warning("metadata_not_followed", extra={"reason": str(exc)})
+        what = type(followed).__name__
+        log.warning("change_not_followed", extra={"what": what, "reason": str(exc)})

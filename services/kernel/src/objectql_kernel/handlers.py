@@ -7,10 +7,12 @@ from typing import Any
 from objectql.bus.server import Verb
 from objectql.kernel.kernel import Kernel
 from objectql.wire import messages as m
+from objectql.wire import tenants as t
 
 
 def verbs(kernel: Kernel) -> dict[str, Verb[Any]]:
     """Every verb. Writes watch the deadline themselves, up to the commit that must not be cut."""
+    tenancy = kernel.tenancy
     return {
         "find": Verb(m.FindRequest, kernel.handle_find),
         "get": Verb(m.GetRequest, kernel.handle_get),
@@ -32,4 +34,10 @@ def verbs(kernel: Kernel) -> dict[str, Verb[Any]]:
         "meta_delete": Verb(m.MetaDeleteRequest, kernel.handle_meta_delete, is_bounded=False),
         "view": Verb(m.ViewRequest, kernel.handle_view),
         "snapshot": Verb(m.SnapshotRequest, kernel.handle_snapshot),
+        "tenant_list": Verb(t.TenantListRequest, tenancy.handle_list),
+        "tenant_get": Verb(t.TenantGetRequest, tenancy.handle_get),
+        "tenant_create": Verb(t.TenantCreateRequest, tenancy.handle_create, is_bounded=False),
+        "tenant_change": Verb(t.TenantChangeRequest, tenancy.handle_change, is_bounded=False),
+        "tenant_delete": Verb(t.TenantDeleteRequest, tenancy.handle_delete, is_bounded=False),
+        "tenant_export": Verb(t.TenantExportRequest, tenancy.handle_export),
     }

@@ -77,6 +77,15 @@ class ReadSettings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 60.0
 
 
+class Tenancy(msgspec.Struct, frozen=True, kw_only=True):
+    """Tenants and what keeps them apart."""
+
+    unknown: Annotated[
+        Literal["accept", "refuse"],
+        Meta(description="requests in the name of tenants that are not registered"),
+    ] = "refuse"
+
+
 class KernelSettings(ServiceSettings, frozen=True, kw_only=True):
     """A kernel worker. `datasources` needs at least `default`."""
 
@@ -108,6 +117,7 @@ class KernelSettings(ServiceSettings, frozen=True, kw_only=True):
         Literal["deny", "allow"],
         Meta(description="for objects without a permission file, and callers who are no admins"),
     ] = "deny"
+    tenancy: Tenancy = Tenancy()
     query: QueryLimits = QueryLimits()
     features: Features = Features()
     failpoints: Annotated[

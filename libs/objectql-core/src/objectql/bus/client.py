@@ -34,7 +34,8 @@ from objectql.wire.headers import ERROR, to_headers
 T = TypeVar("T")
 
 READ_VERBS = frozenset(
-    "find get aggregate explain search meta_types meta_list meta_get view snapshot".split()
+    "find get aggregate explain search meta_types meta_list meta_get view snapshot "
+    "tenant_list tenant_get tenant_export".split()
 )
 """Verbs without effect; every other one is a write."""
 

@@ -19,7 +19,12 @@ from objectql.drivers.memory_state import (
     image_of,
     to_json,
 )
-from objectql.drivers.memory_stores import MemoryLeases, MemoryMetadataStore, MemoryOutbox
+from objectql.drivers.memory_stores import (
+    MemoryLeases,
+    MemoryMetadataStore,
+    MemoryOutbox,
+    MemoryTenantStore,
+)
 from objectql.drivers.protocol import (
     Capabilities,
     Freshness,
@@ -179,6 +184,7 @@ class MemoryDriver:
         self._metadata = MemoryMetadataStore()
         self._outbox = MemoryOutbox(self._clock)
         self._leases = MemoryLeases(self._clock)
+        self._tenants = MemoryTenantStore()
 
     @property
     def name(self) -> DataSource:
@@ -210,6 +216,11 @@ class MemoryDriver:
         """See `Driver`."""
         return self._leases
 
+    @property
+    def tenants(self) -> MemoryTenantStore:
+        """See `Driver`."""
+        return self._tenants
+
     async def connect(self) -> None:
         """See `Driver`."""
         self._is_open = True
@@ -230,6 +241,13 @@ class MemoryDriver:
         remembered = self._tables.remembered
         for key in [key for key, record in remembered.items() if record.at_ms <= oldest_ms]:
             del remembered[key]
+
+    async def delete_tenant(self, tenant: TenantId, objects: Sequence[ObjectDef]) -> None:
+        """See `Driver`."""
+        del objects  # rows are kept by tenant, whatever the object
+        async with self._writer.hold():
+            self._tables.forget(tenant)
+            self._outbox.forget(tenant)
 
     def statistics(self) -> Mapping[str, float]:
         """See `Driver`."""

@@ -68,6 +68,18 @@ class Tables(NamedTuple):
     sequences: dict[tuple[str, str], int]
     objects: dict[str, ObjectDef]
 
+    def forget(self, tenant: TenantId) -> None:
+        """Drop all that is of `tenant`."""
+        _drop(self.rows, [key for key in self.rows if key[1] == tenant])
+        _drop(self.uniques, [key for key in self.uniques if key[2] == tenant])
+        _drop(self.remembered, [key for key in self.remembered if key[0] == tenant])
+        _drop(self.sequences, [key for key in self.sequences if key[0] == tenant])
+
+
+def _drop(table: dict[K, V], keys: list[K]) -> None:
+    for key in keys:
+        del table[key]
+
 
 class Overlay(Generic[K, V]):
     """Changes over a mapping that stays as it is until `merge`. `None` is a deletion."""

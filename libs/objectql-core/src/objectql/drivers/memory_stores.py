@@ -1,4 +1,4 @@
-"""Metadata, outbox and leases of the memory driver."""
+"""Metadata, outbox, leases and tenants of the memory driver."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import msgspec
 
 from objectql.clock import Clock
 from objectql.drivers.protocol import StoredItem
+from objectql.drivers.tenants import Tenant
 from objectql.errors import WriteConflict
 from objectql.events import ChangeEvent
+from objectql.ids import TenantId
 
 
 class MemoryMetadataStore:
@@ -75,6 +77,11 @@ class MemoryOutbox:
             if self._pending.pop(position, None) is not None:
                 self._published.append(now_ms)
 
+    def forget(self, tenant: TenantId) -> None:
+        """Drop what is pending of `tenant`."""
+        for position in [p for p, (event, _) in self._pending.items() if event.tenant == tenant]:
+            del self._pending[position]
+
     async def counts(self) -> tuple[int, float]:
         """See `Outbox`."""
         oldest_ms = min((at_ms for _, at_ms in self._pending.values()), default=None)
@@ -111,3 +118,34 @@ class MemoryLeases:
         """See `Leases`."""
         if self._held.get(name, ("", 0))[0] == holder:
             del self._held[name]
+
+
+class MemoryTenantStore:
+    """See `TenantStore`."""
+
+    def __init__(self) -> None:
+        self._version = 0
+        self._tenants: dict[TenantId, Tenant] = {}
+
+    async def current_version(self) -> int:
+        """See `TenantStore`."""
+        return self._version
+
+    async def load(self) -> tuple[int, tuple[Tenant, ...]]:
+        """See `TenantStore`."""
+        return self._version, tuple(self._tenants[id_] for id_ in sorted(self._tenants))
+
+    async def save(self, tenant: Tenant) -> Tenant:
+        """See `TenantStore`."""
+        known = self._tenants.get(tenant.id)
+        if (0 if known is None else known.version) != tenant.version:
+            raise WriteConflict
+        saved = msgspec.structs.replace(tenant, version=tenant.version + 1)
+        self._tenants[tenant.id] = saved
+        self._version += 1
+        return saved
+
+    async def remove(self, tenant: TenantId) -> None:
+        """See `TenantStore`."""
+        self._tenants.pop(tenant, None)
+        self._version += 1

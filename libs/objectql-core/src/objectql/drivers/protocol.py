@@ -13,6 +13,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 import msgspec
 
+from objectql.drivers.tenants import TenantStore
 from objectql.events import ChangeEvent
 from objectql.ids import DataSource, ObjectName, TenantId
 from objectql.metadata.model import ObjectDef
@@ -334,6 +335,8 @@ class Driver(Protocol):
     def outbox(self) -> Outbox: ...
     @property
     def leases(self) -> Leases: ...
+    @property
+    def tenants(self) -> TenantStore: ...
 
     async def connect(self) -> None:
         """Open the pool and create the system tables where they are missing."""
@@ -434,6 +437,14 @@ class Driver(Protocol):
 
     async def sweep(self) -> None:
         """Delete what has expired: idempotency records."""
+        ...
+
+    async def delete_tenant(self, tenant: TenantId, objects: Sequence[ObjectDef]) -> None:
+        """Delete all that this source keeps of `tenant`, in one transaction, without events.
+
+        Records of `objects` (all of this source), the outbox, idempotency records, sequences. May
+        be called any number of times.
+        """
         ...
 
     async def plan_schema(

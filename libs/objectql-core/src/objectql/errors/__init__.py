@@ -19,6 +19,8 @@ from objectql.errors.base import (
 from objectql.errors.conflicts import (
     DeleteRestricted,
     IdempotencyMismatch,
+    TenantExists,
+    TenantNotSuspended,
     UniqueViolation,
     VersionConflict,
     WriteConflict,
@@ -32,6 +34,8 @@ from objectql.errors.missing import (
     RouteUnknown,
     RowNotAttempted,
     RowRolledBack,
+    TenantRefused,
+    TenantUnknown,
     TransactionUnknown,
     Unauthenticated,
 )
@@ -117,6 +121,10 @@ __all__ = [
     "RowNotAttempted",
     "RowRolledBack",
     "SchemaChangeRefused",
+    "TenantExists",
+    "TenantNotSuspended",
+    "TenantRefused",
+    "TenantUnknown",
     "TooManyRecords",
     "TransactionUnknown",
     "Transport",

@@ -71,3 +71,29 @@ class WriteConflict(ObjectQLError, code="WRITE_CONFLICT", category=Category.CONF
     @property
     def message(self) -> str:
         return "a concurrent change got in the way; try again"
+
+
+@dataclass(eq=False, kw_only=True)
+class TenantExists(
+    ObjectQLError, code="TENANT_EXISTS", category=Category.CONFLICT, retryable=False
+):
+    """The tenant is registered already, or its deletion has not ended."""
+
+    id: str
+
+    @property
+    def message(self) -> str:
+        return f'there is a tenant "{self.id}" already, or what is left of it is being deleted'
+
+
+@dataclass(eq=False, kw_only=True)
+class TenantNotSuspended(
+    ObjectQLError, code="TENANT_NOT_SUSPENDED", category=Category.CONFLICT, retryable=False
+):
+    """Only a suspended tenant is deleted."""
+
+    id: str
+
+    @property
+    def message(self) -> str:
+        return f'suspend the tenant "{self.id}" first, or confirm its deletion by naming it'

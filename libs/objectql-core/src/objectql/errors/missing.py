@@ -31,6 +31,26 @@ class PermissionDenied(ObjectQLError, code="PERMISSION_DENIED", category=Categor
 
 
 @dataclass(eq=False, kw_only=True)
+class TenantRefused(ObjectQLError, code="TENANT_NOT_ACTIVE", category=Category.FORBIDDEN):
+    """The caller's tenant is suspended, deleted or not registered; it is not told which."""
+
+    @property
+    def message(self) -> str:
+        return "your tenant is not active"
+
+
+@dataclass(eq=False, kw_only=True)
+class TenantUnknown(ObjectQLError, code="TENANT_NOT_FOUND", category=Category.NOT_FOUND):
+    """No such tenant is registered."""
+
+    id: str
+
+    @property
+    def message(self) -> str:
+        return f'there is no tenant "{self.id}"'
+
+
+@dataclass(eq=False, kw_only=True)
 class ObjectUnknown(ObjectQLError, code="OBJECT_NOT_FOUND", category=Category.NOT_FOUND):
     """No such object."""
 

@@ -30,6 +30,8 @@ class KernelSettings(msgspec.Struct, frozen=True):
     node: str = "local"
     default_access: Literal["deny", "allow"] = "deny"
     """What holds for an object without a permission file, for callers who are no admins."""
+    unknown_tenants: Literal["accept", "refuse"] = "accept"
+    """What becomes of requests in the name of a tenant that is not registered."""
     timezone: str = "UTC"
     default_limit: int = 100
     max_limit: int = 1000

@@ -128,6 +128,8 @@ class Kernel(Operations):
                 await self.publisher.publish_packages(packages)
             elif self.engine.drivers:
                 await self.publisher.converge()
+            if self.engine.drivers:
+                await self.tenants.converge()
             undo.push_async_callback(self._lifecycle.stop)  # before the drivers go
             self.pipeline.open()
             undo.push_async_callback(self._drain)

@@ -28,6 +28,8 @@ from objectql.kernel.pipeline import Pipeline
 from objectql.kernel.planning import Scope
 from objectql.kernel.read import Reader
 from objectql.kernel.search import search
+from objectql.kernel.tenancy.directory import TenantDirectory
+from objectql.kernel.tenancy.operations import TenantOperations
 from objectql.kernel.write import OwnTransactions, Writer
 from objectql.metadata.model import ObjectDef, ObjectPermissions
 from objectql.metadata.registry import Definition, singular
@@ -71,8 +73,10 @@ class Operations:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self.pipeline = Pipeline(engine.middleware, engine.clock)
+        self.tenants = TenantDirectory(engine)
+        self.pipeline = Pipeline(engine.middleware, engine.clock, self.tenants)
         self.reader = Reader(engine)
+        self.tenancy = TenantOperations(engine, self.pipeline, self.reader, self.tenants)
         self.writer = Writer(engine, self.reader)
         self.publisher = MetadataPublisher(engine)
         self._consistency = Consistency(engine)

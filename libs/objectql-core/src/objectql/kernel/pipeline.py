@@ -1,4 +1,4 @@
-"""The fixed order around every operation: running? → deadline → observers → middleware → core.
+"""The fixed order around every operation: running? → deadline → tenant → observers → middleware → core.
 
 Permission and hooks are part of the core (they need the bound object). Where no middleware and no
 observer is registered, an operation costs one dictionary look-up here.
@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Generator
-from typing import Final, TypeAlias, TypeVar, cast
+from typing import Final, Protocol, TypeAlias, TypeVar, cast
 
 import msgspec
 
 from objectql.clock import Clock
 from objectql.context import Context
 from objectql.errors import DeadlineExceeded, KernelNotStarted, ObjectQLError
+from objectql.ids import TenantId
 from objectql.plugins.middleware import MiddlewareRegistry, OperationContext
 
 Q = TypeVar("Q")
@@ -40,11 +41,23 @@ class OperationRecord(msgspec.Struct, frozen=True):
 Observer: TypeAlias = Callable[[OperationRecord], None]
 
 
+class Admission(Protocol):
+    """Which tenants may act; see `tenancy.directory`."""
+
+    def is_active(self, tenant: TenantId) -> bool: ...
+    async def admit(self, tenant: TenantId) -> None: ...
+
+
+TENANTS: Final = "tenants"
+"""The operation of tenant administration, which no tenant's state keeps from running."""
+
+
 class Pipeline:
     """Runs operations; refuses them outside start and stop and counts those in flight."""
 
-    def __init__(self, middleware: MiddlewareRegistry, clock: Clock) -> None:
+    def __init__(self, middleware: MiddlewareRegistry, clock: Clock, admission: Admission) -> None:
         self._middleware = middleware
+        self._admission = admission
         self._clock = clock
         self._observers: tuple[Observer, ...] = ()
         self._is_open = False
@@ -105,7 +118,7 @@ class Pipeline:
         """The answer of `core`, or of a middleware in its place.
 
         Raises:
-            KernelNotStarted, DeadlineExceeded: before anything was done.
+            KernelNotStarted, DeadlineExceeded, TenantRefused: before anything was done.
 
         """
         if not self._is_open:
@@ -116,6 +129,8 @@ class Pipeline:
                     await self._is_free.wait()
         if context.deadline_ms <= self._clock.now_ms():
             raise DeadlineExceeded
+        if not self._admission.is_active(context.actor.tenant) and operation != TENANTS:
+            await self._admission.admit(context.actor.tenant)
         onion = self._middleware.onion(object_name, operation)
         self._in_flight += 1
         self._is_idle.clear()

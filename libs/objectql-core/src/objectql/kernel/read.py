@@ -77,11 +77,11 @@ class Reader:
         before = self._engine.hooks.pipeline(query.object, "beforeFind")
         after = self._engine.hooks.pipeline(query.object, "afterFind")
         if before is None and after is None:
-            return await self._page(query, scope, is_internal=is_internal)
+            return await self.page(query, scope, is_internal=is_internal)
         scope.policy.check_read(scope.model.object(query.object))
         ctx = self._hook_context(query.object, operation, scope, api)
         query = await self._run_before(before, ctx, query)
-        reply = await self._page(query, scope, is_internal=is_internal)
+        reply = await self.page(query, scope, is_internal=is_internal)
         if after is None:
             return reply
         ctx.result = decode_json(reply.items)
@@ -174,7 +174,8 @@ class Reader:
         page = await self.fetch(query, scope)
         return cast("list[dict[str, Any]]", decode_json(page.items))
 
-    async def _page(self, query: Query, scope: Scope, *, is_internal: bool) -> PageReply:
+    async def page(self, query: Query, scope: Scope, *, is_internal: bool = False) -> PageReply:
+        """`find` without hooks."""
         settings = self._engine.settings
         limit = query.limit
         if is_internal:

@@ -246,19 +246,19 @@ class _Binder:
         if query.fields is None:
             visible = self.visibility.fields(object_).values()
             return tuple(Output(f.name, Column(f)) for f in visible if f.is_readable)
-        paths = query.fields if distinct else dict.fromkeys((("id",), *query.fields))
-        outputs: list[Output] = []
-        for path in paths:
+        outputs: dict[str, Output] = {}
+        if not distinct:
+            outputs["id"] = Output("id", self.column(object_, ("id",)))
+        for index, path in enumerate(query.fields):
             try:
-                outputs.append(Output(".".join(path), self.column(object_, path)))
+                output = Output(".".join(path), self.column(object_, path))
+                if distinct and output.column.field.storage in _UNSORTABLE:
+                    raise InvalidQuery(reason=f'"{output.name}" cannot be made distinct')
             except ObjectQLError as error:
-                self.problems.note(error, at)
-        for output in outputs if distinct else ():
-            if output.column.field.storage in _UNSORTABLE:
-                self.problems.note(
-                    InvalidQuery(reason=f'"{output.name}" cannot be made distinct'), at
-                )
-        return tuple(outputs)
+                self.problems.note(error, f"{at}.{index}")
+            else:
+                outputs.setdefault(output.name, output)
+        return tuple(outputs.values())
 
     def _bind_order(
         self,

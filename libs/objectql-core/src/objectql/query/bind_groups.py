@@ -39,23 +39,27 @@ def bind_grouping(
     problems = conditions.problems
     keys: list[GroupKey] = []
     aggregates: list[Aggregate] = []
+    outputs: dict[str, Alias] = {}
+
+    def take(alias: Alias) -> None:
+        if alias.name in outputs:
+            raise InvalidQuery(reason=f'two columns are called "{alias.name}"')
+        outputs[alias.name] = alias
+
     for index, group in enumerate(query.group_by):
         try:
-            keys.append(_bind_key(group, find))
+            key = _bind_key(group, find)
+            take(_alias_of(key))
+            keys.append(key)
         except ObjectQLError as error:
             problems.note(error, f"groupBy.{index}")
     for index, item in enumerate(query.aggregations):
         try:
-            aggregates.append(_bind_aggregate(item, find, conditions, index))
+            aggregate = _bind_aggregate(item, find, conditions, index)
+            take(Alias(aggregate.alias, aggregate.storage))
+            aggregates.append(aggregate)
         except ObjectQLError as error:
             problems.note(error, f"aggregations.{index}")
-    outputs: dict[str, Alias] = {}
-    for alias in [_alias_of(key) for key in keys] + [Alias(a.alias, a.storage) for a in aggregates]:
-        if alias.name in outputs:
-            problems.note(
-                InvalidQuery(reason=f'two columns are called "{alias.name}"'), "aggregations"
-            )
-        outputs[alias.name] = alias
     names = _Names(keys, outputs)
     having: Predicate = TRUE
     if query.having is not None:

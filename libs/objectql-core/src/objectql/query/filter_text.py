@@ -6,7 +6,8 @@
     value := null | true | false | number | 'string' | day | instant | guid | @me | now()
            | '{' token '}', for example {today}
 
-Errors carry the position of the offending character, from 0.
+Errors carry the position of the offending character, from 0; what only metadata can tell is
+wrong with a condition, the position at which it begins.
 """
 
 from __future__ import annotations
@@ -147,17 +148,19 @@ class _Parser:
             raise self._fail(f'there is no function "{name.text}"', name, near_misses(word, known))
         self._expect("(")
         if word == "substringof":  # OData 3 has the string first
+            values = self._peek()
             value = self._parse_value()
             self._expect(",")
             path = self._parse_path()
         else:
             path = self._parse_path()
             self._expect(",")
+            values = self._peek()
             value = self._parse_value()
         self._expect(")")
         if self._is_keyword(self._peek(), "eq") and self._tokens[self._next + 1].text == "true":
             self._next += 2  # `contains(a,'x') eq true`, as OData 3 clients write it
-        return self._compare(path, op, value, name)
+        return self._compare(path, op, value, name, values)
 
     def _parse_comparison(self, field: _Token) -> Compare:
         path = self._path_of(field)
@@ -165,14 +168,16 @@ class _Parser:
         word = operator.text.lower() if operator.kind == "word" else ""
         if word == "in":
             self._expect("(")
+            values = self._peek()
             members = [self._parse_value()]
             while self._peek().text == "," and self._peek().kind == "mark":
                 self._advance()
                 members.append(self._parse_value())
             self._expect(")")
-            return self._compare(path, Op.IN, members, operator)
+            return self._compare(path, Op.IN, members, field, values)
         if word == "has":
-            return self._compare(path, Op.CONTAINS, self._parse_value(), operator)
+            values = self._peek()
+            return self._compare(path, Op.CONTAINS, self._parse_value(), field, values)
         op = _COMPARISONS.get(word)
         if op is None:
             known = (*_COMPARISONS, "in", "has")
@@ -183,10 +188,11 @@ class _Parser:
                 operator,
                 near_misses(word, known),
             )
+        values = self._peek()
         value = self._parse_value()
         if value is None and op in {Op.EQ, Op.NE}:
-            return Compare(path, Op.NULL, op is Op.EQ, None, f"{self._at}:{operator.at}")
-        return self._compare(path, op, value, operator)
+            return Compare(path, Op.NULL, op is Op.EQ, None, f"{self._at}:{field.at}")
+        return self._compare(path, op, value, field, values)
 
     def _parse_path(self) -> Path:
         token = self._advance()
@@ -223,12 +229,13 @@ class _Parser:
             return _CONSTANTS[word]
         raise self._fail(f"\"{token.text}\" is not a value; strings stand in '...'", token)
 
-    def _compare(self, path: Path, op: Op, value: Any, token: _Token) -> Compare:
+    def _compare(self, path: Path, op: Op, value: Any, start: _Token, values: _Token) -> Compare:
+        """A condition that begins at `start`, and its value or values at `values`."""
         try:
-            return compare(path, op, value, f"{self._at}:{token.at}")
+            return compare(path, op, value, f"{self._at}:{start.at}")
         except ObjectQLError as error:
             if isinstance(error, InvalidFilter):
-                error.path, error.position = self._at, token.at
+                error.path, error.position = self._at, values.at
             raise
 
     def _peek(self) -> _Token:

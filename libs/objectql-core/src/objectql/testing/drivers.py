@@ -9,10 +9,11 @@ from __future__ import annotations
 from objectql.testing.driver_records import RecordPromises
 from objectql.testing.driver_samples import OBJECTS
 from objectql.testing.driver_stores import StorePromises
+from objectql.testing.driver_tenants import TenantPromises
 from objectql.testing.driver_transactions import TransactionPromises
 
 __all__ = ["OBJECTS", "DriverSuite"]
 
 
-class DriverSuite(RecordPromises, TransactionPromises, StorePromises):
+class DriverSuite(RecordPromises, TransactionPromises, StorePromises, TenantPromises):
     """Everything that a driver promises."""

@@ -32,11 +32,9 @@ from objectql.drivers.protocol import (
     WriteScope,
 )
 from objectql.drivers.sql.answers import fetch_page, lowered_sql, record_of, records_of
-from objectql.drivers.sql.ddl import plan_tables
 from objectql.drivers.sql.dialect import identifier
 from objectql.drivers.sql.dialect_postgres import POSTGRES
 from objectql.drivers.sql.errors import ConstraintNames
-from objectql.drivers.sql.introspect import INTROSPECT_POSTGRES, parse_introspection
 from objectql.drivers.sql.lower import lower
 from objectql.drivers.sql.postgres_calls import (
     Deadline,
@@ -51,18 +49,18 @@ from objectql.drivers.sql.postgres_connect import (
     open_connection,
 )
 from objectql.drivers.sql.postgres_groups import LoneWrite, WriteGroups
+from objectql.drivers.sql.postgres_schema import PostgresSchema
 from objectql.drivers.sql.postgres_session import IDEMPOTENCY_SQL, PostgresSession
 from objectql.drivers.sql.record import image_text
 from objectql.drivers.sql.system import (
     POSTGRES_WORDS,
-    TAKE_SCHEMA_LOCK,
     SqlLeases,
     SqlMetadataStore,
     SqlOutbox,
     idempotency_key,
     remembered_of,
-    system_tables,
 )
+from objectql.drivers.sql.tenants import SqlTenantStore
 from objectql.drivers.sql.writes import (
     WriteStatements,
     document,
@@ -78,7 +76,7 @@ from objectql.errors import (
     UniqueViolation,
     WriteConflict,
 )
-from objectql.ids import DataSource, ObjectName
+from objectql.ids import DataSource, ObjectName, TenantId
 from objectql.metadata.model import ObjectDef
 from objectql.query.bound import BoundQuery
 from objectql.values import Value
@@ -138,6 +136,8 @@ class PostgresDriver:
         self._metadata = SqlMetadataStore(self)
         self._outbox = SqlOutbox(self, POSTGRES_WORDS)
         self._leases = SqlLeases(self, POSTGRES_WORDS)
+        self._tenants = SqlTenantStore(self)
+        self._schema = PostgresSchema(self.begin)
 
     @property
     def name(self) -> DataSource:
@@ -170,6 +170,11 @@ class PostgresDriver:
         return self._leases
 
     @property
+    def tenants(self) -> SqlTenantStore:
+        """See `Driver`."""
+        return self._tenants
+
+    @property
     def pool(self) -> ConnectionPool[asyncpg.Connection]:
         """The connections, for the process's `PoolManager`."""
         return self._pool
@@ -177,13 +182,10 @@ class PostgresDriver:
     # --- connections ---------------------------------------------------------------------------
 
     async def connect(self) -> None:
-        """See `Driver`. Two kernels that start at once wait for each other."""
+        """See `Driver`."""
         await self._pool.open()
         try:
-            async with self.begin() as session:
-                await session.run(TAKE_SCHEMA_LOCK)
-                for statement in system_tables(POSTGRES_WORDS):
-                    await session.run(statement)
+            await self._schema.create_system_tables()
             await self.run(IDEMPOTENCY_SQL.purge)
         except BaseException:
             await self.close()
@@ -477,17 +479,15 @@ class PostgresDriver:
     ) -> SchemaPlan:
         """See `Driver`."""
         self._names.learn(objects)
-        async with self.begin() as session:
-            existing = parse_introspection(await session.run(INTROSPECT_POSTGRES))
-        return plan_tables(existing, objects, "postgres", allow_destructive=allow_destructive)
+        return await self._schema.plan(objects, allow_destructive=allow_destructive)
 
     async def apply_schema(self, plan: SchemaPlan) -> None:
-        """See `Driver`: all or nothing, one kernel at a time."""
-        async with self.begin() as session:
-            await session.run("SET LOCAL statement_timeout = 0")  # an index takes its time
-            await session.run(TAKE_SCHEMA_LOCK)
-            for step in plan.steps:
-                await session.run(step.statement)
+        """See `Driver`."""
+        await self._schema.apply(plan)
+
+    async def delete_tenant(self, tenant: TenantId, objects: Sequence[ObjectDef]) -> None:
+        """See `Driver`."""
+        await self._schema.delete_tenant(tenant, objects)
 
     async def drop_object(self, object_: ObjectName, table: str) -> None:
         """See `Driver`. References to the table from others lose their constraint."""

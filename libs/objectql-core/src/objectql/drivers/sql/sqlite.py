@@ -53,9 +53,10 @@ from objectql.drivers.sql.system import (
     remembered_of,
     system_tables,
 )
+from objectql.drivers.sql.tenants import SqlTenantStore, tenant_deletions
 from objectql.drivers.writer_lock import WriterLock, check_deadline
 from objectql.errors import Unavailable
-from objectql.ids import DataSource, ObjectName
+from objectql.ids import DataSource, ObjectName, TenantId
 from objectql.metadata.model import ObjectDef
 from objectql.query.bound import BoundQuery
 from objectql.values import Value
@@ -101,6 +102,7 @@ class SqliteDriver:
         self._metadata = SqlMetadataStore(self)
         self._outbox = SqlOutbox(self, SQLITE_WORDS)
         self._leases = SqlLeases(self, SQLITE_WORDS)
+        self._tenants = SqlTenantStore(self)
 
     @property
     def name(self) -> DataSource:
@@ -131,6 +133,11 @@ class SqliteDriver:
     def leases(self) -> SqlLeases:
         """See `Driver`."""
         return self._leases
+
+    @property
+    def tenants(self) -> SqlTenantStore:
+        """See `Driver`."""
+        return self._tenants
 
     @property
     def pool(self) -> ConnectionPool[SqliteConnection]:
@@ -333,6 +340,13 @@ class SqliteDriver:
     async def sweep(self) -> None:
         """See `Driver`."""
         await self.run(IDEMPOTENCY_SQL.purge)
+
+    async def delete_tenant(self, tenant: TenantId, objects: Sequence[ObjectDef]) -> None:
+        """See `Driver`."""
+        async with self.begin() as session:
+            await session.run("PRAGMA defer_foreign_keys = ON")
+            for statement in tenant_deletions(objects):
+                await session.run(statement, tenant)
 
     def transaction(self) -> contextlib.AbstractAsyncContextManager[SqliteSession]:
         """See `SystemRunner`."""

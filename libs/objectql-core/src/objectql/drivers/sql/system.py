@@ -103,7 +103,16 @@ def system_tables(words: SystemWords) -> tuple[str, ...]:
         """CREATE TABLE IF NOT EXISTS oql_sequences (
             tenant text NOT NULL, scope text NOT NULL, value bigint NOT NULL,
             PRIMARY KEY (tenant, scope))""",
+        f"""CREATE TABLE IF NOT EXISTS oql_tenants (
+            id text PRIMARY KEY, version bigint NOT NULL, document {words.binary} NOT NULL)""",
+        """CREATE TABLE IF NOT EXISTS oql_tenants_state (
+            one integer PRIMARY KEY CHECK (one = 1), version bigint NOT NULL)""",
+        "INSERT INTO oql_tenants_state VALUES (1, 0) ON CONFLICT DO NOTHING",
     )
+
+
+TENANT_TABLES = ("oql_outbox", "oql_idempotency", "oql_sequences")
+"""What keeps something of each tenant, in a column `tenant`."""
 
 
 NEXT_SEQUENCE = """INSERT INTO oql_sequences AS s (tenant, scope, value)

@@ -1,0 +1,78 @@
+"""`TenantStore` in `oql_tenants`: one document per tenant, one counter of all changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from objectql.drivers.sql.dialect import identifier
+from objectql.drivers.sql.scope import TENANT, table_name
+from objectql.drivers.sql.system import TENANT_TABLES, SystemRunner
+from objectql.drivers.tenants import Tenant
+from objectql.errors import WriteConflict
+from objectql.ids import TenantId
+from objectql.metadata.model import ObjectDef
+
+_COUNT = "UPDATE oql_tenants_state SET version = version + 1"
+"""First in every change: its row lock serialises them, so that the counter misses none."""
+
+
+class SqlTenantStore:
+    """See `TenantStore`."""
+
+    def __init__(self, runner: SystemRunner) -> None:
+        self._runner = runner
+
+    async def current_version(self) -> int:
+        """See `TenantStore`."""
+        rows = await self._runner.read("SELECT version FROM oql_tenants_state")
+        return int(rows[0][0])
+
+    async def load(self) -> tuple[int, tuple[Tenant, ...]]:
+        """See `TenantStore`; one statement, so version and tenants belong together."""
+        rows = await self._runner.read(
+            """SELECT s.version, t.document FROM oql_tenants_state s
+            LEFT JOIN oql_tenants t ON 1 = 1 ORDER BY t.id"""
+        )
+        tenants = [msgspec.json.decode(row[1], type=Tenant) for row in rows if row[1] is not None]
+        return int(rows[0][0]), tuple(tenants)
+
+    async def save(self, tenant: Tenant) -> Tenant:
+        """See `TenantStore`."""
+        saved = msgspec.structs.replace(tenant, version=tenant.version + 1)
+        document = msgspec.json.encode(saved)
+        async with self._runner.transaction() as runner:
+            await runner.run(_COUNT)
+            if tenant.version == 0:
+                done = await runner.run(
+                    """INSERT INTO oql_tenants (id, version, document) VALUES ($1, 1, $2)
+                    ON CONFLICT DO NOTHING RETURNING 1""",
+                    *(tenant.id, document),
+                )
+            else:
+                done = await runner.run(
+                    """UPDATE oql_tenants SET version = version + 1, document = $3
+                    WHERE id = $1 AND version = CAST($2 AS bigint) RETURNING 1""",
+                    *(tenant.id, tenant.version, document),
+                )
+            if not done:
+                raise WriteConflict
+        return saved
+
+    async def remove(self, tenant: TenantId) -> None:
+        """See `TenantStore`."""
+        async with self._runner.transaction() as runner:
+            await runner.run(_COUNT)
+            await runner.run("DELETE FROM oql_tenants WHERE id = $1", tenant)
+
+
+def tenant_deletions(objects: Sequence[ObjectDef]) -> Iterator[str]:
+    """The statements that delete all of the tenant `$1`.
+
+    Their order does not follow the lookups, so foreign keys must be deferred.
+    """
+    for object_ in objects:
+        yield f"DELETE FROM {identifier(table_name(object_))} WHERE {TENANT} = $1"  # noqa: S608
+    for table in TENANT_TABLES:
+        yield f"DELETE FROM {table} WHERE tenant = $1"  # noqa: S608

@@ -1,0 +1,64 @@
+"""Tenants as the cluster knows them, and the port of the store that keeps them."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Protocol, TypeAlias
+
+import msgspec
+
+from objectql.ids import TenantId
+
+TenantIsolation: TypeAlias = Literal["row", "schema", "database"]
+"""What keeps a tenant's records apart: a column, a Postgres schema, or a Postgres database."""
+
+
+class Quotas(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """What a tenant may have; None is without bound."""
+
+    records: int | None = None
+    """Of all objects together."""
+
+
+class Tenant(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One registered tenant.
+
+    `suspended` refuses every request. `deleting_since` (ISO 8601, UTC) marks one whose data are
+    being removed: for clients it is gone, and its id is not given to another until all of it is.
+    `version` counts the changes of this tenant, from 1; 0 is one that is not stored yet.
+    """
+
+    id: TenantId
+    name: str = ""
+    isolation: TenantIsolation = "row"
+    suspended: bool = False
+    settings: dict[str, Any] = {}
+    quotas: Quotas = Quotas()
+    created_at: str = ""
+    updated_at: str = ""
+    deleting_since: str | None = None
+    version: int = 0
+
+
+class TenantStore(Protocol):
+    """Where tenants are registered; the truth for every kernel of the cluster."""
+
+    async def current_version(self) -> int:
+        """How many changes there have been; moves with every one of them."""
+        ...
+
+    async def load(self) -> tuple[int, tuple[Tenant, ...]]:
+        """All tenants by id with the version they make up, from one snapshot of the store."""
+        ...
+
+    async def save(self, tenant: Tenant) -> Tenant:
+        """Store `tenant`, as a new one where its version is 0; with its new version.
+
+        Raises:
+            WriteConflict: the stored one is at another version, or there is one already.
+
+        """
+        ...
+
+    async def remove(self, tenant: TenantId) -> None:
+        """Forget it, if it is known."""
+        ...

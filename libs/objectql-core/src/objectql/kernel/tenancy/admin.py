@@ -1,0 +1,234 @@
+"""Administration of tenants: register, change, suspend, delete.
+
+A deletion has two steps, so that no kernel writes what another has just removed. A tenant that is
+suspended for `SETTLE_S` is refused by every kernel; then its data are removed. What had begun
+before the suspension may still commit until its deadline, so that the tenant stays registered as
+`deleting` until its data were removed once more, `TOMBSTONE_S` later. A kernel that dies on the way
+leaves that to the others.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Final, TypeVar
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from objectql.context import DEFAULT_TENANT
+from objectql.drivers.tenants import Quotas, Tenant, TenantIsolation
+from objectql.errors import (
+    InvalidRequest,
+    NotSupported,
+    TenantExists,
+    TenantNotSuspended,
+    TenantUnknown,
+    WriteConflict,
+)
+from objectql.ids import TenantId, tenant_id
+from objectql.kernel.engine import Engine
+from objectql.kernel.json import decode_object
+from objectql.kernel.tenancy.directory import TenantDirectory
+from objectql.values import instant_of_ms
+
+SETTLE_S: Final = 2.0
+"""Twice the time in which a suspension holds everywhere."""
+
+TOMBSTONE_S: Final = 120.0
+"""Longer than the longest deadline and the life of a cached answer."""
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+_LEASE: Final = "tenants:delete:"
+_LEASE_TTL_S: Final = 600.0
+
+
+class TenantView(msgspec.Struct, frozen=True):
+    """A tenant as clients see it."""
+
+    id: str
+    name: str
+    isolation: TenantIsolation
+    suspended: bool
+    settings: dict[str, Any]
+    quotas: Quotas
+    created_at: str
+    updated_at: str
+
+
+class _New(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    id: str
+    name: str = ""
+    isolation: TenantIsolation = "row"
+    suspended: bool = False
+    settings: dict[str, Any] = {}
+    quotas: Quotas = Quotas()
+
+
+class _Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    name: str | UnsetType = UNSET
+    suspended: bool | UnsetType = UNSET
+    settings: dict[str, Any] | UnsetType = UNSET
+    quotas: Quotas | UnsetType = UNSET
+
+
+def view_of(tenant: Tenant) -> TenantView:
+    """`tenant` for clients."""
+    return msgspec.convert(tenant, TenantView, from_attributes=True)
+
+
+class TenantAdmin:
+    """What the administration API asks. Its caller has checked who asks."""
+
+    def __init__(self, engine: Engine, directory: TenantDirectory) -> None:
+        self._engine = engine
+        self._directory = directory
+
+    async def list(self, after: str, limit: int) -> list[TenantView]:
+        """Up to `limit` tenants by id, those after `after`."""
+        await self._directory.converge()
+        found = [
+            view_of(tenant)
+            for id_, tenant in sorted(self._directory.tenants.items())
+            if id_ > after and tenant.deleting_since is None
+        ]
+        return found[:limit]
+
+    async def get(self, id_: str) -> TenantView:
+        """One tenant.
+
+        Raises:
+            TenantUnknown: there is none.
+
+        """
+        return view_of(await self.find(id_))
+
+    async def find(self, id_: str) -> Tenant:
+        """The tenant as it is registered now.
+
+        Raises:
+            TenantUnknown: there is none, or it is being deleted.
+
+        """
+        await self._directory.converge()
+        known = self._directory.tenants.get(TenantId(id_))
+        if known is None or known.deleting_since is not None:
+            raise TenantUnknown(id=id_)
+        return known
+
+    async def create(self, document: bytes) -> TenantView:
+        """Register a tenant.
+
+        Raises:
+            InvalidRequest: the document is no tenant.
+            TenantExists: there is one with its id, or one whose deletion has not ended.
+            NotSupported: this cluster has no such isolation.
+
+        """
+        wanted = _decode(document, _New)
+        try:
+            id_ = tenant_id(wanted.id)
+        except ValueError as exc:
+            raise InvalidRequest(reason=f"id: {exc}") from exc
+        await self._directory.converge()
+        if id_ in self._directory.tenants:
+            raise TenantExists(id=id_)
+        if wanted.isolation != "row":
+            raise NotSupported(feature=f"isolation by {wanted.isolation}")
+        now = self._now()
+        new = msgspec.convert(wanted, Tenant, from_attributes=True)
+        new = msgspec.structs.replace(new, created_at=now, updated_at=now)
+        try:
+            return await self._save(new)
+        except WriteConflict as exc:
+            raise TenantExists(id=id_) from exc
+
+    async def change(self, id_: str, document: bytes) -> TenantView:
+        """Change what the document names.
+
+        Raises:
+            TenantUnknown, InvalidRequest
+            WriteConflict: somebody else changed it at the same time.
+
+        """
+        wanted = _decode(document, _Change)
+        known = await self.find(id_)
+        if known.id == DEFAULT_TENANT and wanted.suspended is True:
+            raise InvalidRequest(reason="the default tenant cannot be suspended")
+        given = {
+            name: value
+            for name, value in msgspec.structs.asdict(wanted).items()
+            if value is not UNSET
+        }
+        return await self._save(self._changed(known, **given))
+
+    async def delete(self, id_: str, confirm: str | None) -> None:
+        """Delete the tenant with all its data; what that means is at the head of this module.
+
+        Raises:
+            TenantUnknown, InvalidRequest
+            TenantNotSuspended: it is active, and `confirm` is not its id.
+
+        """
+        known = await self.find(id_)
+        if known.id == DEFAULT_TENANT:
+            raise InvalidRequest(reason="the default tenant cannot be deleted")
+        if confirm is not None and confirm != known.id:
+            raise InvalidRequest(reason=f'"confirm" must be "{known.id}"')
+        if not known.suspended and confirm is None:
+            raise TenantNotSuspended(id=known.id)
+        if not known.suspended:
+            known = await self._store(self._changed(known, suspended=True))
+        left_s = SETTLE_S - self._age_s(known.updated_at)
+        if left_s > 0:
+            await self._engine.clock.sleep(left_s)
+        known = await self._store(self._changed(known, deleting_since=self._now()))
+        await self._remove_data(known)
+
+    async def finish_deletions(self) -> None:
+        """Remove again what came late, of tenants whose deletion began `TOMBSTONE_S` ago."""
+        for tenant in tuple(self._directory.tenants.values()):
+            since = tenant.deleting_since
+            if since is None or self._age_s(since) < TOMBSTONE_S:
+                continue
+            leases, holder = self._engine.system_driver.leases, self._engine.settings.node
+            lease = f"{_LEASE}{tenant.id}"
+            if not await leases.acquire(lease, holder, _LEASE_TTL_S):
+                continue
+            try:
+                await self._remove_data(tenant)
+                await self._directory.store.remove(tenant.id)
+            finally:
+                await leases.release(lease, holder)
+            await self._directory.changed()
+
+    async def _remove_data(self, tenant: Tenant) -> None:
+        objects = self._engine.model.snapshot.objects.values()
+        for name, driver in self._engine.drivers.items():
+            own = [object_ for object_ in objects if object_.datasource == name]
+            await driver.delete_tenant(tenant.id, own)
+
+    def _changed(self, tenant: Tenant, **changes: Any) -> Tenant:
+        return msgspec.structs.replace(tenant, updated_at=self._now(), **changes)
+
+    async def _store(self, tenant: Tenant) -> Tenant:
+        saved = await self._directory.store.save(tenant)
+        await self._directory.changed()
+        return saved
+
+    async def _save(self, tenant: Tenant) -> TenantView:
+        return view_of(await self._store(tenant))
+
+    def _now(self) -> str:
+        return instant_of_ms(self._engine.clock.now_ms())
+
+    def _age_s(self, instant: str) -> float:
+        at_s = datetime.fromisoformat(instant).timestamp()
+        return self._engine.clock.now_ms() / 1000 - at_s
+
+
+def _decode(document: bytes, type_: type[T]) -> T:
+    try:
+        return msgspec.convert(decode_object(document), type_)
+    except msgspec.ValidationError as exc:
+        raise InvalidRequest(reason=str(exc)) from exc

@@ -1,0 +1,101 @@
+"""The tenants as this kernel knows them, and who may act.
+
+Every operation asks `is_active`, one look into a set. Whoever is not in it is looked at closely:
+suspended and deleted tenants are refused, unregistered ones as the settings say. The store's
+version is polled and announced, so that a change holds everywhere within a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final, TypeAlias
+
+from objectql.context import DEFAULT_TENANT
+from objectql.drivers.tenants import Tenant, TenantStore
+from objectql.errors import TenantRefused
+from objectql.ids import TenantId
+from objectql.kernel.engine import Engine
+
+Announce: TypeAlias = Callable[[int], Awaitable[None]]
+"""Tells the cluster that the tenants have a new version; a lost one costs half a second."""
+
+FRESH_S: Final = 0.1
+"""How old the knowledge may be by which an unregistered tenant is judged."""
+
+_DEFAULT: Final = Tenant(DEFAULT_TENANT, "Default")
+
+
+class TenantDirectory:
+    """See the head of this module."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._version = -1
+        self._tenants: Mapping[TenantId, Tenant] = {DEFAULT_TENANT: _DEFAULT}
+        self._active: frozenset[TenantId] = frozenset((DEFAULT_TENANT,))
+        self._looked_s = float("-inf")
+        self._turn = asyncio.Lock()
+        self.announce: Announce | None = None
+
+    @property
+    def version(self) -> int:
+        """The store's version that is known here; -1 when none is."""
+        return self._version
+
+    @property
+    def tenants(self) -> Mapping[TenantId, Tenant]:
+        """The registered ones by id in order, those that are being deleted among them."""
+        return self._tenants
+
+    @property
+    def store(self) -> TenantStore:
+        """The truth."""
+        return self._engine.system_driver.tenants
+
+    def is_active(self, tenant: TenantId) -> bool:
+        """Whether it is known to be registered and may act."""
+        return tenant in self._active
+
+    async def admit(self, tenant: TenantId) -> None:
+        """Return if `tenant` may act.
+
+        Raises:
+            TenantRefused: it is suspended, deleted or unknown; the answer does not tell which.
+
+        """
+        if tenant not in self._tenants and self._engine.drivers:
+            now_s = self._engine.clock.monotonic_s()
+            if now_s - self._looked_s > FRESH_S:
+                await self.converge()
+        known = self._tenants.get(tenant)
+        if known is None:
+            is_accepted = self._engine.settings.unknown_tenants == "accept"
+        else:
+            is_accepted = not (known.suspended or known.deleting_since)
+        if not is_accepted:
+            raise TenantRefused
+
+    async def converge(self) -> bool:
+        """Take over what is registered if it is newer than what is known; whether it was."""
+        looked_s = self._engine.clock.monotonic_s()
+        async with self._turn:
+            if looked_s <= self._looked_s:
+                return False  # another has looked since we were asked
+            looked_s = self._engine.clock.monotonic_s()
+            is_newer = await self.store.current_version() > self._version
+            if is_newer:
+                version, tenants = await self.store.load()
+                self._tenants = {DEFAULT_TENANT: _DEFAULT} | {t.id: t for t in tenants}
+                self._active = frozenset(
+                    t.id for t in self._tenants.values() if not (t.suspended or t.deleting_since)
+                )
+                self._version = version
+            self._looked_s = looked_s
+            return is_newer
+
+    async def changed(self) -> None:
+        """After a change of the store: know it here, and tell the others."""
+        await self.converge()
+        if self.announce is not None:
+            await self.announce(self._version)

@@ -1,0 +1,106 @@
+"""The verbs of tenant administration: who may ask, and the structs of the bus."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
+
+from objectql.context import SYSTEM_ROLE, Context
+from objectql.errors import InvalidRequest, PermissionDenied
+from objectql.kernel.engine import Engine
+from objectql.kernel.json import encode_json
+from objectql.kernel.pipeline import TENANTS, Pipeline
+from objectql.kernel.read import Reader
+from objectql.kernel.tenancy.admin import TenantAdmin
+from objectql.kernel.tenancy.directory import TenantDirectory
+from objectql.kernel.tenancy.export import TenantExport
+from objectql.wire.messages import JsonReply
+from objectql.wire.tenants import (
+    TenantChangeRequest,
+    TenantCreateRequest,
+    TenantDeleteReply,
+    TenantDeleteRequest,
+    TenantExportReply,
+    TenantExportRequest,
+    TenantGetRequest,
+    TenantListRequest,
+)
+
+Q = TypeVar("Q")
+R = TypeVar("R")
+
+MAX_PAGE: Final = 1000
+
+
+class TenantOperations:
+    """One method per verb; each refuses callers without the role `system`."""
+
+    def __init__(
+        self, engine: Engine, pipeline: Pipeline, reader: Reader, directory: TenantDirectory
+    ) -> None:
+        self._pipeline = pipeline
+        self.admin = TenantAdmin(engine, directory)
+        self._export = TenantExport(self.admin, reader)
+
+    async def _run(
+        self, request: Q, context: Context, core: Callable[[Q, Context], Awaitable[R]]
+    ) -> R:
+        actor = context.actor
+        if not (actor.is_system or SYSTEM_ROLE in actor.roles):
+            raise PermissionDenied(operation="administer", object="tenants")
+        return await self._pipeline.run(TENANTS, "*", request, context, core)
+
+    async def handle_list(self, request: TenantListRequest, context: Context) -> JsonReply:
+        """A list of tenants."""
+
+        async def core(request: TenantListRequest, _context: Context) -> JsonReply:
+            if not 0 < request.limit <= MAX_PAGE:
+                raise InvalidRequest(reason=f"a page holds 1 to {MAX_PAGE} tenants")
+            return _json(await self.admin.list(request.after, request.limit))
+
+        return await self._run(request, context, core)
+
+    async def handle_get(self, request: TenantGetRequest, context: Context) -> JsonReply:
+        """One tenant."""
+
+        async def core(request: TenantGetRequest, _context: Context) -> JsonReply:
+            return _json(await self.admin.get(request.id))
+
+        return await self._run(request, context, core)
+
+    async def handle_create(self, request: TenantCreateRequest, context: Context) -> JsonReply:
+        """The new tenant."""
+
+        async def core(request: TenantCreateRequest, _context: Context) -> JsonReply:
+            return _json(await self.admin.create(request.document))
+
+        return await self._run(request, context, core)
+
+    async def handle_change(self, request: TenantChangeRequest, context: Context) -> JsonReply:
+        """The changed tenant."""
+
+        async def core(request: TenantChangeRequest, _context: Context) -> JsonReply:
+            return _json(await self.admin.change(request.id, request.document))
+
+        return await self._run(request, context, core)
+
+    async def handle_delete(
+        self, request: TenantDeleteRequest, context: Context
+    ) -> TenantDeleteReply:
+        """The id, when all data are gone."""
+
+        async def core(request: TenantDeleteRequest, _context: Context) -> TenantDeleteReply:
+            await self.admin.delete(request.id, request.confirm)
+            return TenantDeleteReply(request.id)
+
+        return await self._run(request, context, core)
+
+    async def handle_export(
+        self, request: TenantExportRequest, context: Context
+    ) -> TenantExportReply:
+        """A page of lines."""
+        return await self._run(request, context, self._export.page)
+
+
+def _json(value: object) -> JsonReply:
+    return JsonReply(encode_json(value))

@@ -1,0 +1,82 @@
+"""`/api/admin/tenants`: tenants registered, changed, deleted and exported, by the role `system`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+
+from objectql.errors import InvalidRequest
+from objectql.wire.messages import JsonReply
+from objectql.wire.tenants import (
+    TenantChangeRequest,
+    TenantCreateRequest,
+    TenantDeleteReply,
+    TenantDeleteRequest,
+    TenantExportReply,
+    TenantExportRequest,
+    TenantGetRequest,
+    TenantListRequest,
+)
+from objectql_gateway_rest.asgi import Response, StreamedResponse
+from objectql_gateway_rest.call import Call
+from objectql_gateway_rest.params import known_params
+from objectql_gateway_rest.routes import Route
+
+NDJSON = b"application/x-ndjson"
+
+
+async def tenants(call: Call) -> Response:
+    params = known_params(call, "after", "limit")
+    limit = params.get("limit", "100")
+    if not (limit.isascii() and limit.isdecimal()) or len(limit) > 9:
+        raise InvalidRequest(reason=f'"{limit[:40]}" is not a number of tenants')
+    request = TenantListRequest(params.get("after", ""), int(limit))
+    reply = await call.read("tenant_list", request, JsonReply)
+    return Response(b'{"items":' + reply.body + b"}")
+
+
+async def tenant(call: Call, id: str) -> Response:
+    return Response((await call.read("tenant_get", TenantGetRequest(id), JsonReply)).body)
+
+
+async def create(call: Call) -> Response:
+    request = TenantCreateRequest(await call.object_bytes())
+    reply = await call.write("tenant_create", request, JsonReply)
+    return Response(reply.body, status=201)
+
+
+async def change(call: Call, id: str) -> Response:
+    request = TenantChangeRequest(id, await call.object_bytes())
+    return Response((await call.write("tenant_change", request, JsonReply)).body)
+
+
+async def delete(call: Call, id: str) -> Response:
+    request = TenantDeleteRequest(id, known_params(call, "confirm").get("confirm"))
+    await call.write("tenant_delete", request, TenantDeleteReply)
+    return Response(status=204)
+
+
+async def export(call: Call, id: str) -> Response:
+    """Lines of JSON, see `objectql.kernel.tenancy.export`; the first page comes before the status."""
+    first = await call.read("tenant_export", TenantExportRequest(id), TenantExportReply)
+
+    async def lines() -> AsyncGenerator[bytes]:
+        page = first
+        while True:
+            yield page.lines
+            if page.object is None:
+                return
+            call.extend_deadline()  # each page has the time of a request
+            request = TenantExportRequest(id, page.object, page.after)
+            page = await call.read("tenant_export", request, TenantExportReply)
+
+    return StreamedResponse(lines(), content_type=NDJSON)
+
+
+ROUTES = (
+    Route("GET", "/api/admin/tenants", tenants),
+    Route("POST", "/api/admin/tenants", create),
+    Route("GET", "/api/admin/tenants/{id}", tenant),
+    Route("PATCH", "/api/admin/tenants/{id}", change),
+    Route("DELETE", "/api/admin/tenants/{id}", delete),
+    Route("GET", "/api/admin/tenants/{id}/export", export),
+)

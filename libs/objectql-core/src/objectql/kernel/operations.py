@@ -14,6 +14,7 @@ import msgspec
 
 from objectql.context import DEFAULT_TENANT, SYSTEM_ROLE, Context
 from objectql.errors import MetadataNotFound, PermissionDenied
+from objectql.kernel.access import shown
 from objectql.kernel.actions import ActionRunner
 from objectql.kernel.api import DataApi
 from objectql.kernel.batch import BatchRunner
@@ -199,10 +200,14 @@ class Operations:
             raise PermissionDenied(operation="clone", object=request.object)
         original = await self.reader.get(GetRequest(request.object, request.id), scope)
         stored = cast("dict[str, Any]", decode_json(original.record))
+        creatable = scope.policy.access(object_.name).creatable
         copied = {
             field.name: stored[field.name]
             for field in object_.stored_fields
-            if field.is_writable and not field.unique and field.name in stored
+            if field.is_writable
+            and not field.unique
+            and field.name in stored
+            and (creatable is None or field.name in creatable)
         }
         data = encode_json({**copied, **decode_object(request.overrides)})
         return await self._create(CreateRequest(request.object, data), context)
@@ -220,11 +225,10 @@ class Operations:
         self, object_name: str, change: Change, context: Context
     ) -> RecordReply:
         token = await self._consistency.token_of_objects((object_name,))
-        record = change.record
-        if not self.engine.model.policy(context.actor).allows("read", object_name):
-            record = encode_json({"id": change.id, "version": change.version})
+        model = self.engine.model
+        change = shown(change, model.policy(context.actor), model.object(object_name))
         return RecordReply(
-            record, change.id, change.version, change.dropped, change.warnings, token
+            change.record, change.id, change.version, change.dropped, change.warnings, token
         )
 
     # --- metadata ---

@@ -26,7 +26,7 @@ from objectql.query.limits import check_cost, check_members, check_rows
 from objectql.query.plan import Plan, make_plan
 from objectql.query.template import extract
 from objectql.query.values_in import resolve
-from objectql.security.permissions import AccessRules
+from objectql.security.policy import AccessRules
 from objectql.values import Value
 from objectql.wire.messages import GetRequest, Timing
 

@@ -14,6 +14,7 @@ from objectql.query.bound import (
     BoundQuery,
     Column,
     Const,
+    Given,
     Negate,
     Param,
     Predicate,
@@ -157,5 +158,5 @@ def _columns_in(node: Predicate) -> Iterator[Column]:
                 yield from _columns_in(item)
         case Negate(item):
             yield from _columns_in(item)
-        case Const():
+        case Const() | Given():
             pass

@@ -22,6 +22,7 @@ from objectql.query.bound import (
     AnyOf,
     Column,
     Const,
+    Given,
     Hop,
     Negate,
     Operand,
@@ -161,6 +162,8 @@ class Scope:
         match predicate:
             case Const(value):
                 return sa.true() if value else sa.false()
+            case Given(param):
+                return self.names.param(param, Kind(Storage.BOOLEAN), TestOp.EQ)
             case AllOf(items):
                 return sa.and_(sa.true(), *(self.predicate(item) for item in items))
             case AnyOf(items):

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -29,7 +29,8 @@ from nats.micro.service import ServiceConfig  # noqa: TID251
 from objectql.bus.nats.calls import Calls
 from objectql.bus.nats.service import Served
 from objectql.bus.port import Envelope, Handler, Listener, Unsubscribe
-from objectql.errors import PayloadTooLarge, Unavailable
+from objectql.errors import ObjectQLError, PayloadTooLarge, Unavailable
+from objectql.wire.frames import Ask
 
 log = logging.getLogger(__name__)
 
@@ -125,6 +126,22 @@ class NatsBus:
         if self._calls is None:
             raise Unavailable(what="the bus")
         return await self._calls.request(subject, body, headers, timeout_s)
+
+    async def request_each(
+        self, asks: Sequence[Ask], *, timeout_s: float
+    ) -> list[Envelope | ObjectQLError]:
+        """The answers to requests that are waited for together, errors among them.
+
+        Raises:
+            Unavailable: the bus is not connected; nothing was sent.
+            PayloadTooLarge: one is; nothing was sent.
+
+        """
+        for ask in asks:
+            self._live_client(ask.body, ask.headers)
+        if self._calls is None:
+            raise Unavailable(what="the bus")
+        return await self._calls.request_each(asks, timeout_s)
 
     async def publish(
         self, subject: str, body: bytes, headers: Mapping[str, str] | None = None

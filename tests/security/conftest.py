@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Generator
 
 import pytest
-from tests.clusters import CRM
 
 from objectql_devstack.cluster import Cluster
+from tests.clusters import CRM
 
 
 @pytest.fixture(scope="package")

@@ -12,11 +12,11 @@ import nats
 import nats.errors
 import pytest
 from nats.aio.client import Client
-from tests.clusters import body, client
 
 from objectql.wire.access import BUS_USERS, OPERATOR
 from objectql.wire.subjects import inbox, kernel_event, kernel_rpc
 from objectql_devstack.cluster import Cluster
+from tests.clusters import body, client
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(180)]
 

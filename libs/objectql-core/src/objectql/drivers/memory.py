@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from objectql.clock import Clock, SystemClock
+from objectql.drivers.memory_identity import MemoryIdentityStore
 from objectql.drivers.memory_state import (
     Remembering,
     Tables,
@@ -181,10 +182,11 @@ class MemoryDriver:
         self._writer = WriterLock(name, self._clock)
         self._is_open = False
         self._reads = self._writes = self._transactions = 0
-        self._metadata = MemoryMetadataStore()
-        self._outbox = MemoryOutbox(self._clock)
-        self._leases = MemoryLeases(self._clock)
-        self._tenants = MemoryTenantStore()
+        self.metadata = MemoryMetadataStore()
+        self.outbox = MemoryOutbox(self._clock)
+        self.leases = MemoryLeases(self._clock)
+        self.identity = MemoryIdentityStore()
+        self.tenants = MemoryTenantStore()
 
     @property
     def name(self) -> DataSource:
@@ -200,26 +202,6 @@ class MemoryDriver:
     def capabilities(self) -> Capabilities:
         """See `Driver`."""
         return Capabilities()
-
-    @property
-    def metadata(self) -> MemoryMetadataStore:
-        """See `Driver`."""
-        return self._metadata
-
-    @property
-    def outbox(self) -> MemoryOutbox:
-        """See `Driver`."""
-        return self._outbox
-
-    @property
-    def leases(self) -> MemoryLeases:
-        """See `Driver`."""
-        return self._leases
-
-    @property
-    def tenants(self) -> MemoryTenantStore:
-        """See `Driver`."""
-        return self._tenants
 
     async def connect(self) -> None:
         """See `Driver`."""
@@ -247,7 +229,8 @@ class MemoryDriver:
         del objects  # rows are kept by tenant, whatever the object
         async with self._writer.hold():
             self._tables.forget(tenant)
-            self._outbox.forget(tenant)
+            self.outbox.forget(tenant)
+            self.identity.forget(tenant)
 
     def statistics(self) -> Mapping[str, float]:
         """See `Driver`."""
@@ -369,7 +352,7 @@ class MemoryDriver:
                 raise session.failure
             check_deadline(self._clock, deadline_ms)
             transaction.commit()
-            self._outbox.append(transaction.events)
+            self.outbox.append(transaction.events)
 
     # --- schema --------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 import msgspec
 
+from objectql.drivers.identity import IdentityStore
 from objectql.drivers.tenants import TenantStore
 from objectql.events import ChangeEvent
 from objectql.ids import DataSource, ObjectName, TenantId
@@ -335,6 +336,8 @@ class Driver(Protocol):
     def outbox(self) -> Outbox: ...
     @property
     def leases(self) -> Leases: ...
+    @property
+    def identity(self) -> IdentityStore: ...
     @property
     def tenants(self) -> TenantStore: ...
 

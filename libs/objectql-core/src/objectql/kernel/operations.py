@@ -23,6 +23,7 @@ from objectql.kernel.change import Change
 from objectql.kernel.consistency import Consistency
 from objectql.kernel.engine import Engine
 from objectql.kernel.explain import explain_read
+from objectql.kernel.identity.identity import Identity
 from objectql.kernel.json import decode_json, decode_object, encode_json
 from objectql.kernel.metadata import MetadataPublisher
 from objectql.kernel.pipeline import Pipeline
@@ -80,6 +81,12 @@ class Operations:
         self.tenancy = TenantOperations(engine, self.pipeline, self.reader, self.tenants)
         self.writer = Writer(engine, self.reader)
         self.publisher = MetadataPublisher(engine)
+        self.identity = Identity(
+            lambda: engine.system_driver.identity,
+            engine.settings.identity,
+            engine.clock,
+            self.pipeline,
+        )
         self._consistency = Consistency(engine)
         self._bulk = BulkRunner(engine, self.reader, self.writer)
         self._batch = BatchRunner(engine, self.reader, self.writer)
@@ -368,6 +375,6 @@ def _check_administrator(context: Context, operation: str, type_: str) -> None:
     tenants are not used.
     """
     actor = context.actor
-    is_owner = actor.is_admin and actor.tenant == DEFAULT_TENANT
+    is_owner = actor.is_admin and actor.tenant == DEFAULT_TENANT and actor.scopes is None
     if not (is_owner or actor.is_system or SYSTEM_ROLE in actor.roles):
         raise PermissionDenied(operation=operation, object=f"metadata of type {type_}")

@@ -15,6 +15,8 @@ DATA_STREAM = "OQL_DATA"
 DATA_SUBJECTS = "oql.v1.evt.data.>"
 KERNEL_EVENTS = "oql.v1.evt.kernel.>"
 HEARTBEATS = "oql.v1.hb.>"
+IDENTITY = "identity"
+"""The topic of `kernel_event` on which kernels tell what is void (`wire.identity`)."""
 
 
 def kernel_rpc(verb: str) -> str:

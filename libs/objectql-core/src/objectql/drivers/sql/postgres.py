@@ -35,6 +35,7 @@ from objectql.drivers.sql.answers import fetch_page, lowered_sql, record_of, rec
 from objectql.drivers.sql.dialect import identifier
 from objectql.drivers.sql.dialect_postgres import POSTGRES
 from objectql.drivers.sql.errors import ConstraintNames
+from objectql.drivers.sql.identity import SqlIdentityStore
 from objectql.drivers.sql.lower import lower
 from objectql.drivers.sql.postgres_calls import (
     Deadline,
@@ -133,10 +134,11 @@ class PostgresDriver:
         self._pool = ConnectionPool(name, connector, settings.pool, self._clock)
         self._retries = self._reads = self._writes = self._transactions = 0
         self._groups = WriteGroups(self._write_one, self._commit, self._statements)
-        self._metadata = SqlMetadataStore(self)
-        self._outbox = SqlOutbox(self, POSTGRES_WORDS)
-        self._leases = SqlLeases(self, POSTGRES_WORDS)
-        self._tenants = SqlTenantStore(self)
+        self.metadata = SqlMetadataStore(self)
+        self.outbox = SqlOutbox(self, POSTGRES_WORDS)
+        self.leases = SqlLeases(self, POSTGRES_WORDS)
+        self.identity = SqlIdentityStore(self)
+        self.tenants = SqlTenantStore(self)
         self._schema = PostgresSchema(self.begin)
 
     @property
@@ -153,26 +155,6 @@ class PostgresDriver:
     def capabilities(self) -> Capabilities:
         """See `Driver`."""
         return Capabilities()
-
-    @property
-    def metadata(self) -> SqlMetadataStore:
-        """See `Driver`."""
-        return self._metadata
-
-    @property
-    def outbox(self) -> SqlOutbox:
-        """See `Driver`."""
-        return self._outbox
-
-    @property
-    def leases(self) -> SqlLeases:
-        """See `Driver`."""
-        return self._leases
-
-    @property
-    def tenants(self) -> SqlTenantStore:
-        """See `Driver`."""
-        return self._tenants
 
     @property
     def pool(self) -> ConnectionPool[asyncpg.Connection]:

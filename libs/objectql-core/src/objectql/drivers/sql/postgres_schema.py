@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager
 
 from objectql.drivers.protocol import SchemaPlan
 from objectql.drivers.sql.ddl import plan_tables
+from objectql.drivers.sql.identity import identity_tables
 from objectql.drivers.sql.introspect import INTROSPECT_POSTGRES, parse_introspection
 from objectql.drivers.sql.postgres_session import PostgresSession
 from objectql.drivers.sql.system import POSTGRES_WORDS, TAKE_SCHEMA_LOCK, system_tables
@@ -28,7 +29,7 @@ class PostgresSchema:
         """Create those that are missing. Two kernels that start at once wait for each other."""
         async with self._begin() as session:
             await session.run(TAKE_SCHEMA_LOCK)
-            for statement in system_tables(POSTGRES_WORDS):
+            for statement in (*system_tables(POSTGRES_WORDS), *identity_tables(POSTGRES_WORDS)):
                 await session.run(statement)
 
     async def plan(self, objects: Sequence[ObjectDef], *, allow_destructive: bool) -> SchemaPlan:

@@ -39,6 +39,7 @@ from objectql.drivers.sql.ddl import plan_tables
 from objectql.drivers.sql.dialect import identifier
 from objectql.drivers.sql.dialect_sqlite import SQLITE
 from objectql.drivers.sql.errors import ConstraintNames, Doing, translate
+from objectql.drivers.sql.identity import SqlIdentityStore, identity_tables
 from objectql.drivers.sql.introspect import INTROSPECT_SQLITE, parse_introspection
 from objectql.drivers.sql.lower import lower
 from objectql.drivers.sql.sqlite_connection import SqliteConnection, refusal_of
@@ -99,10 +100,11 @@ class SqliteDriver:
         self._writer: SqliteConnection | None = None
         self._executor: ThreadPoolExecutor | None = None
         self._reads = self._writes = self._transactions = 0
-        self._metadata = SqlMetadataStore(self)
-        self._outbox = SqlOutbox(self, SQLITE_WORDS)
-        self._leases = SqlLeases(self, SQLITE_WORDS)
-        self._tenants = SqlTenantStore(self)
+        self.metadata = SqlMetadataStore(self)
+        self.outbox = SqlOutbox(self, SQLITE_WORDS)
+        self.leases = SqlLeases(self, SQLITE_WORDS)
+        self.identity = SqlIdentityStore(self)
+        self.tenants = SqlTenantStore(self)
 
     @property
     def name(self) -> DataSource:
@@ -120,26 +122,6 @@ class SqliteDriver:
         return Capabilities()
 
     @property
-    def metadata(self) -> SqlMetadataStore:
-        """See `Driver`."""
-        return self._metadata
-
-    @property
-    def outbox(self) -> SqlOutbox:
-        """See `Driver`."""
-        return self._outbox
-
-    @property
-    def leases(self) -> SqlLeases:
-        """See `Driver`."""
-        return self._leases
-
-    @property
-    def tenants(self) -> SqlTenantStore:
-        """See `Driver`."""
-        return self._tenants
-
-    @property
     def pool(self) -> ConnectionPool[SqliteConnection]:
         """The readers, for the process's `PoolManager`."""
         return self._pool
@@ -154,7 +136,7 @@ class SqliteDriver:
         try:
             self._writer = await self._open(is_reader=False)
             async with self.begin() as session:
-                for statement in system_tables(SQLITE_WORDS):
+                for statement in (*system_tables(SQLITE_WORDS), *identity_tables(SQLITE_WORDS)):
                     await session.run(statement)
                 await session.run(IDEMPOTENCY_SQL.purge)
             await self._pool.open()

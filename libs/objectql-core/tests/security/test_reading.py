@@ -50,6 +50,7 @@ OWN = {"field": "owner", "operator": "=", "value": "$current_user.id"}
 OPEN = {"field": "status", "operator": "=", "value": "open"}
 IS_OWN = Compare(("owner",), Op.EQ, Fact("id"))
 IS_OPEN = Compare(("status",), Op.EQ, "open")
+HAS_CUSTOMER = Compare(("customer", "id"), Op.NULL, False)
 IN_WEST = Compare(("region",), Op.EQ, "west")
 WEST = {"field": "region", "operator": "=", "value": "west"}
 
@@ -69,7 +70,7 @@ WEST = {"field": "region", "operator": "=", "value": "west"}
         ),
         (
             {"type": "lookup", "object": "account", "via": "customer", "condition": OWN},
-            Compare(("customer", "owner"), Op.EQ, Fact("id")),
+            And((HAS_CUSTOMER, Compare(("customer", "owner"), Op.EQ, Fact("id")))),
         ),
         (
             {
@@ -80,8 +81,13 @@ WEST = {"field": "region", "operator": "=", "value": "west"}
             },
             And(
                 (
-                    Compare(("customer", "owner"), Op.EQ, ref=("customer", "name")),
-                    Compare(("customer", "region"), Op.NE, "x"),
+                    HAS_CUSTOMER,
+                    And(
+                        (
+                            Compare(("customer", "owner"), Op.EQ, ref=("customer", "name")),
+                            Compare(("customer", "region"), Op.NE, "x"),
+                        )
+                    ),
                 )
             ),
         ),

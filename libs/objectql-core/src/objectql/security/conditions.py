@@ -148,7 +148,10 @@ class ConditionReader:
         return Or(tuple([And(tuple(items)) for items in alternatives]))
 
     def _lookup(self, keys: Mapping[str, Node], via: Path) -> Filter:
-        """A condition on the record that `via` points to; `object` must be what that is."""
+        """A condition on the record that `via` points to, which must be there.
+
+        `object` names what it is of.
+        """
         path = (*via, *str(keys["via"].value).split("."))
         try:
             field = trusted_column(self._schema, self._object, path).field
@@ -160,7 +163,7 @@ class ConditionReader:
             message = f'"{field.name}" points to {target}, not to "{keys["object"].value}"'
             keys["object"].fail("unknown_reference", message)
             return NOBODY
-        return self._condition(keys["condition"], path)
+        return And((_has_value((*path, "id")), self._condition(keys["condition"], path)))
 
     def _expression(self, node: Node, via: Path) -> Filter:
         try:

@@ -147,12 +147,18 @@ async def test_keys_change_while_tokens_of_both_are_used(
     assert refused == []
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+def joined(parts: list[Any]) -> str:
+    return ".".join(b64(json.dumps(part).encode()) for part in parts)
+
+
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     st.one_of(
         st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=200),
         st.builds(
-            lambda parts: ".".join(b64(json.dumps(part).encode()) for part in parts),
+            joined,
             st.lists(
                 st.recursive(
                     st.none() | st.booleans() | st.integers() | st.text(max_size=8),

@@ -52,7 +52,7 @@ class ReplicatedPostgresDriver(PostgresDriver):
         primary_log = PrimaryLog()
         self._replicas = PostgresReplicas(
             [
-                PostgresReplica(replica, its, primary_log, self._clock)
+                PostgresReplica(replica, its, primary_log, self._clock, role=lambda: self._role)
                 for replica, its in replicas.items()
             ],
             Positions(self._connect_to_measure, OF_PRIMARY, self._clock),
@@ -104,9 +104,10 @@ class ReplicatedPostgresDriver(PostgresDriver):
     ) -> Page:
         """See `Driver`."""
         if freshness is not None:
-            run = self._replica_run(deadline_ms, freshness)
+            lowered = lowered_sql(query)
+            run = self._replica_run(deadline_ms, freshness, lowered.tenant_of(params))
             with suppress(_NoReplica):
-                return await fetch_page(lowered_sql(query), params, run, is_replica=True)
+                return await fetch_page(lowered, params, run, is_replica=True)
         return await super().fetch(query, params, deadline_ms=deadline_ms)
 
     async def fetch_one(
@@ -120,7 +121,7 @@ class ReplicatedPostgresDriver(PostgresDriver):
         """See `Driver`."""
         if freshness is not None:
             lowered = lowered_sql(query).record
-            run = self._replica_run(deadline_ms, freshness)
+            run = self._replica_run(deadline_ms, freshness, lowered.tenant_of(params))
             with suppress(_NoReplica):
                 rows = await run(lowered.text, lowered.arguments(params))
                 return record_of(rows, is_replica=True)
@@ -138,18 +139,19 @@ class ReplicatedPostgresDriver(PostgresDriver):
         """See `Driver`."""
         if freshness is not None:
             lowered = lowered_sql(query)
-            run = self._replica_run(deadline_ms, freshness)
+            run = self._replica_run(deadline_ms, freshness, lowered.tenant_of(params))
             with suppress(_NoReplica):
                 rows = await run(lowered.records.text, lowered.arguments_for(params, ids))
                 return records_of(rows, is_replica=True)
         return await super().fetch_by_ids(query, params, ids, deadline_ms=deadline_ms)
 
-    def _replica_run(self, deadline_ms: int | None, freshness: Freshness) -> Run:
+    def _replica_run(self, deadline_ms: int | None, freshness: Freshness, tenant: str) -> Run:
         """Runs statements on replicas; `_NoReplica` where the primary is to be asked."""
         deadline = self._deadline(deadline_ms)
+        shown = self._shown(tenant)
 
         async def run(text: str, args: Sequence[object]) -> Sequence[Sequence[Any]]:
-            rows = await self._replicas.rows(text, args, deadline, freshness)
+            rows = await self._replicas.rows(text, args, deadline, freshness, shown)
             if rows is None:
                 raise _NoReplica
             return rows

@@ -12,11 +12,11 @@ import httpx
 import jwt
 import msgspec
 import pytest
-from tests.clusters import CRM, client, eventually
 
 from objectql.drivers.sql.postgres import PostgresDriver, PostgresSettings
 from objectql.ids import uuid7
 from objectql_devstack.cluster import Cluster
+from tests.clusters import CRM, client, eventually
 
 pytestmark = pytest.mark.servers
 

@@ -25,7 +25,9 @@ class ReadPolicy(StrEnum):
 class Actor(msgspec.Struct, frozen=True, omit_defaults=True):
     """A verified caller. Made by a gateway from a token, or by the system for its own work.
 
-    `claims` holds further token claims that rules may name as `$current_user.<claim>`.
+    `claims` holds further token claims that rules may name as `$current_user.<claim>`. `session` is
+    the sign-in that the token belongs to. `scopes` (`object:operation`, `*` for all of either) narrow
+    down what the roles allow; None is no limit.
     """
 
     id: str
@@ -33,6 +35,8 @@ class Actor(msgspec.Struct, frozen=True, omit_defaults=True):
     roles: tuple[str, ...] = ()
     claims: dict[str, Any] = {}
     is_system: bool = False
+    session: str = ""
+    scopes: tuple[str, ...] | None = None
 
     @property
     def is_admin(self) -> bool:

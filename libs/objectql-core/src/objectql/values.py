@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 Value: TypeAlias = "None | bool | int | float | Decimal | str | list[Any] | dict[str, Any]"
@@ -24,7 +25,7 @@ _DATE = re.compile(r"\d{4}-\d{2}-\d{2}\Z")
 _TIME = re.compile(r"(\d{2}):(\d{2})(?::(\d{2})(?:\.(\d{1,6}))?)?\Z")
 _INSTANT = re.compile(
     r"(\d{4}-\d{2}-\d{2})[Tt ](\d{2}):(\d{2})(?::(\d{2})(?:\.(\d{1,9}))?)?"
-    r"(?:([Zz])|([+-])(\d{2}):?(\d{2}))\Z"
+    r"(?:[Zz]|[+-]00:?00|([+-])(\d{2}):?(\d{2}))\Z"
 )
 
 
@@ -71,26 +72,31 @@ def canonical_instant(text: str) -> str:
         ValueError: not an instant between the years 1 and 9999.
 
     """
-    if _DATE.match(text):
-        return f"{canonical_date(text)}T00:00:00.000Z"
     match = _INSTANT.match(text)
     if match is None:
+        if _DATE.match(text):
+            return f"{canonical_date(text)}T00:00:00.000Z"
         raise ValueError("a date and time is written YYYY-MM-DDTHH:MM:SSZ (or with an offset)")
-    moment = datetime.fromisoformat(f"{match[1]}T{match[2]}:{match[3]}:{match[4] or '00'}+00:00")
-    if match[7]:
-        offset = timedelta(hours=int(match[8]), minutes=int(match[9]))
+    day, hour, minute, second, fraction, sign, hours, minutes = match.groups()
+    moment = datetime.fromisoformat(f"{day}T{hour}:{minute}:{second or '00'}")
+    if sign:
+        offset = timedelta(hours=int(hours), minutes=int(minutes))
         try:
-            moment = moment - offset if match[7] == "+" else moment + offset
+            moment = moment - offset if sign == "+" else moment + offset
         except OverflowError as exc:
             raise ValueError("the date is out of range") from exc
-    millis = (match[5] or "").ljust(3, "0")[:3]
-    return f"{moment.isoformat()[:19]}.{millis}Z"
+    millis = fraction[:3].ljust(3, "0") if fraction else "000"
+    return f"{moment.isoformat()}.{millis}Z"
 
 
 def instant_of_ms(unix_ms: int) -> str:
     """Unix milliseconds as a canonical instant."""
-    moment = datetime.fromtimestamp(unix_ms // 1000, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{unix_ms % 1000:03}Z"
+    return f"{_second(unix_ms // 1000)}.{unix_ms % 1000:03}Z"
+
+
+@lru_cache(maxsize=8)  # every request asks for the instant of now
+def _second(unix_s: int) -> str:
+    return datetime.fromtimestamp(unix_s, UTC).isoformat()[:19]
 
 
 def sort_key(value: Value) -> tuple[int, Any]:

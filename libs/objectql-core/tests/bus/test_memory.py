@@ -9,6 +9,7 @@ from objectql.bus.memory import MemoryBus, MemoryNetwork, MemoryStream, matches
 from objectql.bus.port import Envelope
 from objectql.errors import DeadlineExceeded, OutcomeUnknown, Unavailable
 from objectql.testing.bus import BusConformance, MakeBus, echo
+from objectql.wire.stream import StreamMessage
 
 
 @pytest.fixture
@@ -91,10 +92,9 @@ async def test_stream_stores_a_message_id_once_and_reaches_listeners() -> None:
     bus, stream = MemoryBus(network), MemoryStream(network)
     heard: asyncio.Queue[Envelope] = asyncio.Queue()
     await bus.subscribe("evt.>", heard.put)
-    await stream.publish("evt.a", b"1", "id-1")
-    await stream.publish("evt.a", b"1", "id-1")
+    await stream.publish([StreamMessage("evt.a", b"1", "id-1")] * 2)
     assert [m.body for m in stream.messages] == [b"1"]
     assert (await heard.get()).subject == "evt.a"
     stream.is_down = True
     with pytest.raises(Unavailable):
-        await stream.publish("evt.a", b"2", "id-2")
+        await stream.publish([StreamMessage("evt.a", b"2", "id-2")])

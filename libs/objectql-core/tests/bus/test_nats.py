@@ -16,6 +16,7 @@ from objectql.bus.nats import NatsBus, NatsEventStream
 from objectql.bus.port import Envelope
 from objectql.errors import OutcomeUnknown, Unavailable
 from objectql.testing.bus import BusConformance, MakeBus, echo
+from objectql.wire.stream import StreamMessage
 
 pytestmark = pytest.mark.servers
 
@@ -172,12 +173,12 @@ async def test_stream_stores_each_message_id_once_and_keeps_it_over_a_restart(
     await stream.ensure()
     await stream.ensure()
     subject = "oql.v1.evt.data.default.task.created"
-    await asyncio.gather(*(stream.publish(subject, b"%d" % n, f"id-{n % 50}") for n in range(100)))
+    await stream.publish([StreamMessage(subject, b"%d" % n, f"id-{n % 50}") for n in range(100)])
     own.stop()
     while bus.is_connected:
         await asyncio.sleep(0)
     with pytest.raises(Unavailable):
-        await stream.publish(subject, b"", "id-x")
+        await stream.publish([StreamMessage(subject, b"", "id-x")])
     own.start()
     await asyncio.wait_for(bus.wait_connected(), 5)
     info = await bus.request("$JS.API.STREAM.INFO.OQL_DATA", b"", {}, timeout_s=5)
@@ -194,7 +195,8 @@ async def test_stream_that_was_deleted_is_made_again_by_the_next_publish(own: Na
     stream = NatsEventStream(bus)
     await stream.ensure()
     await bus.request("$JS.API.STREAM.DELETE.OQL_DATA", b"", {}, timeout_s=5)
-    await stream.publish("oql.v1.evt.data.default.task.created", b"1", "id-1")
+    subject = "oql.v1.evt.data.default.task.created"
+    await stream.publish([StreamMessage(subject, b"%d" % n, f"id-{n}") for n in range(3)])
     info = await bus.request("$JS.API.STREAM.INFO.OQL_DATA", b"", {}, timeout_s=5)
-    assert json.loads(info.body)["state"]["messages"] == 1
+    assert json.loads(info.body)["state"]["messages"] == 3
     await bus.close()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from objectql.clock import SystemClock
 from objectql.context import DEFAULT_TENANT
 from objectql.drivers.memory import MemoryDriver
 from objectql.drivers.protocol import Driver, RowWrite, WriteScope
@@ -19,6 +21,7 @@ from objectql.kernel import failpoints
 from objectql.kernel.relay import Entry, Relay, RelayLimits, windows
 from objectql.metadata.model import FieldDef, ObjectDef, system_fields
 from objectql.wire.codec import decode
+from objectql.wire.stream import StreamMessage
 
 NOTE = ObjectDef(
     name=ObjectName("note"),
@@ -42,14 +45,22 @@ class Stream:
         self.refuse_next = 0
         self.grew = asyncio.Event()
 
-    async def publish(self, subject: str, body: bytes, message_id: str) -> None:
-        if self.is_down or self.refuse_next > 0:
-            self.refuse_next -= 1
+    async def publish(self, messages: Sequence[StreamMessage]) -> None:
+        is_refused = False
+        for message in messages:  # some may be stored and others not
+            if self.is_down or self.refuse_next > 0:
+                self.refuse_next -= 1
+                is_refused = True
+            else:
+                self._store(message)
+        if is_refused:
             raise Unavailable(what="the event stream")
-        event = decode(ChangeEvent, body)
-        assert subject == f"oql.v1.evt.data.{event.tenant}.{event.object}.{event.kind}"
-        if message_id not in self.ids:
-            self.ids.add(message_id)
+
+    def _store(self, message: StreamMessage) -> None:
+        event = decode(ChangeEvent, message.body)
+        assert message.subject == f"oql.v1.evt.data.{event.tenant}.{event.object}.{event.kind}"
+        if message.id not in self.ids:
+            self.ids.add(message.id)
             self.stored.append(event)
             self.grew.set()
 
@@ -154,6 +165,53 @@ async def test_only_the_lease_holder_publishes_and_another_takes_over() -> None:
     assert second.is_leading
     waiting.cancel()
     await asyncio.wait([waiting])
+
+
+class Paused(SystemClock):
+    """Notes for how long it is slept, and wakes its sleepers when told."""
+
+    def __init__(self) -> None:
+        self.asked_s: asyncio.Queue[float] = asyncio.Queue()
+        self.go_on = asyncio.Event()
+
+    async def sleep(self, seconds: float) -> None:
+        self.asked_s.put_nowait(seconds)
+        await self.go_on.wait()
+
+
+async def test_events_gather_while_the_relay_is_busy_and_wait_for_nobody_after_a_pause() -> None:
+    driver, stream, clock = await open_source(), Stream(), Paused()
+    batches: list[int] = []
+
+    async def publish(messages: Sequence[StreamMessage]) -> None:
+        await stream.publish(messages)
+        if len(stream.stored) <= 2:  # something is committed while two batches are on their way
+            await driver.write([insert("bc"[len(stream.stored) - 1])], SCOPE)
+
+    relay = Relay(
+        "default",
+        driver.outbox,
+        driver.leases,
+        publish,
+        holder="one",
+        clock=clock,
+        limits=RelayLimits(linger_s=7.0),
+        on_batch=lambda events: batches.append(len(events)),
+    )
+    running = asyncio.create_task(relay.run())
+    await driver.write([insert("a")], SCOPE)
+    relay.nudge()
+    async with asyncio.timeout(10):
+        assert await clock.asked_s.get() == 7.0
+    assert batches == [1, 1]
+    for id_ in "defg":
+        await driver.write([insert(id_)], SCOPE)
+        relay.nudge()
+    clock.go_on.set()
+    await stream.holds(7)
+    assert batches == [1, 1, 5]
+    running.cancel()
+    await asyncio.wait([running])
 
 
 def event_of(record: str, version: int) -> ChangeEvent:

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 
 import pytest
 
-from objectql.kernel.result_cache.redis_connection import RedisAddress
+from objectql.kernel.result_cache.redis_connection import RedisAddress, RedisConnection
 from objectql.kernel.result_cache.redis_store import RedisStore
 from objectql.kernel.result_cache.store import MemoryStore
 from objectql.testing.result_stores import ResultStoreConformance
@@ -80,6 +81,30 @@ async def test_a_store_whose_server_is_frozen_says_not_now_and_comes_back(
         async with asyncio.timeout(10):
             while await store.look(["e:1"]) is None:
                 await asyncio.sleep(0.02)
+
+
+@pytest.mark.servers
+async def test_what_is_forgotten_in_one_turn_is_one_command_and_outlives_a_caller_that_goes(
+    stack: DataStack,
+) -> None:
+    async with connected(stack.redis_url, "together") as store:
+        await store.claim(["t:o", "t:o/1", "t:o/2"])
+        before = await unlinks(stack.redis_url)
+        callers = [asyncio.create_task(store.forget(["t:o", f"t:o/{n}"])) for n in (1, 2)]
+        await asyncio.sleep(0)  # both have asked
+        callers[0].cancel()
+        assert await callers[1]
+        assert await store.look(["t:o", "t:o/1", "t:o/2"]) == [None, None, None]
+        assert await unlinks(stack.redis_url) == before + 1
+
+
+async def unlinks(url: str) -> int:
+    """How many `UNLINK` commands the server has done."""
+    connection = await RedisConnection.open(RedisAddress.of(url), 1.0)
+    (text,) = await connection.ask(("INFO", "commandstats"))
+    connection.close()
+    found = re.search(rb"cmdstat_unlink:calls=(\d+)", text)
+    return int(found[1]) if found else 0
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,12 @@ from objectql.context import Actor, system_actor
 from objectql.errors import PermissionDenied
 from objectql.ids import ObjectName
 from objectql.metadata.model import ObjectDef, ObjectPermissions
+from objectql.metadata.registry import MetadataSnapshot
 from objectql.security.permissions import PermissionCompiler
 
 ACCOUNT = ObjectName("account")
 CONTACT = ObjectDef(name=ObjectName("contact"), fields={})
-PERMISSIONS = {
+_PERMISSIONS = {
     ACCOUNT: ObjectPermissions(
         object=ACCOUNT,
         grants={
@@ -25,6 +26,11 @@ PERMISSIONS = {
 }
 
 
+PERMISSIONS = MetadataSnapshot(
+    1,
+    {ACCOUNT: ObjectDef(name=ACCOUNT, fields={}), CONTACT.name: CONTACT},
+    permissions=_PERMISSIONS,
+)
 NOTHING: set[str] = set()
 
 

@@ -15,11 +15,14 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from objectql.service.run import YOUNG_OBJECTS
+
 pytestmark = pytest.mark.servers
 
 PROGRAM = """
-import asyncio, sys
+import asyncio, gc, sys
 from typing import ClassVar
+from objectql.service.health import Page, json_page
 from objectql.service.run import Process, run_service
 from objectql.service.settings import AuthSettings, ServiceSettings
 
@@ -30,6 +33,11 @@ class DemoSettings(ServiceSettings, frozen=True, kw_only=True):
     crash: bool = False
 
 async def build(process: Process[DemoSettings]) -> None:
+    async def collector() -> Page:
+        return json_page({"frozen": gc.get_freeze_count(), "young": gc.get_threshold()[0]})
+
+    process.pages["/collector"] = collector
+
     async def finish() -> None:
         await asyncio.sleep(process.settings.work_s)
         print("drained", flush=True)
@@ -122,6 +130,16 @@ def test_process_is_live_and_not_ready_while_the_bus_is_down_and_ends_with_zero(
         "service_stopping",
         "service_stopped",
     ]
+
+
+def test_the_collector_spares_what_was_there_at_the_start(start: Start) -> None:
+    start()
+    wait_live()
+    status, body = fetch("/collector")
+    found = json.loads(body)
+    assert status == 200
+    assert found["frozen"] > 10_000
+    assert found["young"] == YOUNG_OBJECTS
 
 
 def test_drain_that_takes_too_long_is_cut_with_its_own_exit_code(start: Start) -> None:

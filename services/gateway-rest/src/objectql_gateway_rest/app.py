@@ -5,6 +5,7 @@ from __future__ import annotations
 from objectql.bus.client import KernelClient, RetryPolicy
 from objectql.metadata.transfer import decode_snapshot
 from objectql.service.auth import TokenVerifier
+from objectql.service.identity import IdentityView
 from objectql.service.run import Process
 from objectql_gateway_rest.application import create_application
 from objectql_gateway_rest.call import Services
@@ -21,12 +22,14 @@ async def build(process: Process[GatewayRestSettings]) -> None:
     settings, metrics = process.settings, process.metrics
     kernel = KernelClient(process.bus, clock=process.clock, retry=RetryPolicy())
     metadata = MetadataView(kernel, process.clock, decode_snapshot)
+    identities = IdentityView(kernel, process.clock)
     services = Services(
         kernel=kernel,
         verifier=TokenVerifier(
             settings.auth,
             clock=process.clock,
             refused=lambda cause: metrics.count("oql_auth_failures_total", cause),
+            identities=identities,
         ),
         metadata=metadata,
         clock=process.clock,
@@ -50,6 +53,9 @@ async def build(process: Process[GatewayRestSettings]) -> None:
     metrics.read("oql_requests_in_flight", process.load)
     process.health.add_check("metadata", lambda: None if metadata.is_ready else "not loaded")
     process.health.add_check("http", lambda: None if server.is_listening else "not listening")
+    process.health.add_check("identity", lambda: None if identities.is_loaded else "not loaded")
+    await identities.start(process.bus)
+    process.on_stop(identities.stop)
     await metadata.start(process.bus)
     process.on_stop(metadata.stop)
     process.on_drain(server.stop)

@@ -6,6 +6,7 @@ from fastapi import FastAPI  # noqa: TID251 - one of the HTTP gateways
 
 from objectql_gateway_rest import (
     actions,
+    auth_routes,
     bulk,
     docs_page,
     metadata_routes,
@@ -30,6 +31,7 @@ _MODULES = (
     records,
     bulk,
     actions,
+    auth_routes,
     metadata_routes,
     tenant_routes,
     v1,

@@ -15,7 +15,7 @@ import msgspec
 from objectql.clock import Clock
 from objectql.context import Actor, Context
 from objectql.errors import InvalidRequest, Unauthenticated
-from objectql.ids import uuid7
+from objectql.ids import TenantId, uuid7
 from objectql.wire.consistency import parse_token
 from objectql.wire.headers import TRACE, parse_read_policy
 from objectql.wire.messages import Timing
@@ -26,6 +26,7 @@ from objectql_gateway_rest.bodies import (
     decode_json,
     decode_object,
 )
+from objectql_gateway_rest.credentials import find_credentials
 from objectql_gateway_rest.metadata_view import MetadataView
 from objectql_gateway_rest.recent import RecentTransactions
 from objectql_gateway_rest.recent_writes import RecentWrites
@@ -97,11 +98,15 @@ class Call:
             InvalidRequest: a header that has no meaning.
 
         """
+        credentials = find_credentials(self.request)
+        self._settle(await self.services.verifier.verify(credentials))
+
+    def be_nobody(self, tenant: TenantId) -> None:
+        """Settle the context of somebody who has no credentials yet, and wants some of `tenant`."""
+        self._settle(Actor(id="nobody", tenant=tenant))
+
+    def _settle(self, actor: Actor) -> None:
         headers = self.request.headers
-        scheme, _, token = headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not token.strip():
-            raise Unauthenticated
-        actor = await self.services.verifier.verify(token.strip())
         policy = headers.get("oql-read-policy")
         read_policy, max_lag_ms = (None, None) if policy is None else parse_read_policy(policy)
         self._context = Context(

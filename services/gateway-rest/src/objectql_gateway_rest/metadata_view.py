@@ -13,12 +13,13 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
-from objectql.bus.port import Bus, Envelope, Unsubscribe
+from objectql.bus.port import Bus, Envelope
 from objectql.clock import Clock
 from objectql.context import Context, system_actor
 from objectql.errors import ObjectQLError, Unavailable
 from objectql.ids import uuid7
 from objectql.metadata.registry import MetadataSnapshot
+from objectql.service.following import Follower
 from objectql.wire import codec, subjects
 from objectql.wire.messages import MetadataChanged, SnapshotReply, SnapshotRequest
 
@@ -48,10 +49,15 @@ class MetadataView:
         self._clock = clock
         self._decode = decode
         self._snapshot: MetadataSnapshot | None = None
-        self._changed = asyncio.Event()
         self._refreshing = asyncio.Lock()
-        self._task: asyncio.Task[None] | None = None
-        self._unsubscribe: Unsubscribe | None = None
+        self._follower = Follower(
+            "metadata",
+            subjects.kernel_event("metadata:published"),
+            refresh=self.refresh,
+            hear=self._hear,
+            clock=clock,
+            poll_s=_POLL_S,
+        )
 
     @property
     def is_ready(self) -> bool:
@@ -104,48 +110,12 @@ class MetadataView:
 
     async def start(self, bus: Bus) -> None:
         """Follow the kernel's announcements and poll; returns without waiting for a snapshot."""
-        self._task = asyncio.create_task(self._follow(bus), name="metadata-view")
+        self._follower.start(bus)
 
     async def stop(self) -> None:
         """Stop following."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
-        if self._unsubscribe is not None:
-            await self._unsubscribe()
-            self._unsubscribe = None
+        await self._follower.stop()
 
-    async def _follow(self, bus: Bus) -> None:
-        was_reachable = True
-        while True:
-            self._changed.clear()
-            try:
-                if self._unsubscribe is None:
-                    subject = subjects.kernel_event("metadata:published")
-                    self._unsubscribe = await bus.subscribe(subject, self._on_published)
-                await self.refresh()
-                was_reachable = True
-            except (ObjectQLError, msgspec.MsgspecError) as exc:
-                if was_reachable:  # once per outage, not once per poll
-                    log.warning("metadata_refresh_failed", extra={"reason": str(exc)})
-                was_reachable = False
-            await self._pause()
-
-    async def _pause(self) -> None:
-        poll = asyncio.ensure_future(self._clock.sleep(_POLL_S))
-        change = asyncio.ensure_future(self._changed.wait())
-        try:
-            await asyncio.wait({poll, change}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            poll.cancel()
-            change.cancel()
-
-    async def _on_published(self, message: Envelope) -> None:
-        try:
-            news = codec.decode(MetadataChanged, message.body)
-        except msgspec.MsgspecError:
-            self._changed.set()  # of a newer kernel: ask it
-            return
-        if news.version > self.version:
-            self._changed.set()
+    def _hear(self, message: Envelope) -> None:
+        if codec.decode(MetadataChanged, message.body).version > self.version:
+            self._follower.wake()

@@ -10,6 +10,7 @@ from collections.abc import Generator
 import uvicorn
 
 from objectql_gateway_rest.application import Application
+from objectql_gateway_rest.corked import CorkedProtocol
 
 _KEEP_ALIVE_S = 75
 _BACKLOG = 2048
@@ -39,7 +40,7 @@ class HttpServer:
             application,
             host=host,
             port=port,
-            http="httptools",
+            http=CorkedProtocol,
             ws="none",
             lifespan="off",
             access_log=False,

@@ -20,8 +20,9 @@ from objectql.service.health import Page, json_page
 from objectql.service.run import Process
 from objectql.wire.codec import decode, encode
 from objectql.wire.headers import parse_read_policy
+from objectql.wire.identity import IdentityChanged
 from objectql.wire.messages import MetadataChanged
-from objectql.wire.subjects import kernel_event
+from objectql.wire.subjects import IDENTITY, kernel_event
 from objectql.wire.tenants import TenantsChanged
 from objectql_kernel.changes import Changes
 from objectql_kernel.gauges import Gauges
@@ -36,9 +37,12 @@ log = logging.getLogger(__name__)
 CONVERGE_EVERY_S = 0.5
 """How long a lost announcement may go unnoticed."""
 
+TIDY_EVERY_S = 600.0
+"""How often expired sessions and the like are deleted."""
+
 PUBLISHED = "metadata:published"
 TENANTS = "tenants"
-READS = frozenset({"find", "explain", "get", "count", "aggregate", "search", "meta"})
+READS = frozenset({"find", "explain", "get", "count", "aggregate", "search", "meta", "auth"})
 
 
 async def build(process: Process[KernelSettings]) -> None:
@@ -66,6 +70,7 @@ async def build(process: Process[KernelSettings]) -> None:
             tenant_share=settings.load.tenant_share,
             unknown_tenants=settings.tenancy.unknown,
             query=settings.query,
+            identity=settings.identity,
         ),
         clock=process.clock,
         cache=cache.results if cache else None,
@@ -99,6 +104,10 @@ async def build(process: Process[KernelSettings]) -> None:
         with suppress(Unavailable):  # the others see the version move
             await process.bus.publish(kernel_event(PUBLISHED), encode(message))
 
+    async def announce_identity(news: IdentityChanged) -> None:
+        with suppress(Unavailable):  # gateways ask for what they have not heard
+            await process.bus.publish(kernel_event(IDENTITY), encode(news))
+
     async def start() -> None:
         try:
             await kernel.start()
@@ -107,11 +116,16 @@ async def build(process: Process[KernelSettings]) -> None:
             raise
         if settings.seed:
             await kernel.seed()
+        if settings.identity.admin_password is not None:
+            await kernel.identity.ensure_administrator(
+                settings.identity.admin_name, settings.identity.admin_password
+            )
         await server.start()
         await process.bus.subscribe(kernel_event(PUBLISHED), on_published)
         await process.bus.subscribe(kernel_event(TENANTS), on_tenants)
         process.start(changes.run())
         process.start(follow(kernel, process))
+        process.start(tidy_identities(kernel, process))
         process.start(Gauges(process, kernel, pools, changes, cache).run())
         if settings.watch and folders:
             process.start(watch(kernel, folders, seeds=settings.seed))
@@ -142,6 +156,7 @@ async def build(process: Process[KernelSettings]) -> None:
         await cache.start()
     kernel.pipeline.observe(observe)
     kernel.publisher.announce = announce
+    kernel.identity.announce_by(announce_identity)
     kernel.tenants.announce = announce_tenants
     process.load = lambda: float(server.admitted)
     process.metadata_version = lambda: kernel.engine.model.version
@@ -169,6 +184,16 @@ async def follow(kernel: Kernel, process: Process[KernelSettings]) -> None:
             await kernel.tenancy.admin.finish_deletions()
         except ObjectQLError as exc:
             log.warning("tenant_not_deleted", extra={"reason": str(exc)})
+
+
+async def tidy_identities(kernel: Kernel, process: Process[KernelSettings]) -> None:
+    """Delete what has expired, now and then; what fails is done the next time."""
+    while True:
+        await process.clock.sleep(TIDY_EVERY_S)
+        try:
+            await kernel.identity.purge()
+        except ObjectQLError as exc:
+            log.warning("identities_not_tidied", extra={"reason": str(exc)})
 
 
 async def converge(followed: Followed) -> None:

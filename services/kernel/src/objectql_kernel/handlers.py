@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from objectql.bus.server import Verb
+from objectql.kernel.identity.identity import Identity
 from objectql.kernel.kernel import Kernel
+from objectql.wire import identity as i
 from objectql.wire import messages as m
 from objectql.wire import tenants as t
 
@@ -40,4 +42,33 @@ def verbs(kernel: Kernel) -> dict[str, Verb[Any]]:
         "tenant_change": Verb(t.TenantChangeRequest, tenancy.handle_change, is_bounded=False),
         "tenant_delete": Verb(t.TenantDeleteRequest, tenancy.handle_delete, is_bounded=False),
         "tenant_export": Verb(t.TenantExportRequest, tenancy.handle_export),
+        **_identity_verbs(kernel.identity),
+    }
+
+
+def _identity_verbs(identity: Identity) -> dict[str, Verb[Any]]:
+    """Sign-ins are cut off at the deadline, or a flood of them would outlive its callers."""
+    return {
+        "auth_sign_in": Verb(i.SignInRequest, identity.handle_sign_in),
+        "auth_refresh": Verb(i.RefreshRequest, identity.handle_refresh, is_bounded=False),
+        "auth_sign_out": Verb(i.SignOutRequest, identity.handle_sign_out, is_bounded=False),
+        "auth_password": Verb(i.PasswordRequest, identity.handle_password, is_bounded=False),
+        "auth_me": Verb(i.MeRequest, identity.handle_me),
+        "auth_users": Verb(i.UserListRequest, identity.handle_users),
+        "auth_user_create": Verb(
+            i.UserCreateRequest, identity.handle_user_create, is_bounded=False
+        ),
+        "auth_user_update": Verb(
+            i.UserUpdateRequest, identity.handle_user_update, is_bounded=False
+        ),
+        "auth_user_delete": Verb(
+            i.UserDeleteRequest, identity.handle_user_delete, is_bounded=False
+        ),
+        "auth_keys": Verb(i.KeyListRequest, identity.handle_keys),
+        "auth_key_create": Verb(i.KeyCreateRequest, identity.handle_key_create, is_bounded=False),
+        "auth_key_update": Verb(i.KeyUpdateRequest, identity.handle_key_update, is_bounded=False),
+        "auth_key_delete": Verb(i.KeyDeleteRequest, identity.handle_key_delete, is_bounded=False),
+        "auth_revoke": Verb(i.RevokeRequest, identity.handle_revoke, is_bounded=False),
+        "auth_resolve_key": Verb(i.ResolveKeyRequest, identity.handle_resolve_key),
+        "auth_state": Verb(i.IdentityStateRequest, identity.handle_state),
     }

@@ -8,8 +8,9 @@ import msgspec
 from msgspec import Meta
 
 from objectql.kernel.features import Features
+from objectql.kernel.identity.policy import IdentityPolicy
 from objectql.query.limits import QueryLimits
-from objectql.service.settings import ServiceSettings
+from objectql.service.settings import Secret, ServiceSettings
 
 Failpoint: TypeAlias = Literal["before_commit", "after_commit", "before_publish", "after_publish"]
 
@@ -77,6 +78,16 @@ class ReadSettings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 60.0
 
 
+class IdentitySettings(IdentityPolicy, frozen=True, kw_only=True):
+    """Built-in users, their sessions, and the first of them."""
+
+    admin_name: Annotated[str, Meta(min_length=1)] = "admin"
+    admin_password: Annotated[
+        Secret | None,
+        Meta(description="makes that administrator of the default tenant where there is none"),
+    ] = None
+
+
 class Tenancy(msgspec.Struct, frozen=True, kw_only=True):
     """Tenants and what keeps them apart."""
 
@@ -122,6 +133,7 @@ class KernelSettings(ServiceSettings, frozen=True, kw_only=True):
     ] = "deny"
     tenancy: Tenancy = Tenancy()
     query: QueryLimits = QueryLimits()
+    identity: IdentitySettings = IdentitySettings()
     features: Features = Features()
     failpoints: Annotated[
         tuple[Failpoint, ...], Meta(description="die at these points; for fault tests")

@@ -34,8 +34,9 @@ from objectql.wire.headers import ERROR, to_headers
 T = TypeVar("T")
 
 READ_VERBS = frozenset(
-    "find get aggregate explain search meta_types meta_list meta_get view snapshot "
-    "tenant_list tenant_get tenant_export".split()
+    "find get aggregate explain search meta_types meta_list meta_get view snapshot"
+    " tenant_list tenant_get tenant_export"
+    " auth_me auth_users auth_keys auth_resolve_key auth_state".split()
 )
 """Verbs without effect; every other one is a write."""
 

@@ -7,13 +7,14 @@ Time comes from the clock, so that tests decide when a delay or a timeout is ove
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from objectql.bus.port import Envelope, Handler, Listener, Unsubscribe
 from objectql.clock import Clock, SystemClock
 from objectql.errors import DeadlineExceeded, OutcomeUnknown, PayloadTooLarge, Unavailable
+from objectql.wire.stream import StreamMessage
 
 MAX_PAYLOAD_BYTES = 1024 * 1024
 
@@ -289,12 +290,13 @@ class MemoryStream:
         if self.is_down:
             raise Unavailable(what="the event stream")
 
-    async def publish(self, subject: str, body: bytes, message_id: str) -> None:
+    async def publish(self, messages: Sequence[StreamMessage]) -> None:
         await self.ensure()
-        if message_id in self._known:
-            return
-        self._known.add(message_id)
-        envelope = Envelope(subject=subject, body=body)
-        self.messages.append(envelope)
-        for interest in self._network.route(subject):
-            interest.deliver(envelope, None)
+        for message in messages:
+            if message.id in self._known:
+                continue
+            self._known.add(message.id)
+            envelope = Envelope(subject=message.subject, body=message.body)
+            self.messages.append(envelope)
+            for interest in self._network.route(message.subject):
+                interest.deliver(envelope, None)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Protocol, TypeAlias
 
 import msgspec
+
+from objectql.wire.stream import StreamMessage
 
 
 class Envelope(msgspec.Struct, frozen=True):
@@ -92,11 +94,11 @@ class EventStream(Protocol):
         """Create or update the stream."""
         ...
 
-    async def publish(self, subject: str, body: bytes, message_id: str) -> None:
-        """Return when the stream has stored the message; one with a known id is dropped.
+    async def publish(self, messages: Sequence[StreamMessage]) -> None:
+        """Return when the stream has stored all `messages`, in whatever order.
 
         Raises:
-            Unavailable: it could not be stored now.
+            Unavailable: some could not be stored now.
 
         """
         ...

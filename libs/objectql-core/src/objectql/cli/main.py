@@ -86,6 +86,7 @@ def validate(
     from objectql.metadata.build import build_snapshot
     from objectql.metadata.document import Document
     from objectql.metadata.loader import load_directory
+    from objectql.security.reading import check_rules
 
     documents: list[Document] = []
     issues: list[Issue] = []
@@ -104,8 +105,10 @@ def validate(
         except MetadataInvalid as exc:
             issues += exc.issues
         else:
-            typer.echo(f"{plural(len(snapshot.objects), 'object')}, no problems")
-            return
+            issues += check_rules(snapshot)
+            if not issues:
+                typer.echo(f"{plural(len(snapshot.objects), 'object')}, no problems")
+                return
     for line in problem_lines(directories, issues):
         typer.echo(line)
     typer.echo(plural(len(issues), "problem"), err=True)

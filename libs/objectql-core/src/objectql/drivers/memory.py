@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from objectql.clock import Clock, SystemClock
+from objectql.drivers.memory_identity import MemoryIdentityStore
 from objectql.drivers.memory_state import (
     Remembering,
     Tables,
@@ -48,7 +49,6 @@ from objectql.ids import DataSource, FieldName, ObjectName, TenantId
 from objectql.metadata.model import ObjectDef
 from objectql.query.bound import BoundQuery, Column, Output
 from objectql.query.interpret import RowsOf, interpret
-from objectql.query.point import point_param
 from objectql.values import Value
 
 DEFAULT_SOURCE: Final = DataSource("default")
@@ -181,10 +181,11 @@ class MemoryDriver:
         self._writer = WriterLock(name, self._clock)
         self._is_open = False
         self._reads = self._writes = self._transactions = 0
-        self._metadata = MemoryMetadataStore()
-        self._outbox = MemoryOutbox(self._clock)
-        self._leases = MemoryLeases(self._clock)
-        self._tenants = MemoryTenantStore()
+        self.metadata = MemoryMetadataStore()
+        self.outbox = MemoryOutbox(self._clock)
+        self.leases = MemoryLeases(self._clock)
+        self.identity = MemoryIdentityStore()
+        self.tenants = MemoryTenantStore()
 
     @property
     def name(self) -> DataSource:
@@ -200,26 +201,6 @@ class MemoryDriver:
     def capabilities(self) -> Capabilities:
         """See `Driver`."""
         return Capabilities()
-
-    @property
-    def metadata(self) -> MemoryMetadataStore:
-        """See `Driver`."""
-        return self._metadata
-
-    @property
-    def outbox(self) -> MemoryOutbox:
-        """See `Driver`."""
-        return self._outbox
-
-    @property
-    def leases(self) -> MemoryLeases:
-        """See `Driver`."""
-        return self._leases
-
-    @property
-    def tenants(self) -> MemoryTenantStore:
-        """See `Driver`."""
-        return self._tenants
 
     async def connect(self) -> None:
         """See `Driver`."""
@@ -247,7 +228,8 @@ class MemoryDriver:
         del objects  # rows are kept by tenant, whatever the object
         async with self._writer.hold():
             self._tables.forget(tenant)
-            self._outbox.forget(tenant)
+            self.outbox.forget(tenant)
+            self.identity.forget(tenant)
 
     def statistics(self) -> Mapping[str, float]:
         """See `Driver`."""
@@ -304,29 +286,35 @@ class MemoryDriver:
         """See `Driver`."""
         return ReadCounts(self._reads)
 
-    async def fetch_by_ids(
+    async def fetch_each(
         self,
         query: Lowered,
-        params: Sequence[Value],
-        ids: Sequence[str],
+        params: Sequence[Sequence[Value]],
         *,
         deadline_ms: int | None = None,
         freshness: Freshness | None = None,
-    ) -> Mapping[str, RecordImage]:
+    ) -> Sequence[Page]:
         """See `Driver`."""
         del freshness
         self._enter(deadline_ms)
         self._reads += 1
-        assert isinstance(query, MemoryQuery)
-        point = point_param(query.query)
-        assert point is not None, "not a point read"
-        images: dict[str, RecordImage] = {}
-        for id_ in ids:
-            own = [*params[:point], id_, *params[point + 1 :]]
-            image = answer_one(query, own, Transaction(self._tables).rows_of)
-            if image is not None:
-                images[id_] = image
-        return images
+        rows_of = Transaction(self._tables).rows_of
+        return [answer_page(query, one, rows_of) for one in params]
+
+    async def fetch_one_each(
+        self,
+        query: Lowered,
+        params: Sequence[Sequence[Value]],
+        *,
+        deadline_ms: int | None = None,
+        freshness: Freshness | None = None,
+    ) -> Sequence[RecordImage | None]:
+        """See `Driver`."""
+        del freshness
+        self._enter(deadline_ms)
+        self._reads += 1
+        rows_of = Transaction(self._tables).rows_of
+        return [answer_one(query, one, rows_of) for one in params]
 
     # --- writes --------------------------------------------------------------------------------
 
@@ -373,7 +361,7 @@ class MemoryDriver:
                 raise session.failure
             check_deadline(self._clock, deadline_ms)
             transaction.commit()
-            self._outbox.append(transaction.events)
+            self.outbox.append(transaction.events)
 
     # --- schema --------------------------------------------------------------------------------
 

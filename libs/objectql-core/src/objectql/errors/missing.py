@@ -17,6 +17,17 @@ class Unauthenticated(ObjectQLError, code="UNAUTHENTICATED", category=Category.U
 
 
 @dataclass(eq=False, kw_only=True)
+class PasswordChangeRequired(
+    ObjectQLError, code="PASSWORD_CHANGE_REQUIRED", category=Category.FORBIDDEN
+):
+    """The password is right and must be replaced: sign in again with `new_password`."""
+
+    @property
+    def message(self) -> str:
+        return "the password must be changed; sign in with a new_password"
+
+
+@dataclass(eq=False, kw_only=True)
 class PermissionDenied(ObjectQLError, code="PERMISSION_DENIED", category=Category.FORBIDDEN):
     """The caller may not do this."""
 

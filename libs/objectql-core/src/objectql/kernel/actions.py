@@ -17,6 +17,7 @@ from objectql.errors import (
     ValidationFailed,
 )
 from objectql.ids import FieldName, ObjectName
+from objectql.kernel.access import RecordAccess
 from objectql.kernel.api import DataApi
 from objectql.kernel.change import Moment, idempotency_of
 from objectql.kernel.engine import Engine
@@ -117,6 +118,10 @@ class ActionRunner:
         self._check_kind(request, definition)
         params = self._params(request, definition, scope)
         record = await self._record(request, scope)
+        condition = scope.policy.access(request.object).action_conditions.get(request.action)
+        if condition is not None and object_ is not None and request.id is not None:
+            access = RecordAccess(self._reader, scope)
+            await access.check_condition(object_, request.id, condition, request.action)
         call = _Call(handler, request, scope, params, record)
         idempotency = idempotency_of(
             context, "action", request.object, request.action, request.id, params

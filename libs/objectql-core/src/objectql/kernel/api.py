@@ -8,6 +8,7 @@ from typing import Any, Protocol, cast
 import msgspec
 
 from objectql.errors import RecordNotFound
+from objectql.kernel.access import shown
 from objectql.kernel.change import Change
 from objectql.kernel.json import decode_json
 from objectql.kernel.planning import Scope
@@ -69,7 +70,7 @@ class DataApi:
     async def create(self, object: str, data: Mapping[str, Any]) -> dict[str, Any]:
         """The new record."""
         change = await self._writes.create(object, data, depth=self._depth)
-        return cast("dict[str, Any]", decode_json(change.record))
+        return self._shown(object, change)
 
     async def update(self, object: str, id: str, data: Mapping[str, Any]) -> dict[str, Any]:
         """The changed record.
@@ -79,7 +80,12 @@ class DataApi:
 
         """
         change = await self._writes.update(object, id, data, depth=self._depth)
-        return cast("dict[str, Any]", decode_json(change.record))
+        return self._shown(object, change)
+
+    def _shown(self, object: str, change: Change) -> dict[str, Any]:
+        scope = self._scope
+        found = shown(change, scope.policy, scope.model.object(object))
+        return cast("dict[str, Any]", decode_json(found.record))
 
     async def delete(self, object: str, id: str) -> bool:
         """Whether there was such a record."""

@@ -22,6 +22,7 @@ from objectql.errors import (
     WriteConflict,
 )
 from objectql.ids import uuid7
+from objectql.kernel.access import shown
 from objectql.kernel.change import Change, idempotency_of
 from objectql.kernel.engine import Engine
 from objectql.kernel.json import decode_object
@@ -106,7 +107,8 @@ class BatchRunner:
                 results.append(RowResult(error=exc.to_info()))
                 has_failed = True
             else:
-                results.append(result_of(change))
+                policy, object_ = unit.scope.policy, unit.scope.model.object(operation.object)
+                results.append(result_of(shown(change, policy, object_)))
         return results
 
     async def _one(

@@ -20,6 +20,7 @@ from objectql.errors import (
     RowRolledBack,
     WriteConflict,
 )
+from objectql.kernel.access import shown
 from objectql.kernel.batch import result_of
 from objectql.kernel.change import (
     Change,
@@ -161,7 +162,7 @@ class BulkRunner:
                 undone = [ROLLED_BACK] * (before + len(results))
                 failed = RowResult(id=row.id, error=exc.to_info())
                 raise _Undone(_completed([*undone, failed], len(request.rows))) from exc
-            results.append(result_of(change, with_record=request.return_records))
+            results.append(_result(unit, request, change))
         return results
 
     def _chunks(self, request: BulkRequest) -> Iterator[Sequence[BulkRow]]:
@@ -217,7 +218,7 @@ class BulkRunner:
             raise
         except ObjectQLError:
             return None
-        return [result_of(change, with_record=request.return_records) for change in changes]
+        return [_result(unit, request, change) for change in changes]
 
     async def _row_by_row(
         self, unit: Unit, request: BulkRequest, rows: Sequence[BulkRow]
@@ -234,7 +235,7 @@ class BulkRunner:
                 if not request.continue_on_error:
                     break
             else:
-                results.append(result_of(change, with_record=request.return_records))
+                results.append(_result(unit, request, change))
         return results
 
 
@@ -252,6 +253,12 @@ async def _row(unit: Unit, request: BulkRequest, row: BulkRow) -> Change:
     if request.operation == "update":
         return await unit.update(name, id_, decode_object(row.data), if_version=row.if_version)
     return await unit.delete(name, id_, if_version=row.if_version)
+
+
+def _result(unit: Unit, request: BulkRequest, change: Change) -> RowResult:
+    if not request.return_records:
+        return result_of(change, with_record=False)
+    return result_of(shown(change, unit.scope.policy, unit.scope.model.object(request.object)))
 
 
 def _data(row: BulkRow) -> dict[str, Any]:

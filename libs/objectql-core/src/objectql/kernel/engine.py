@@ -25,7 +25,8 @@ from objectql.plugins.actions import ActionRegistry
 from objectql.plugins.hooks import HookRegistry
 from objectql.plugins.middleware import MiddlewareRegistry
 from objectql.plugins.services import ServiceRegistry
-from objectql.security.permissions import AccessRules, PermissionCompiler
+from objectql.security.permissions import PermissionCompiler
+from objectql.security.policy import AccessRules
 
 DEFAULT_SOURCE = DataSource("default")
 
@@ -36,9 +37,7 @@ class Model:
     def __init__(self, snapshot: MetadataSnapshot, settings: KernelSettings) -> None:
         self.snapshot = snapshot
         self.version = snapshot.version
-        self._permissions = PermissionCompiler(
-            snapshot.permissions, default=settings.default_access
-        )
+        self._permissions = PermissionCompiler(snapshot, default=settings.default_access)
         self._validators: dict[str, RecordValidator] = {}
         self._rules: dict[str, RuleSet] = {}
         self.numbered = frozenset(

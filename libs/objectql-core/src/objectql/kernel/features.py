@@ -10,6 +10,7 @@ from typing import Literal
 import msgspec
 
 from objectql.context import ReadPolicy
+from objectql.kernel.identity.policy import IdentityPolicy
 from objectql.query.limits import QueryLimits
 
 
@@ -45,6 +46,7 @@ class KernelSettings(msgspec.Struct, frozen=True):
     max_reads: int = 16
     """Reads that one data source runs at once: as many as it has connections."""
     query: QueryLimits = QueryLimits()
+    identity: IdentityPolicy = IdentityPolicy()
     tenant_share: float = 0.5
     """The part of `max_reads` that one tenant may take."""
     plan_cache_size: int = 2000

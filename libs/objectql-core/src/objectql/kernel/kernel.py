@@ -145,6 +145,7 @@ class Kernel(Operations):
         if undo is None:
             return
         await undo.aclose()
+        self.identity.close()
         await self.engine.events.emit(
             KernelStopped(timestamp_ms=self.engine.clock.now_ms(), node=self.engine.settings.node)
         )

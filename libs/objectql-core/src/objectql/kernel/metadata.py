@@ -40,6 +40,7 @@ from objectql.metadata.document import CUSTOM_LAYER, Document
 from objectql.metadata.loader import LoadedPackage
 from objectql.metadata.model import ObjectDef
 from objectql.metadata.registry import MetadataSnapshot
+from objectql.security.reading import check_rules
 
 log = logging.getLogger(__name__)
 
@@ -200,6 +201,7 @@ class MetadataPublisher:
             for object_ in snapshot.objects.values()
             if object_.datasource not in self._engine.drivers
         )
+        issues += check_rules(snapshot)
         if issues:
             raise MetadataInvalid(issues=issues)
         return snapshot

@@ -14,6 +14,7 @@ import msgspec
 
 from objectql.context import DEFAULT_TENANT, SYSTEM_ROLE, Context
 from objectql.errors import MetadataNotFound, PermissionDenied
+from objectql.kernel.access import shown
 from objectql.kernel.actions import ActionRunner
 from objectql.kernel.api import DataApi
 from objectql.kernel.batch import BatchRunner
@@ -22,6 +23,7 @@ from objectql.kernel.change import Change
 from objectql.kernel.consistency import Consistency
 from objectql.kernel.engine import Engine
 from objectql.kernel.explain import explain_read
+from objectql.kernel.identity.identity import Identity
 from objectql.kernel.json import decode_json, decode_object, encode_json
 from objectql.kernel.metadata import MetadataPublisher
 from objectql.kernel.pipeline import Pipeline
@@ -79,6 +81,12 @@ class Operations:
         self.tenancy = TenantOperations(engine, self.pipeline, self.reader, self.tenants)
         self.writer = Writer(engine, self.reader)
         self.publisher = MetadataPublisher(engine)
+        self.identity = Identity(
+            lambda: engine.system_driver.identity,
+            engine.settings.identity,
+            engine.clock,
+            self.pipeline,
+        )
         self._consistency = Consistency(engine)
         self._bulk = BulkRunner(engine, self.reader, self.writer)
         self._batch = BatchRunner(engine, self.reader, self.writer)
@@ -199,10 +207,14 @@ class Operations:
             raise PermissionDenied(operation="clone", object=request.object)
         original = await self.reader.get(GetRequest(request.object, request.id), scope)
         stored = cast("dict[str, Any]", decode_json(original.record))
+        creatable = scope.policy.access(object_.name).creatable
         copied = {
             field.name: stored[field.name]
             for field in object_.stored_fields
-            if field.is_writable and not field.unique and field.name in stored
+            if field.is_writable
+            and not field.unique
+            and field.name in stored
+            and (creatable is None or field.name in creatable)
         }
         data = encode_json({**copied, **decode_object(request.overrides)})
         return await self._create(CreateRequest(request.object, data), context)
@@ -220,11 +232,10 @@ class Operations:
         self, object_name: str, change: Change, context: Context
     ) -> RecordReply:
         token = await self._consistency.token_of_objects((object_name,))
-        record = change.record
-        if not self.engine.model.policy(context.actor).allows("read", object_name):
-            record = encode_json({"id": change.id, "version": change.version})
+        model = self.engine.model
+        change = shown(change, model.policy(context.actor), model.object(object_name))
         return RecordReply(
-            record, change.id, change.version, change.dropped, change.warnings, token
+            change.record, change.id, change.version, change.dropped, change.warnings, token
         )
 
     # --- metadata ---
@@ -364,6 +375,6 @@ def _check_administrator(context: Context, operation: str, type_: str) -> None:
     tenants are not used.
     """
     actor = context.actor
-    is_owner = actor.is_admin and actor.tenant == DEFAULT_TENANT
+    is_owner = actor.is_admin and actor.tenant == DEFAULT_TENANT and actor.scopes is None
     if not (is_owner or actor.is_system or SYSTEM_ROLE in actor.roles):
         raise PermissionDenied(operation=operation, object=f"metadata of type {type_}")

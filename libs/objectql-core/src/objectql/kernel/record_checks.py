@@ -32,10 +32,16 @@ class RecordChecks:
         self._is_bulk = is_bulk
 
     def check_create(
-        self, object_: ObjectDef, data: Mapping[str, Any], dropped: tuple[str, ...] = ()
+        self,
+        object_: ObjectDef,
+        data: Mapping[str, Any],
+        dropped: tuple[str, ...] = (),
+        hidden: frozenset[str] = frozenset(),
     ) -> Checked:
         validator = self._scope.model.validator(object_)
-        checked = validator.check_create(data, now=self._moment.now, actor=self._moment.actor)
+        checked = validator.check_create(
+            data, now=self._moment.now, actor=self._moment.actor, hidden=hidden
+        )
         return checked._replace(dropped=tuple(dict.fromkeys((*dropped, *checked.dropped))))
 
     def check_update(
@@ -45,9 +51,10 @@ class RecordChecks:
         previous: Mapping[str, Any],
         dropped: tuple[str, ...] = (),
         trusted: set[str] | frozenset[str] = frozenset(),
+        hidden: frozenset[str] = frozenset(),
     ) -> Checked:
         validator = self._scope.model.validator(object_)
-        checked = validator.check_update(data, previous, trusted=trusted)
+        checked = validator.check_update(data, previous, trusted=trusted, hidden=hidden)
         return checked._replace(dropped=tuple(dict.fromkeys((*dropped, *checked.dropped))))
 
     def check_increments(
@@ -63,12 +70,16 @@ class RecordChecks:
         )
         return outcome._replace(issues=(*outcome.issues, *fractions))
 
-    def completed(self, object_: ObjectDef, given: dict[str, Any]) -> dict[str, Any]:
-        """`given` with every absent writable field: its default, or null."""
+    def completed(
+        self, object_: ObjectDef, given: dict[str, Any], kept: frozenset[str]
+    ) -> dict[str, Any]:
+        """`given` with every absent writable field but `kept`: its default, or null."""
         validator = self._scope.model.validator(object_)
         fresh = validator.check_create({}, now=self._moment.now, actor=self._moment.actor).values
         for field in object_.stored_fields:
-            if field.is_writable and not field.readonly and field.name not in given:
+            if field.name in given or field.name in kept:
+                continue
+            if field.is_writable and not field.readonly:
                 given[field.name] = fresh.get(field.name)
         return given
 

@@ -20,6 +20,7 @@ from objectql.metadata.registry import MetadataSnapshot
 from objectql.plugins.actions import ActionRegistry
 from objectql.plugins.components import AppConfig, classify
 from objectql.plugins.hooks import HookRegistry
+from objectql.security.reading import check_rules
 
 
 class Reloaded(msgspec.Struct, frozen=True):
@@ -75,7 +76,10 @@ def check_applications(directories: Iterable[Path]) -> MetadataSnapshot:
     """
     apps = classify(directories).apps
     packages, _ = _read(apps, HookRegistry(), ActionRegistry())
-    return build_snapshot([d for package in packages for d in package.items], version=1)
+    snapshot = build_snapshot([d for package in packages for d in package.items], version=1)
+    if issues := check_rules(snapshot):
+        raise MetadataInvalid(issues=issues)
+    return snapshot
 
 
 def _read(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import msgspec
 
@@ -32,6 +32,7 @@ from objectql.errors import (
     ValidationFailed,
     VersionConflict,
 )
+from objectql.kernel.access import RecordAccess, check_keys, kept_fields
 from objectql.kernel.api import DataApi
 from objectql.kernel.autonumber import fill_autonumbers
 from objectql.kernel.change import (
@@ -58,7 +59,7 @@ from objectql.kernel.result_cache.cache import Touched
 from objectql.metadata.model import ObjectDef
 from objectql.plugins.context import HookContext
 from objectql.query.ast import Compare, Filter, Op, Query
-from objectql.security.permissions import FULL_ACCESS
+from objectql.security.policy import FULL_ACCESS
 from objectql.values import canonical_instant
 
 
@@ -89,6 +90,7 @@ class Unit:
         self.touched: set[Touched] = set()
         """The records that were written or locked, those that turned out as they were included."""
         self._checks = RecordChecks(reader, self._trusted, self._moment, is_bulk=is_bulk)
+        self._access = RecordAccess(reader, self._scope)
         self._hooks = HookCalls(
             engine.hooks, self._scope, session, now=self._moment.now, make_api=self.api
         )
@@ -113,9 +115,11 @@ class Unit:
 
         """
         object_ = self._enter(object_name, depth)
-        self._scope.policy.check("create", object_name)
+        policy = self._scope.policy
+        policy.check("create", object_name)
         given = dict(data)
-        checked = self._checks.check_create(object_, given)
+        hidden = check_keys(policy, object_, "create", given)
+        checked = self._checks.check_create(object_, given, hidden=hidden)
         ctx: HookContext | None = None
         if self._hooks.is_hooked(object_name, "Create"):
             raise_unknown_keys(object_, checked)
@@ -127,6 +131,10 @@ class Unit:
         raise_issues(object_, checked)
         values = dict(checked.values)
         id_ = cast("str | None", values.pop("id", None))
+        is_unruled = policy.is_unruled(object_, "create")
+        if not is_unruled:
+            asked = {name: value for name, value in values.items() if name in data}
+            await self._access.check_references(object_, asked, {})
         warnings = await self._checks.check_rules(object_, "create", {**values, "id": id_})
         write = insert_of(object_, values, self._moment, id_)
         if object_name in self._scope.model.numbered:
@@ -135,6 +143,8 @@ class Unit:
             )
             write = insert_of(object_, numbered, self._moment, write.id)
         change = await self._apply(write, checked.dropped, warnings)
+        if not is_unruled:
+            await self._access.check_image(object_, change.id, "create")
         return await self._hooks.finish(ctx, change, "Create")
 
     async def create_plain(
@@ -151,7 +161,8 @@ class Unit:
         dropped: list[tuple[str, ...]] = []
         for data in records:
             self._enter(object_.name, 0)
-            checked = self._checks.check_create(object_, data)
+            hidden = check_keys(self._scope.policy, object_, "create", data)
+            checked = self._checks.check_create(object_, data, hidden=hidden)
             raise_issues(object_, checked)
             values = dict(checked.values)
             id_ = cast("str | None", values.pop("id", None))
@@ -182,14 +193,19 @@ class Unit:
 
         """
         object_ = self._enter(object_name, depth)
-        if not is_cascade:
-            self._scope.policy.check("update", object_name)
-        previous = await self._lock(object_, id_, if_version, if_updated_at)
+        policy = FULL_ACCESS if is_cascade else self._scope.policy
+        policy.check("update", object_name)
         given = dict(data)
+        hidden = check_keys(policy, object_, "update", given)
+        is_unruled = policy.is_unruled(object_, "update")
+        right = None if is_unruled else "update"
+        previous = await self._lock(object_, id_, if_version, if_updated_at, right)
         if replace:
-            given = self._checks.completed(object_, given)
+            given = self._checks.completed(object_, given, kept_fields(policy, object_))
         by_system = frozenset(given) if is_cascade else frozenset[str]()
-        checked = self._checks.check_update(object_, given, previous, trusted=by_system)
+        checked = self._checks.check_update(
+            object_, given, previous, trusted=by_system, hidden=hidden
+        )
         ctx: HookContext | None = None
         if self._hooks.is_hooked(object_name, "Update"):
             raise_unknown_keys(object_, checked)
@@ -206,6 +222,9 @@ class Unit:
                 trusted=set_by_hooks | by_system,
             )
         raise_issues(object_, checked)
+        if not is_unruled:
+            asked = {name: value for name, value in checked.values.items() if name in data}
+            await self._access.check_references(object_, asked, previous)
         merged = merged_record(previous, checked)
         raise_issues(object_, self._checks.check_increments(object_, merged, checked))
         circles = await self._checks.check_trees(object_, id_, checked.values)
@@ -216,6 +235,8 @@ class Unit:
         change = await self._apply(write, checked.dropped, warnings)
         if change.action == "unchanged":
             return change
+        if not is_unruled:
+            await self._access.check_image(object_, id_, "update")
         return await self._hooks.finish(ctx, change, "Update")
 
     async def delete(
@@ -236,9 +257,10 @@ class Unit:
 
         """
         object_ = self._enter(object_name, depth)
-        if not is_cascade:
-            self._scope.policy.check("delete", object_name)
-        previous = await self._lock(object_, id_, if_version, if_updated_at)
+        policy = FULL_ACCESS if is_cascade else self._scope.policy
+        policy.check("delete", object_name)
+        right = None if policy.is_unruled(object_, "delete") else "delete"
+        previous = await self._lock(object_, id_, if_version, if_updated_at, right)
         ctx: HookContext | None = None
         if self._hooks.is_hooked(object_name, "Delete"):
             ctx = self._hooks.context(object_, "delete", depth, id_, previous)
@@ -312,12 +334,20 @@ class Unit:
         return object_
 
     async def _lock(
-        self, object_: ObjectDef, id_: str, if_version: int | None, if_updated_at: str | None
+        self,
+        object_: ObjectDef,
+        id_: str,
+        if_version: int | None,
+        if_updated_at: str | None,
+        right: Literal["update", "delete"] | None,
     ) -> dict[str, Any]:
+        """The record as it is; the caller is known to have `right` on it, where one is named."""
         self.touch(object_.name, id_)
         image = await self.session.lock(object_, self._events.tenant, id_)
         if image is None:
             raise RecordNotFound(object=object_.name, id=id_)
+        if right is not None:  # before the version: who may not see the record hears of none
+            await self._access.check_target(object_, id_, right)
         previous = cast("dict[str, Any]", decode_json(image.json))
         check_version(object_, image, previous, if_version=if_version, if_updated_at=if_updated_at)
         return previous

@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from typing import Any, NamedTuple, TypeAlias, cast
 
 from objectql.context import Actor
-from objectql.errors import Issue, MetadataInvalid, suggestion_text
+from objectql.errors import Issue, MetadataInvalid, PermissionDenied, suggestion_text
 from objectql.ids import is_record_id
 from objectql.kernel.checks import Check, compile_check, is_exact_number
 from objectql.metadata.check_defaults import ACTOR_TOKENS, NOW_TOKENS, TODAY_TOKENS
@@ -101,10 +101,21 @@ class RecordValidator:
         else:
             self._defaults.append((name, default))
 
-    def check_create(self, data: Mapping[str, Any], *, now: str, actor: Actor) -> Checked:
+    def check_create(
+        self,
+        data: Mapping[str, Any],
+        *,
+        now: str,
+        actor: Actor,
+        hidden: Collection[str] = (),
+    ) -> Checked:
         """`data` as a new record: defaults filled in, required fields there.
 
-        `now` is the canonical instant of the request.
+        `now` is the canonical instant of the request. `hidden` fields do not exist for the caller.
+
+        Raises:
+            PermissionDenied: a hidden field is required and has no default.
+
         """
         issues: list[Issue] = []
         values: dict[str, Value] = {}
@@ -112,8 +123,10 @@ class RecordValidator:
         checks = self._checks
         for name, value in data.items():
             check = checks.get(name)
-            if check is None:
-                self._other_key(name, value, values, dropped, issues)
+            if name in hidden:
+                issues.append(self._unknown(name, hidden))
+            elif check is None:
+                self._other_key(name, value, values, dropped, issues, hidden)
             elif value is None or value == "":
                 values[name] = None if name in self._blank_is_null else value
             else:
@@ -123,6 +136,8 @@ class RecordValidator:
                 values[name] = default(now, actor)
         for name, label in self._required:
             if _is_blank(values.get(name)) and not any(i.path == name for i in issues):
+                if name in hidden:  # nobody who may not know of it can give it a value
+                    raise PermissionDenied(operation="create", object=self._object.name)
                 issues.append(_required(name, label))
         return Checked(values, tuple(dropped), tuple(issues))
 
@@ -133,12 +148,13 @@ class RecordValidator:
         values: dict[str, Value],
         dropped: list[str],
         issues: list[Issue],
+        hidden: Collection[str],
     ) -> None:
         """A key of a new record that is no writable field: the id, a system field, a mistake."""
         if name in self._dropped_on_create:
             dropped.append(name)
         elif name not in ("id", "_id"):
-            issues.append(self._unknown(name))
+            issues.append(self._unknown(name, hidden))
         elif value is None:
             return
         elif isinstance(value, str) and is_record_id(value):
@@ -153,8 +169,9 @@ class RecordValidator:
         previous: Mapping[str, Value] | None = None,
         *,
         trusted: Collection[str] = (),
+        hidden: Collection[str] = (),
     ) -> Checked:
-        """`data` as a change: only the keys present are checked.
+        """`data` as a change: only the keys present are checked. `hidden` as in `check_create`.
 
         A readonly key that repeats the value of `previous` is left out without being reported.
         Readonly fields in `trusted` may be set: hooks have given them, not the caller.
@@ -166,9 +183,11 @@ class RecordValidator:
         checks = self._checks
         for name, value in data.items():
             check = checks.get(name)
-            if check is None or (name in self._dropped_on_update and name not in trusted):
+            if name in hidden:
+                issues.append(self._unknown(name, hidden))
+            elif check is None or (name in self._dropped_on_update and name not in trusted):
                 if name not in self._dropped_on_update:
-                    issues.append(self._unknown(name))
+                    issues.append(self._unknown(name, hidden))
                 elif previous is None or previous.get(name) != value:
                     dropped.append(name)
             elif value is None or value == "":
@@ -193,8 +212,9 @@ class RecordValidator:
             message = 'An increment is written {"$inc": number}'
             issues.append(Issue(path=name, code="invalid_number", message=message))
 
-    def _unknown(self, name: str) -> Issue:
-        near = tuple(get_close_matches(name, self._checks, n=2))
+    def _unknown(self, name: str, hidden: Collection[str]) -> Issue:
+        known = [other for other in self._checks if other not in hidden]
+        near = tuple(get_close_matches(name, known, n=2))
         message = f'{self._object.name} has no field "{name}"{suggestion_text(near)}'
         return Issue(path=name, code="unknown_field", message=message)
 

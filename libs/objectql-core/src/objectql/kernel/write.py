@@ -26,6 +26,7 @@ from objectql.errors import (
     WriteConflict,
 )
 from objectql.kernel import failpoints
+from objectql.kernel.access import check_keys
 from objectql.kernel.change import (
     Change,
     ChangeAction,
@@ -46,6 +47,7 @@ from objectql.kernel.read import Reader
 from objectql.kernel.result_cache.cache import Touched
 from objectql.kernel.unit import Unit
 from objectql.metadata.model import ObjectDef
+from objectql.security.rules import Right
 from objectql.wire.messages import CreateRequest, DeleteRequest, UpdateRequest
 
 
@@ -65,8 +67,9 @@ class Writer:
         idempotency = idempotency_of(context, "create", request.object, data)
         if self._is_direct(scope, object_, "create"):
             moment = Moment.of(context, self._engine.clock.now_ms())
+            hidden = check_keys(scope.policy, object_, "create", data)
             checked = scope.model.validator(object_).check_create(
-                data, now=moment.now, actor=context.actor
+                data, now=moment.now, actor=context.actor, hidden=hidden
             )
             if checked.issues:
                 raise ValidationFailed(object=object_.name, issues=checked.issues)
@@ -97,7 +100,8 @@ class Writer:
         is_plain = is_plain and not has_increments(data)
         if is_plain and self._is_direct(scope, object_, "update"):
             moment = Moment.of(context, self._engine.clock.now_ms())
-            checked = scope.model.validator(object_).check_update(data)
+            hidden = check_keys(scope.policy, object_, "update", data)
+            checked = scope.model.validator(object_).check_update(data, hidden=hidden)
             if checked.issues:
                 raise ValidationFailed(object=object_.name, issues=checked.issues)
             write = update_of(
@@ -265,7 +269,7 @@ class Writer:
         await unit.session.apply((), write_scope(context), idempotency)
         return None
 
-    def _is_direct(self, scope: Scope, object_: ObjectDef, operation: str) -> bool:
+    def _is_direct(self, scope: Scope, object_: ObjectDef, operation: Right) -> bool:
         return self._engine.settings.features.direct_writes and is_plain_write(
             self._engine, scope, object_, operation
         )
@@ -293,7 +297,7 @@ def has_increments(data: Mapping[str, Any]) -> bool:
     return any(isinstance(value, dict) and "$inc" in value for value in data.values())
 
 
-def is_plain_write(engine: Engine, scope: Scope, object_: ObjectDef, operation: str) -> bool:
+def is_plain_write(engine: Engine, scope: Scope, object_: ObjectDef, operation: Right) -> bool:
     """Whether writing needs neither hooks nor rules nor numbers: only checks and the rows."""
     point = operation.capitalize()
     pipeline = engine.hooks.pipeline
@@ -302,6 +306,7 @@ def is_plain_write(engine: Engine, scope: Scope, object_: ObjectDef, operation: 
         or pipeline(object_.name, f"after{point}") is not None
         or pipeline(object_.name, "afterCommit") is not None
         or scope.model.rules(object_).applies_to(operation)
+        or not scope.policy.is_unruled(object_, operation)
     ):
         return False
     if operation == "update" and object_.name in scope.model.trees:

@@ -55,6 +55,15 @@ class Slot(msgspec.Struct, frozen=True):
     ]
 
 
+class Fact(msgspec.Struct, frozen=True):
+    """A fact of the caller as a comparand, in rules only: `id`, `roles`, or a claim's dotted path.
+
+    No comparison with a fact that the caller lacks holds, nor does the negation of one.
+    """
+
+    name: str
+
+
 class Compare(msgspec.Struct, frozen=True, omit_defaults=True, tag="cmp"):
     """`path op value`, or `path op ref` where `ref` is another field of the same record.
 

@@ -20,7 +20,13 @@ from objectql.query.ast import AggregateFunction, CountMode, Granularity
 from objectql.values import Value
 
 Derivation: TypeAlias = Literal[
-    "union", "intersection", "greatest_of_all", "least_of_all", "greatest_known", "least_known"
+    "union",
+    "intersection",
+    "greatest_of_all",
+    "least_of_all",
+    "greatest_known",
+    "least_known",
+    "is_given",
 ]
 """How a parameter follows from others; see `merges.combine`."""
 
@@ -38,7 +44,8 @@ class ParamSource(msgspec.Struct, frozen=True, omit_defaults=True):
 
     Exactly one of `slot` (a literal of the request, with `part` for the bounds of `between` and
     the only member of a list), `context` (`tenant`, `user.id`, `user.<claim>`), `constant` (fixed
-    by a row rule) and `of` (earlier parameters, from which it follows by `derive`) is set.
+    by a row rule) and `of` (earlier parameters, from which it follows by `derive`) is set. A fact
+    of the caller that does not fit the storage, or is no list where `shape` is `list`, is missing.
     `shape` says what is done to the literal: `scalar` takes it, `list` takes its members without
     nulls, `cursor` takes sort key `part` of a page position whose query has `digest`, and `labels`
     takes the values of those `options` (label, value) whose label contains the text, and
@@ -155,7 +162,13 @@ class Negate(msgspec.Struct, frozen=True):
     item: Predicate
 
 
-Predicate: TypeAlias = Const | Test | AllOf | AnyOf | Negate
+class Given(msgspec.Struct, frozen=True):
+    """That the caller has a fact: `param` is true, or null (`ParamSource.derive` `is_given`)."""
+
+    param: Param
+
+
+Predicate: TypeAlias = Const | Test | AllOf | AnyOf | Negate | Given
 
 TRUE = Const(value=True)
 FALSE = Const(value=False)

@@ -11,12 +11,13 @@ from typing import Any, Literal, TypeAlias, cast
 
 from objectql.errors import InvalidFilter, ObjectQLError
 from objectql.metadata.types import NUMERIC, Storage
-from objectql.query.ast import And, Compare, Filter, Not, Op, Or, Path, Slot
+from objectql.query.ast import And, Compare, Fact, Filter, Not, Op, Or, Path, Slot
 from objectql.query.bound import (
     FALSE,
     AllOf,
     AnyOf,
     Column,
+    Given,
     Negate,
     Operand,
     Param,
@@ -70,6 +71,8 @@ class Conditions:
                 return AllOf(tuple([self.bind(item, find, at) for item in items]))
             case Or(items):
                 return AnyOf(tuple([self.bind(item, find, at) for item in items]))
+            case Not(item) if names_fact(item):
+                return self._bind_denial(item, find, at)
             case Not(item):
                 return Negate(self.bind(item, find, at))
             case Compare():
@@ -82,8 +85,42 @@ class Conditions:
                     self.problems.note(error, place)
                     return FALSE
 
+    def _bind_denial(self, item: Filter, find: FindOperand, at: str) -> Predicate:
+        """The negation of what names facts, moved down to the comparisons.
+
+        Each of them then needs its own facts only, as `a = f or b` does when it is not denied.
+        """
+        match item:
+            case And(items):
+                return self.bind(Or(tuple([Not(each) for each in items])), find, at)
+            case Or(items):
+                return self.bind(And(tuple([Not(each) for each in items])), find, at)
+            case Not(each):
+                return self.bind(each, find, at)
+            case Compare():
+                denied = Negate(self.bind(item, find, at))
+                return AllOf((self._given(item, find), denied))
+
+    def _given(self, node: Compare, find: FindOperand) -> Predicate:
+        """That the caller has the fact that `node` names."""
+        param = self._fact(node.value, storage_of(find(node.path)), node.op)
+        return Given(self.params.given(param))
+
+    def _fact(self, fact: Fact, storage: Storage, op: Op) -> Param:
+        """The parameter for a fact compared with a field; members of a list are text."""
+        return self.params.context(
+            f"user.{fact.name}",
+            Storage.TEXT if storage is Storage.LIST else storage,
+            is_list=op in {Op.IN, Op.NIN},
+        )
+
     def _bind_compare(self, node: Compare, find: FindOperand, at: str) -> Predicate:
         left = find(node.path)
+        if isinstance(node.value, Fact):
+            found = self._bind_fact(left, node.op, node.value, at)
+            if node.op in _NEGATIVE:
+                return AllOf((self._given(node, find), Negate(found)))
+            return found
         found = (
             self._bind_fields(left, node.op, find(node.ref), at)
             if node.ref is not None
@@ -107,6 +144,22 @@ class Conditions:
             )
         return Test(left, test, right)
 
+    def _bind_fact(self, left: Operand, op: Op, fact: Fact, at: str) -> Predicate:
+        storage = storage_of(left)
+        if op is Op.NULL or op is Op.BETWEEN or storage is Storage.JSON:
+            raise InvalidFilter(
+                reason=f"{DOLLAR_OF[op]} cannot compare {name_of(left)} with a fact of the caller",
+                path=at,
+            )
+        param = self._fact(fact, storage, op)
+        if op in _TEXT_TESTS:
+            self._check_text(left, storage, op, at)
+            return Test(left, _TEXT_TESTS[op], param)
+        if storage is Storage.LIST:
+            self._check_membership(left, op, at)
+            return Test(left, TestOp.CONTAINS, param)
+        return Test(left, TestOp.IN if op in {Op.IN, Op.NIN} else _TESTS[op], param)
+
     def _bind_value(self, left: Operand, op: Op, value: Any, at: str) -> Predicate:
         nature = value.nature if isinstance(value, Slot) else _nature(value)
         if op is Op.NULL:
@@ -123,10 +176,7 @@ class Conditions:
                 reason=f"{name_of(left)} holds structured values; only $null tests them", path=at
             )
         if storage is Storage.LIST:
-            if op not in {Op.EQ, Op.NE}:
-                raise InvalidFilter(
-                    reason=f"{name_of(left)} holds a list; use $contains, joined by $or", path=at
-                )
+            self._check_membership(left, op, at)
             member = self._param(value, Storage.TEXT, at)
             return Test(left, TestOp.CONTAINS, member)
         match op:
@@ -160,13 +210,22 @@ class Conditions:
                 )
                 return Test(left, _TESTS[op], param)
 
-    def _bind_text(self, left: Operand, storage: Storage, op: Op, value: Any, at: str) -> Predicate:
+    def _check_membership(self, left: Operand, op: Op, at: str) -> None:
+        if op not in {Op.EQ, Op.NE}:
+            raise InvalidFilter(
+                reason=f"{name_of(left)} holds a list; use $contains, joined by $or", path=at
+            )
+
+    def _check_text(self, left: Operand, storage: Storage, op: Op, at: str) -> None:
         is_membership = storage is Storage.LIST and op in {Op.CONTAINS, Op.NOT_CONTAINS}
         if storage is not Storage.TEXT and not is_membership:
             raise InvalidFilter(
                 reason=f"{DOLLAR_OF[op]} needs a text field; {name_of(left)} is {storage}",
                 path=at,
             )
+
+    def _bind_text(self, left: Operand, storage: Storage, op: Op, value: Any, at: str) -> Predicate:
+        self._check_text(left, storage, op, at)
         param = self._param(value, Storage.TEXT, at, verbatim=True)
         return Test(left, _TEXT_TESTS[op], param)
 
@@ -174,6 +233,17 @@ class Conditions:
         if isinstance(value, Slot):
             return self.params.add(ParamSource(storage, slot=value.index, **how))
         return self.params.add(ParamSource(storage, constant=value, at=at, **how))
+
+
+def names_fact(node: Filter) -> bool:
+    """Whether a comparison of `node` is with a fact of the caller."""
+    match node:
+        case And(items) | Or(items):
+            return any(names_fact(item) for item in items)
+        case Not(item):
+            return names_fact(item)
+        case Compare():
+            return isinstance(node.value, Fact)
 
 
 def storage_of(operand: Operand) -> Storage:

@@ -13,6 +13,7 @@ from objectql.query.bound import (
     AllOf,
     Column,
     ColumnKey,
+    Given,
     Param,
     ParamSource,
     Predicate,
@@ -38,6 +39,8 @@ def find_conflicts(where: Predicate, sources: Sequence[ParamSource]) -> tuple[Co
     found: list[Conflict] = []
     columns: dict[ColumnKey, list[tuple[TestOp, int]]] = {}
     for item in where.items if isinstance(where, AllOf) else (where,):
+        if isinstance(item, Given):
+            found.append(Conflict(item.param.index, None, _is_missing))
         if not isinstance(item, Test) or not isinstance(item.right, Param):
             continue
         index = item.right.index

@@ -12,6 +12,7 @@ from objectql.query.bound import (
     BoundQuery,
     Column,
     Const,
+    Given,
     Negate,
     Param,
     ParamSource,
@@ -132,6 +133,8 @@ def describe_predicate(node: Predicate) -> str:
             return _join(items, " or ", "false")
         case Negate(item):
             return f"not ({describe_predicate(item)})"
+        case Given(param):
+            return f"{_show(param)} is given"
         case Test(left, op, right):
             if op is TestOp.IS_NULL:
                 return f"{left.name} is null"
@@ -146,6 +149,8 @@ def describe_source(source: ParamSource) -> str:
         origin = source.context
     elif source.slot is not None:
         origin = f"literal {source.slot + 1}"
+    elif source.of:
+        origin = f"{source.derive} of {', '.join(f'${index}' for index in source.of)}"
     else:
         origin = "constant"
     if source.part is not None:

@@ -13,6 +13,7 @@ from objectql.query.bound import (
     AllOf,
     AnyOf,
     Const,
+    Given,
     Negate,
     Operand,
     Param,
@@ -42,6 +43,8 @@ def matches(predicate: Predicate, record: Record, params: Sequence[Value], looku
             return any(matches(item, record, params, lookup) for item in items)
         case Negate(item):
             return not matches(item, record, params, lookup)
+        case Given(param):
+            return params[param.index] is True
         case Test(left, op, right):
             value = value_at(left, record, lookup, params)
             if op is TestOp.IS_NULL:

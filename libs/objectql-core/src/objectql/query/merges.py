@@ -151,6 +151,8 @@ def combine(source: ParamSource, values: Sequence[Value]) -> Value:
             return None if None in parts else max(parts)
         case "least_of_all":
             return None if None in parts else min(parts)
+        case "is_given":
+            return True if parts[0] is not None else None
         case "greatest_known":
             return max((part for part in parts if part is not None), default=None)
         case _:

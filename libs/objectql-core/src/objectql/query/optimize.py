@@ -20,6 +20,7 @@ from objectql.query.bound import (
     BoundQuery,
     Column,
     Const,
+    Given,
     Negate,
     Operand,
     Param,
@@ -251,6 +252,8 @@ def key_of(node: Predicate) -> str:
             return f"all({','.join(sorted(map(key_of, items)))})"
         case AnyOf(items):
             return f"any({','.join(sorted(map(key_of, items)))})"
+        case Given(param):
+            return f"given(${param.index})"
 
 
 def _key_of_operand(operand: Operand | None) -> str:

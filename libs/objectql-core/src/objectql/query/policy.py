@@ -16,11 +16,9 @@ class RuleBinder(Protocol):
     """Makes predicates over the rule's object. Rules may look at every stored field."""
 
     def filter(self, rule: Filter) -> Predicate:
-        """Bind a filter whose literals are fixed by the rule.
+        """Bind a filter whose literals are fixed by the rule, beside facts of the caller (`Fact`).
 
-        Text literals may be tokens such as `$current_user.id`, `$current_user.<claim>` or
-        `{today}`. A claim that the caller does not have is a missing value: no comparison with it
-        holds, so its negation does. Write rules as what is allowed, not as what is forbidden.
+        Text literals may be tokens such as `{today}`.
         """
         ...
 

@@ -60,7 +60,8 @@ class Params:
 
     def __init__(self) -> None:
         self._sources: list[ParamSource] = []
-        self._contexts: dict[tuple[str, Storage], Param] = {}
+        self._contexts: dict[tuple[str, Storage, bool], Param] = {}
+        self._given: dict[int, Param] = {}
         self.tenant = self.context("tenant", Storage.TEXT)
 
     def add(self, source: ParamSource) -> Param:
@@ -68,12 +69,22 @@ class Params:
         self._sources.append(source)
         return Param(len(self._sources) - 1)
 
-    def context(self, name: str, storage: Storage) -> Param:
+    def context(self, name: str, storage: Storage, *, is_list: bool = False) -> Param:
         """The parameter for a fact of the request, one for all its uses."""
-        found = self._contexts.get((name, storage))
+        key = (name, storage, is_list)
+        found = self._contexts.get(key)
         if found is None:
-            found = self.add(ParamSource(storage, context=name))
-            self._contexts[name, storage] = found
+            shape = "list" if is_list else "scalar"
+            found = self.add(ParamSource(storage, context=name, shape=shape))
+            self._contexts[key] = found
+        return found
+
+    def given(self, param: Param) -> Param:
+        """The parameter that tells whether `param`, a fact of the request, is there."""
+        found = self._given.get(param.index)
+        if found is None:
+            found = self.add(ParamSource(Storage.BOOLEAN, of=(param.index,), derive="is_given"))
+            self._given[param.index] = found
         return found
 
     def sources(self) -> tuple[ParamSource, ...]:

@@ -9,6 +9,7 @@ import re
 from calendar import monthrange
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
+from typing import Any, cast
 from zoneinfo import ZoneInfo
 
 from objectql.context import Actor
@@ -53,8 +54,19 @@ def resolve_token(text: str, *, actor: Actor, now_ms: int, timezone: str) -> Val
 
 
 def user_fact(actor: Actor, name: str) -> Value:
-    """`id`, or a claim of the caller's token; None where there is none."""
-    return actor.id if name == "id" else actor.claims.get(name)
+    """`id`, `roles`, or a claim of the caller's token by its dotted path; None where there is none."""
+    match name:
+        case "id":
+            return actor.id
+        case "roles":
+            return list(actor.roles)
+        case _ if name in actor.claims:
+            return cast("Value", actor.claims[name])
+        case _:
+            value: Any = actor.claims
+            for part in name.split("."):
+                value = cast("dict[str, Any]", value).get(part) if isinstance(value, dict) else None
+            return value
 
 
 @lru_cache(maxsize=64)

@@ -93,11 +93,22 @@ def _context_value(source: ParamSource, tenant: str, actor: Actor) -> Value:
     if name == "tenant":
         return tenant
     value = user_fact(actor, name.removeprefix("user."))
-    if value is None or (source.storage is Storage.TEXT and isinstance(value, str)):
-        return value
-    if isinstance(value, list | tuple):
-        return [coerce(member, source.storage) for member in value]
-    return coerce(value, source.storage)
+    if source.shape != "list":
+        return _fitting(value, source.storage)
+    if not isinstance(value, list | tuple):
+        return None
+    members = (_fitting(member, source.storage) for member in value)
+    return [member for member in members if member is not None]
+
+
+def _fitting(value: Any, storage: Storage) -> Value:
+    """A fact of the caller as the storage keeps it, or None: tokens may say anything."""
+    if value is None:
+        return None
+    try:
+        return coerce(value, storage)
+    except ValueError:
+        return None
 
 
 def _resolve_one(

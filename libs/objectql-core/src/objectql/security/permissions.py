@@ -1,173 +1,152 @@
-"""Object permissions: roles to operations, compiled once per set of roles.
+"""Who may do what: permission documents compiled once per metadata version and set of roles.
 
-Without a permission file nobody but admins may touch an object, unless the server is told to
-allow by default (development). The system may do everything; `admin` everything in its tenant.
+Deny by default: an object of which no document speaks is for administrators only, unless the
+server is told to allow by default (development). `admin` may do everything in its tenant, the
+system everything. Roles, users and teams that no document names make no difference, so callers
+who differ only in those share a policy.
 """
 
-# ruff: noqa: ARG002 - the full policy answers the same questions without looking
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator
 from typing import Literal, TypeAlias
 
 from objectql.context import Actor
-from objectql.errors import PermissionDenied
-from objectql.ids import FieldName, ObjectName
-from objectql.metadata.model import ObjectDef, ObjectPermissions
-from objectql.query.bound import Predicate
-from objectql.query.policy import RuleBinder
+from objectql.errors import ObjectQLError
+from objectql.ids import ObjectName
+from objectql.metadata.model import ObjectDef
+from objectql.metadata.registry import MetadataSnapshot
+from objectql.query.ast import Filter
+from objectql.query.rules import bind_rule
+from objectql.query.tokens import user_fact
+from objectql.security.access import ObjectAccess, compile_access
+from objectql.security.filters import EVERY_RECORD, NOBODY, moved
+from objectql.security.policy import FULL_ACCESS, AccessRules, RolePolicy
+from objectql.security.reading import read_rules
+from objectql.security.rules import PRINCIPALS, ObjectRules, Right, Roles
 
 DefaultAccess: TypeAlias = Literal["deny", "allow"]
 
-VIEW_ALL = "view_all"
-MODIFY_ALL = "modify_all"
-
-
-class FullAccess:
-    """The policy of admins and of the system."""
-
-    shape = "full"
-
-    def check(self, operation: str, object: str) -> None:
-        """Everything is allowed."""
-
-    def check_read(self, object: ObjectDef) -> None:
-        """Everything is allowed."""
-
-    def check_action(self, object: str, action: str) -> None:
-        """Everything is allowed."""
-
-    def allows(self, operation: str, object: str) -> bool:
-        """Everything is allowed."""
-        return True
-
-    def readable(self, object: ObjectDef) -> frozenset[FieldName] | None:
-        """All fields."""
-        return None
-
-    def row_rule(self, object: ObjectDef, binder: RuleBinder) -> Predicate | None:
-        """All rows."""
-        return None
-
-
-class RolePolicy:
-    """What a set of roles may do. `shape` is equal for policies that decide alike."""
-
-    def __init__(
-        self,
-        permissions: Mapping[ObjectName, ObjectPermissions],
-        roles: frozenset[str],
-        default: DefaultAccess,
-    ) -> None:
-        self._is_open = default == "allow"
-        self._known = frozenset(permissions)
-        self._granted: dict[str, frozenset[str]] = {}
-        self._actions: dict[str, frozenset[str]] = {}
-        for name, permission in permissions.items():
-            granted = {op for op, allowed in permission.grants.items() if roles & set(allowed)}
-            if VIEW_ALL in granted or MODIFY_ALL in granted:
-                granted.add("read")
-            if MODIFY_ALL in granted:
-                granted |= {"update", "delete"}
-            self._granted[name] = frozenset(granted)
-            self._actions[name] = frozenset(
-                action for action, allowed in permission.actions.items() if roles & set(allowed)
-            )
-        self._restricted: dict[str, frozenset[str]] = {
-            name: frozenset(permission.actions) for name, permission in permissions.items()
-        }
-        self.shape = self._digest()
-
-    def allows(self, operation: str, object: str) -> bool:
-        """Whether the roles may do `operation` (create, read, update, delete) to `object`."""
-        granted = self._granted.get(object)
-        return self._is_open if granted is None else operation in granted
-
-    def check(self, operation: str, object: str) -> None:
-        """Return if the roles may do it.
-
-        Raises:
-            PermissionDenied: they may not.
-
-        """
-        if not self.allows(operation, object):
-            raise PermissionDenied(operation=operation, object=object)
-
-    def check_read(self, object: ObjectDef) -> None:
-        """`check("read", object.name)`."""
-        if not self.allows("read", object.name):
-            raise PermissionDenied(operation="read", object=object.name)
-
-    def check_action(self, object: str, action: str) -> None:
-        """Return if the roles may run `action`.
-
-        An action that the permission file names is for the roles named there; any other needs the
-        permission to update the object. Global actions that no file names need no permission of
-        their own: the writes that they make are checked.
-
-        Raises:
-            PermissionDenied: they may not.
-
-        """
-        if action in self._restricted.get(object, frozenset[str]()):
-            is_allowed = action in self._actions[object]
-        elif object in self._known:
-            is_allowed = self.allows("update", object)
-        else:
-            is_allowed = self._is_open or object == "global"
-        if not is_allowed:
-            raise PermissionDenied(operation=f"execute {action} on", object=object)
-
-    def readable(self, object: ObjectDef) -> frozenset[FieldName] | None:
-        """All fields: field permissions are not compiled here."""
-        return None
-
-    def row_rule(self, object: ObjectDef, binder: RuleBinder) -> Predicate | None:
-        """All rows of the tenant: record rules are not compiled here."""
-        return None
-
-    def _digest(self) -> str:
-        parts = [f"{self._is_open}"]
-        parts += [f"{name}:{','.join(sorted(ops))}" for name, ops in sorted(self._granted.items())]
-        return hashlib.blake2b("|".join(parts).encode(), digest_size=12).hexdigest()
-
-
-AccessRules: TypeAlias = FullAccess | RolePolicy
-
-FULL_ACCESS = FullAccess()
-
 
 class PermissionCompiler:
-    """Policies of one metadata version, each compiled once per set of roles.
+    """Policies of one metadata version, each compiled once per set of roles that matter.
 
     At most `capacity` sets are kept; role lists come from tokens and are not bounded by us.
     """
 
     def __init__(
         self,
-        permissions: Mapping[ObjectName, ObjectPermissions],
+        snapshot: MetadataSnapshot,
         *,
         default: DefaultAccess = "deny",
         capacity: int = 1024,
     ) -> None:
-        self._permissions = permissions
-        self._default: DefaultAccess = default
+        self._snapshot = snapshot
+        self.rules = read_rules(snapshot)
+        self._is_open = default == "allow"
         self._capacity = capacity
-        self._policies: dict[tuple[str, ...], RolePolicy] = {}
-        named = (roles for p in permissions.values() for roles in p.grants.values())
-        acting = (roles for p in permissions.values() for roles in p.actions.values())
-        self._mentioned = {r for roles in (*named, *acting) for r in roles}
+        self._by_roles: dict[tuple[str, ...], RolePolicy] = {}
+        self._policies: dict[Roles, RolePolicy] = {}
+        self._mentioned = frozenset(r for rules in self.rules.values() for r in _mentioned(rules))
+        prefixes = tuple(f"{kind}:" for kind in PRINCIPALS)
+        self._has_principals = any(role.startswith(prefixes) for role in self._mentioned)
 
     def policy(self, actor: Actor) -> AccessRules:
         """What `actor` may do."""
         if actor.is_admin:
             return FULL_ACCESS
-        policy = self._policies.get(actor.roles)
+        if self._has_principals:
+            return self._policy(self.held(actor))
+        policy = self._by_roles.get(actor.roles)
         if policy is None:
-            roles = frozenset(actor.roles) & self._mentioned
-            policy = RolePolicy(self._permissions, roles, self._default)
+            policy = self._policy(self.held(actor))
+            if len(self._by_roles) >= self._capacity:
+                self._by_roles.clear()
+            self._by_roles[actor.roles] = policy
+        return policy
+
+    def held(self, actor: Actor) -> Roles:
+        """The roles of `actor` that documents name; itself and its teams as `user:` and `team:`."""
+        held = set(actor.roles)
+        if self._has_principals:
+            teams = user_fact(actor, "teams")
+            held.add(f"user:{actor.id}")
+            held |= {f"team:{team}" for team in (teams if isinstance(teams, list) else ())}
+        return self._mentioned & held
+
+    def _policy(self, held: Roles) -> RolePolicy:
+        found = self._policies.get(held)
+        if found is None:
             if len(self._policies) >= self._capacity:
                 self._policies.clear()
-            self._policies[actor.roles] = policy
-        return policy
+            access = _Compilation(self._snapshot, self.rules, held, is_open=self._is_open)
+            found = RolePolicy(access.all(), self._snapshot, is_open=self._is_open)
+            self._policies[held] = found
+        return found
+
+
+class _Compilation:
+    """The access of one set of roles to all objects, parents before those that they control."""
+
+    def __init__(
+        self,
+        snapshot: MetadataSnapshot,
+        rules: dict[ObjectName, ObjectRules],
+        held: Roles,
+        *,
+        is_open: bool,
+    ) -> None:
+        self._snapshot = snapshot
+        self._rules = rules
+        self._held = held
+        self._is_open = is_open
+        self._done: dict[str, ObjectAccess] = {}
+        self._doing: set[str] = set()
+
+    def all(self) -> dict[str, ObjectAccess]:
+        return {
+            str(name): self._access(object_) for name, object_ in self._snapshot.objects.items()
+        }
+
+    def _access(self, object_: ObjectDef) -> ObjectAccess:
+        if object_.name not in self._done:
+            self._doing.add(object_.name)
+            self._done[object_.name] = compile_access(
+                self._rules[object_.name],
+                object_,
+                self._held,
+                is_open=self._is_open,
+                parent=lambda right: self._of_parent(object_, right),
+            )
+            self._doing.discard(object_.name)
+        return self._done[object_.name]
+
+    def _of_parent(self, object_: ObjectDef, right: Right) -> Filter:
+        """The parent's records on which there is a right; children are changed with the parent."""
+        lookup = self._rules[object_.name].parent
+        target = None if lookup is None else object_.fields[lookup].reference
+        if lookup is None or target is None or target in self._doing:
+            return NOBODY
+        parent = self._access(self._snapshot.object(target))
+        asked: Right = "read" if right == "read" else "update"
+        if asked not in parent.operations:
+            return NOBODY
+        found = parent.rows.get(asked, EVERY_RECORD)
+        try:
+            bind_rule(moved(found, (lookup,)), object_, self._snapshot)
+        except ObjectQLError:  # a chain of parents that is longer than a path may be
+            return NOBODY
+        return found
+
+
+def _mentioned(rules: ObjectRules) -> Iterator[str]:
+    """Every role that a decision may hang on."""
+    sets: list[Iterable[str]] = [*rules.grants.values()]
+    sets += [action.execute for action in rules.actions.values()]
+    sets += [row.roles for row in (*rules.rows, *rules.policies, *rules.sets)]
+    for field in rules.fields.values():
+        sets += [roles for roles in (field.read, field.update, field.create) if roles is not None]
+    if rules.limit is not None:
+        sets.append([role for role, _ in rules.limit.exceptions])
+    for roles in sets:
+        yield from roles

@@ -1,44 +1,54 @@
-"""Bearer tokens to actors, for every gateway.
+"""Bearer tokens and API keys to actors, for every gateway.
 
-Two kinds of keys: a shared development secret (HS256) and the public keys of an issuer (JWKS). The
-token's `alg` chooses among the algorithms of the key's own kind, so a public key can never serve as
-an HMAC secret. Every refusal looks the same from outside; the cause is logged.
+Four kinds of credentials: tokens of a shared development secret (HS256), of an issuer's public keys
+(JWKS), of the cluster itself (Ed25519, by `service.identity`), and API keys. The token's `alg` chooses
+among the algorithms of the key's own kind, so a public key can never serve as an HMAC secret. Every
+refusal looks the same from outside; the cause is logged. What was believed once is believed again by
+one look-up, until it expires or something that it depends on is void.
 """
 
 from __future__ import annotations
 
-import asyncio
-import base64
-import json
 import logging
-import urllib.request
-from collections.abc import Awaitable, Callable
-from typing import Any, NoReturn, TypeAlias, cast
+from collections.abc import Callable
+from typing import Any, Final, NoReturn, Protocol, TypeAlias
 
 import jwt
-import msgspec
 
 from objectql.clock import Clock, SystemClock
-from objectql.context import DEFAULT_TENANT, Actor
-from objectql.errors import Unauthenticated
-from objectql.ids import tenant_id
-from objectql.service.settings import AuthSettings
+from objectql.context import Actor
+from objectql.errors import Unauthenticated, Unavailable
+from objectql.service.claims import Caller, Refusal, issuer_of, read_header, to_caller
+from objectql.service.key_sets import Fetch, KeySet, fetch_url
+from objectql.service.revocations import ALWAYS_MS, Revocations, Subject, dependence
+from objectql.service.settings import AuthSettings, IssuerSettings
+from objectql.wire.identity import KeyReply
 
 log = logging.getLogger(__name__)
 
-MAX_TOKEN_BYTES = 8 * 1024
-_REMEMBERED = 4096
-_FETCH_TIMEOUT_S = 5.0
-_MAX_JWKS_BYTES = 1024 * 1024
-_NOT_CLAIMS = frozenset({"sub", "tenant", "roles", "aud", "iss", "exp", "nbf", "iat", "jti"})
-_KTY_OF_ALGORITHM = {"RS": "RSA", "ES": "EC"}
+MAX_TOKEN_BYTES: Final = 8 * 1024
+KEY_PREFIX: Final = "oqlk_"
+CLUSTER_ISSUER: Final = "objectql"
+_REMEMBERED: Final = 4096
+_KEY_REMEMBERED_S: Final = 30.0
+_OWN = IssuerSettings(issuer=CLUSTER_ISSUER)
 
-Fetch: TypeAlias = Callable[[str], Awaitable[bytes]]
 Refused: TypeAlias = Callable[[str], None]
 
 
+class Identities(Protocol):
+    """What is needed of `objectql.service.identity.IdentityView`."""
+
+    @property
+    def revocations(self) -> Revocations: ...
+    @property
+    def is_loaded(self) -> bool: ...
+    async def public_key(self, kid: str) -> jwt.PyJWK | None: ...
+    async def resolve(self, key: str) -> KeyReply: ...
+
+
 class TokenVerifier:
-    """Verifies tokens against one `AuthSettings`.
+    """Verifies credentials against one `AuthSettings`, and with `identities` the cluster's own.
 
     `refused` is told the cause of every refusal, as a word from a closed set.
     """
@@ -50,176 +60,129 @@ class TokenVerifier:
         clock: Clock | None = None,
         fetch: Fetch | None = None,
         refused: Refused | None = None,
+        identities: Identities | None = None,
     ) -> None:
         self._settings = settings
         self._clock = clock or SystemClock()
-        self._keys = KeySet(settings, self._clock, fetch or fetch_url)
         self._refused = refused
-        self._verified: dict[str, tuple[Actor, float]] = {}
-        self._verified_with = 0
+        self._identities = identities
+        self._known: dict[str, Caller] = {}
+        self._issuers = [
+            (issuer, KeySet(issuer, settings, self._clock, fetch or fetch_url, self._known.clear))
+            for issuer in (settings, *settings.issuers.values())
+            if issuer.has_keys
+        ]
+        if identities is not None:
+            identities.revocations.on_change(self._evict)
 
     async def verify(self, token: str) -> Actor:
         """The actor that `token` names.
 
         Raises:
-            Unauthenticated: it is not a valid token, for whatever reason.
+            Unauthenticated: it is not a valid token or key, for whatever reason.
+            Unavailable: nobody can say yet what is void.
 
         """
-        known = self._verified.get(token)
-        if known is not None and self._verified_with == self._keys.generation:
-            actor, until_s = known
-            if self._clock.now_ms() / 1000 < until_s and not self._keys.is_stale:
-                return actor
+        known = self._known.get(token)
+        if known is not None and self._clock.now_ms() / 1000 < known.until_s:
+            return known.actor
+        if self._identities is not None and not self._identities.is_loaded:
+            raise Unavailable(what="the identities", retry_after_ms=1000)
         try:
-            actor, until_s = await self._verify(token)
-        except _Refusal as exc:
+            caller = await self._verify(token)
+        except Refusal as exc:
             cause = exc.cause
         except jwt.PyJWTError as exc:
             cause = _CAUSES.get(type(exc), "malformed")
-        except (ValueError, TypeError, RecursionError):
+        except (ValueError, TypeError, IndexError, RecursionError):
             cause = "malformed"
         else:
-            self._remember(token, actor, until_s)
-            return actor
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            self._known[token] = caller
+            return caller.actor
         log.info("token_refused", extra={"cause": cause})
         if self._refused is not None:
             self._refused(cause)
         raise Unauthenticated
 
-    async def _verify(self, token: str) -> tuple[Actor, float]:
+    async def _verify(self, token: str) -> Caller:
         if not 0 < len(token) <= MAX_TOKEN_BYTES:
-            raise _Refusal("length")
-        header = jwt.get_unverified_header(token)
-        algorithm = header.get("alg")
-        settings = self._settings
-        key: Any
-        if algorithm == "HS256" and settings.jwt_secret is not None:
-            key = settings.jwt_secret
-        elif algorithm in settings.algorithms and settings.jwks_url is not None:
-            key = await self._keys.find(header.get("kid"), algorithm)
+            raise Refusal("length")
+        if token.startswith(KEY_PREFIX):
+            caller = await self._by_key(token)
         else:
-            raise _Refusal("algorithm")
+            caller = await self._by_signature(token)
+        # Nothing is awaited from here to where the caller is remembered: what is void by then is
+        # seen here, and what is void later evicts it.
+        if self._identities is not None and not self._identities.revocations.allow(caller.right):
+            raise Refusal("revoked")
+        return caller
+
+    async def _by_key(self, key: str) -> Caller:
+        if self._identities is None:
+            raise Refusal("key")
+        try:
+            reply = await self._identities.resolve(key)
+        except Unauthenticated:
+            raise Refusal("key") from None
+        until_s = self._clock.now_ms() / 1000 + _KEY_REMEMBERED_S
+        if reply.expires_ms is not None:
+            until_s = min(until_s, reply.expires_ms / 1000)
+        actor = reply.actor
+        return Caller(
+            actor, until_s, dependence(actor.tenant, ALWAYS_MS, user=actor.id, key=reply.key)
+        )
+
+    async def _by_signature(self, token: str) -> Caller:
+        header = read_header(token)
+        algorithm, kid = header.get("alg"), header.get("kid")
+        given = issuer_of(token)
+        if algorithm == "HS256" and self._settings.jwt_secret is not None:
+            return self._decode(token, self._settings.jwt_secret, "HS256", self._settings)
+        if given == CLUSTER_ISSUER and self._identities is not None:
+            if algorithm != "EdDSA" or not isinstance(kid, str):
+                raise Refusal("algorithm")
+            own = await self._identities.public_key(kid)
+            return self._decode(token, own or _no_key(), "EdDSA", _OWN)
+        refusal = "algorithm"
+        for issuer, keys in self._issuers:
+            if issuer.issuer is not None and issuer.issuer != given:
+                refusal = "issuer"
+            elif algorithm in issuer.algorithms:
+                key = await keys.find(kid, str(algorithm))
+                caller = self._decode(token, key or _no_key(), str(algorithm), issuer)
+                until_s = self._clock.now_ms() / 1000 + keys.good_for_s
+                return caller._replace(until_s=min(caller.until_s, until_s))
+        raise Refusal(refusal)
+
+    def _decode(
+        self, token: str, key: jwt.PyJWK | str, algorithm: str, issuer: IssuerSettings
+    ) -> Caller:
         claims: dict[str, Any] = jwt.decode(  # pyright: ignore[reportUnknownMemberType]
             token,
             key,
             algorithms=[algorithm],
-            audience=settings.audience,
-            issuer=settings.issuer,
+            audience=issuer.audience,
+            issuer=issuer.issuer,
             options={
                 "require": ["exp", "sub"],
                 "verify_exp": False,
                 "verify_nbf": False,
                 "verify_iat": False,
-                "verify_aud": settings.audience is not None,
+                "verify_aud": issuer.audience is not None,
             },
         )
-        _refuse_repeated_claims(token)
-        return _to_actor(claims), self._check_times(claims)
+        return to_caller(claims, issuer, self._clock.now_ms() / 1000, self._settings.leeway_s)
 
-    def _check_times(self, claims: dict[str, Any]) -> float:
-        """Until when, in Unix seconds, the token holds. Checked here so that the clock is ours."""
-        now_s, leeway_s = self._clock.now_ms() / 1000, self._settings.leeway_s
-        until_s = _seconds(claims, "exp") + leeway_s
-        if now_s >= until_s:
-            raise _Refusal("expired")
-        if "nbf" in claims and _seconds(claims, "nbf") > now_s + leeway_s:
-            raise _Refusal("not_yet")
-        return until_s
-
-    def _remember(self, token: str, actor: Actor, until_s: float) -> None:
-        if len(self._verified) >= _REMEMBERED or self._verified_with != self._keys.generation:
-            self._verified.clear()
-            self._verified_with = self._keys.generation
-        self._verified[token] = (actor, until_s)
+    def _evict(self, subjects: frozenset[Subject]) -> None:
+        gone = [t for t, c in self._known.items() if not subjects.isdisjoint(c.right.subjects)]
+        for token in gone:
+            del self._known[token]
 
 
-class KeySet:
-    """An issuer's public keys: fetched when needed, kept while the issuer is down.
-
-    An unknown key id is fetched for once (rotation), at most once per `refetch_s` (attackers).
-    """
-
-    def __init__(self, settings: AuthSettings, clock: Clock, fetch: Fetch) -> None:
-        self._settings = settings
-        self._clock = clock
-        self._fetch = fetch
-        self._keys: dict[str, tuple[str, jwt.PyJWK]] = {}
-        self._fetched_s: float | None = None
-        self._tried_s: float | None = None
-        self._running: asyncio.Task[None] | None = None
-        self.generation = 0
-
-    @property
-    def is_stale(self) -> bool:
-        """Whether it is time to fetch the keys again."""
-        if self._settings.jwks_url is None or self._fetched_s is None:
-            return False
-        return self._clock.monotonic_s() - self._fetched_s >= self._settings.refresh_s
-
-    async def find(self, kid: object, algorithm: str) -> jwt.PyJWK:
-        if not isinstance(kid, str):
-            raise _Refusal("key")
-        if self._fetched_s is None or kid not in self._keys or self.is_stale:
-            await self._refresh()
-        found = self._keys.get(kid)
-        if found is None:
-            raise _Refusal("key")
-        kty, key = found
-        if kty != _KTY_OF_ALGORITHM.get(algorithm[:2]):
-            raise _Refusal("algorithm")
-        return key
-
-    async def _refresh(self) -> None:
-        """Fetch once, however many callers wait; not again within `refetch_s`."""
-        now_s = self._clock.monotonic_s()
-        if self._running is None:
-            if self._tried_s is not None and now_s - self._tried_s < self._settings.refetch_s:
-                return
-            self._tried_s = now_s
-            self._running = asyncio.ensure_future(self._load())
-            self._running.add_done_callback(self._loaded)
-        await asyncio.shield(self._running)
-
-    def _loaded(self, _: asyncio.Task[None]) -> None:
-        self._running = None
-
-    async def _load(self) -> None:
-        url = self._settings.jwks_url
-        assert url is not None
-        try:
-            document: Any = json.loads(await self._fetch(url))
-            entries = cast("list[dict[str, Any]]", document["keys"])
-            keys = {
-                entry["kid"]: (entry["kty"], jwt.PyJWK(entry))
-                for entry in entries
-                if entry.get("kty") in _KTY_OF_ALGORITHM.values()
-                and entry.get("use", "sig") == "sig"
-                and isinstance(entry.get("kid"), str)
-            }
-        except (OSError, ValueError, KeyError, TypeError, jwt.PyJWTError) as exc:
-            log.warning("keys_not_fetched", extra={"reason": repr(exc)})
-            return
-        self._keys = keys
-        self._fetched_s = self._clock.monotonic_s()
-        self.generation += 1
-
-
-async def fetch_url(url: str) -> bytes:
-    """The body at an http or https `url`; raises `OSError` or `ValueError`."""
-
-    def fetch() -> bytes:
-        if not url.startswith(("https://", "http://")):
-            raise ValueError("a key set is fetched over http or https")
-        with urllib.request.urlopen(url, timeout=_FETCH_TIMEOUT_S) as answer:  # noqa: S310 - checked
-            return answer.read(_MAX_JWKS_BYTES)
-
-    return await asyncio.to_thread(fetch)
-
-
-class _Refusal(Exception):
-    def __init__(self, cause: str) -> None:
-        super().__init__(cause)
-        self.cause = cause
+def _no_key() -> NoReturn:
+    raise Refusal("key")
 
 
 _CAUSES: dict[type[Exception], str] = {
@@ -229,52 +192,3 @@ _CAUSES: dict[type[Exception], str] = {
     jwt.MissingRequiredClaimError: "claims",
     jwt.InvalidAlgorithmError: "algorithm",
 }
-
-
-def _to_actor(claims: dict[str, Any]) -> Actor:
-    subject, roles = claims["sub"], claims.get("roles", [])
-    if not isinstance(subject, str) or not 0 < len(subject) <= 255 or not subject.isprintable():
-        raise _Refusal("claims")
-    if not isinstance(roles, list):
-        raise _Refusal("claims")
-    names = tuple(cast("list[object]", roles))
-    if not all(isinstance(name, str) for name in names):
-        raise _Refusal("claims")
-    tenant = claims.get("tenant", DEFAULT_TENANT)
-    if not isinstance(tenant, str):
-        raise _Refusal("claims")
-    try:
-        actor = Actor(
-            id=subject,
-            tenant=tenant_id(tenant),
-            roles=cast("tuple[str, ...]", names),
-            claims={name: value for name, value in claims.items() if name not in _NOT_CLAIMS},
-        )
-        msgspec.json.encode(actor)  # it travels; JSON may hold half a surrogate pair, UTF-8 not
-        return actor
-    except ValueError:
-        raise _Refusal("claims") from None
-
-
-def _seconds(claims: dict[str, Any], name: str) -> float:
-    value = claims[name]
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:  # noqa: PLR0124 - NaN
-        raise _Refusal("claims")
-    try:
-        return float(value)
-    except OverflowError as exc:
-        raise _Refusal("claims") from exc
-
-
-def _refuse_repeated_claims(token: str) -> None:
-    def check(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        if len({name for name, _ in pairs}) < len(pairs):
-            raise _Refusal("claims")
-        return dict(pairs)
-
-    def no_constant(_: str) -> NoReturn:
-        raise _Refusal("claims")
-
-    payload = token.split(".")[1]
-    text = base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4))
-    json.loads(text, object_pairs_hook=check, parse_constant=no_constant)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import logging
 import os
 import random
@@ -22,11 +23,12 @@ from typing import Any, Generic, TypeAlias, TypeVar
 import msgspec
 import uvloop
 
-from objectql.bus.nats import NatsBus
+from objectql.bus.nats import Login, NatsBus
 from objectql.clock import Clock, SystemClock
 from objectql.errors import Unavailable
 from objectql.service.health import Health, Page, PageServer, Route
 from objectql.service.settings import (
+    BusSettings,
     ServiceSettings,
     SettingsInvalid,
     instance_name,
@@ -46,6 +48,10 @@ EXIT_OK, EXIT_CRASH, EXIT_SETTINGS, EXIT_CUT = 0, 1, 2, 3
 
 HEARTBEAT_S = 1.0
 
+YOUNG_OBJECTS = 20_000
+"""So many more objects are made than freed before the collector looks at the new ones: a few
+megabytes, and more than a busy process has in requests under way."""
+
 Step: TypeAlias = Callable[[], Awaitable[None]]
 
 
@@ -61,7 +67,9 @@ class Process(Generic[S]):
         self.metrics = Metrics()
         self.health = Health()
         self.bus = NatsBus(
-            settings.bus.url, name=self.instance, credentials=settings.bus.credentials
+            _login(settings.bus),
+            name=self.instance,
+            inbox=subjects.inbox(self.service),
         )
         self.address = ""
         self.load: Callable[[], float] = lambda: 0.0
@@ -117,6 +125,7 @@ class Process(Generic[S]):
                     await self.clock.sleep(pause_s * (0.5 + random.random() / 2))  # noqa: S311
                 else:
                     reason[0] = None
+                    settle_memory()
                     log.info("dependency_up", extra={"dependency": name})
                     return
 
@@ -143,6 +152,7 @@ class Process(Generic[S]):
         log.info("service_starting", extra={"admin_port": admin.port, "version": self.version})
         try:
             await build(self)
+            settle_memory()
             self.start(self._beat())
             await self._stopping.wait()
             log.info("service_stopping")
@@ -208,6 +218,17 @@ class Process(Generic[S]):
         await self.bus.publish(subject, codec.encode(self.heartbeat()))
 
 
+def settle_memory() -> None:
+    """Spare the garbage collector what lives as long as the process, and call it less often.
+
+    It walks through all objects again and again for cycles, of which requests leave hardly any:
+    12 % of a gateway's processor time with Python's defaults.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(YOUNG_OBJECTS, *gc.get_threshold()[1:])
+
+
 Build: TypeAlias = Callable[[Process[S]], Awaitable[None]]
 
 
@@ -240,6 +261,18 @@ def run_service(settings_type: type[S], build: Build[S], argv: list[str] | None 
         except Exception:  # the outermost frame of the process: the log is all there is
             log.exception("service_crashed")
             return EXIT_CRASH
+
+
+def _login(bus: BusSettings) -> Login:
+    return Login(
+        servers=bus.url,
+        user=bus.user,
+        password=bus.password,
+        credentials=bus.credentials,
+        ca=bus.ca,
+        certificate=bus.certificate,
+        key=bus.key,
+    )
 
 
 def _watch_signals(process: Process[Any]) -> None:

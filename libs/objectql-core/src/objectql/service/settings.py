@@ -56,10 +56,21 @@ class SettingsInvalid(Exception):
 
 
 class BusSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Where NATS is."""
+    """Where NATS is, and who we are there."""
 
-    url: Annotated[str, Meta(description="servers, separated by commas")] = "nats://127.0.0.1:4222"
+    url: Annotated[
+        str,
+        Meta(description="servers, separated by commas; `tls://` refuses what is not encrypted"),
+    ] = "nats://127.0.0.1:4222"
+    user: Annotated[str | None, Meta(description="in place of the one in the address")] = None
+    password: Secret | None = None
     credentials: Annotated[str | None, Meta(description="path of a NATS credentials file")] = None
+    ca: Annotated[
+        str | None,
+        Meta(description="path of the authorities of the servers' certificates; requires TLS"),
+    ] = None
+    certificate: Annotated[str | None, Meta(description="path of our own certificate")] = None
+    key: Annotated[str | None, Meta(description="path of its key")] = None
 
 
 class AdminSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,19 +93,44 @@ class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 
-class AuthSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Which tokens are accepted. Without secret and key set, none."""
+class IssuerSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """An issuer of tokens: whose keys, for whom, and where in its claims things stand."""
+
+    jwks_url: Annotated[str | None, Meta(description="where the issuer's public keys are")] = None
+    issuer: Annotated[str | None, Meta(description="required `iss`")] = None
+    discovery: Annotated[
+        bool, Meta(description="find the keys by the issuer's `/.well-known/openid-configuration`")
+    ] = False
+    audience: Annotated[str | None, Meta(description="required `aud`")] = None
+    algorithms: Annotated[
+        tuple[Literal["RS256", "RS384", "RS512", "ES256", "ES384", "EdDSA"], ...],
+        Meta(description="accepted with the issuer's keys"),
+    ] = ("RS256", "ES256")
+    tenant_claim: Annotated[
+        str, Meta(description="claim with the tenant; a dot leads into an object")
+    ] = "tenant"
+    roles_claim: Annotated[str, Meta(description="claim with the list of roles, likewise")] = (
+        "roles"
+    )
+    tenants: Annotated[
+        tuple[str, ...], Meta(description="tenants it may speak for; none named: all")
+    ] = ()
+
+    @property
+    def has_keys(self) -> bool:
+        """Whether there are public keys to be had."""
+        return self.jwks_url is not None or (self.discovery and self.issuer is not None)
+
+
+class AuthSettings(IssuerSettings, frozen=True, kw_only=True):
+    """Which tokens are accepted beside the cluster's own."""
 
     jwt_secret: Annotated[
         Secret | None, Meta(description="HS256 key, at least 32 characters; for development")
     ] = None
-    jwks_url: Annotated[str | None, Meta(description="where the issuer's public keys are")] = None
-    audience: Annotated[str | None, Meta(description="required `aud`")] = None
-    issuer: Annotated[str | None, Meta(description="required `iss`")] = None
-    algorithms: Annotated[
-        tuple[Literal["RS256", "RS384", "RS512", "ES256", "ES384"], ...],
-        Meta(description="accepted with keys of `jwks_url`"),
-    ] = ("RS256", "ES256")
+    issuers: Annotated[
+        dict[str, IssuerSettings], Meta(description="further issuers, by any name")
+    ] = {}
     leeway_s: Annotated[float, Meta(ge=0, le=600, description="clock difference allowed")] = 30.0
     refresh_s: Annotated[float, Meta(gt=0, description="age at which keys are fetched anew")] = 300
     refetch_s: Annotated[

@@ -6,6 +6,7 @@ Subclass `DriverSuite` and give it a `driver` fixture: a connected, empty driver
 
 from __future__ import annotations
 
+from objectql.testing.driver_identity import IdentityPromises
 from objectql.testing.driver_records import RecordPromises
 from objectql.testing.driver_samples import OBJECTS
 from objectql.testing.driver_stores import StorePromises
@@ -15,5 +16,7 @@ from objectql.testing.driver_transactions import TransactionPromises
 __all__ = ["OBJECTS", "DriverSuite"]
 
 
-class DriverSuite(RecordPromises, TransactionPromises, StorePromises, TenantPromises):
+class DriverSuite(
+    RecordPromises, TransactionPromises, StorePromises, TenantPromises, IdentityPromises
+):
     """Everything that a driver promises."""

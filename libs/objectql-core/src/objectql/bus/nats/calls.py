@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -62,6 +62,14 @@ class _Call:
     def expire(self) -> None:
         if not self.answer.done():
             self.answer.set_exception(DeadlineExceeded())
+
+    def outcome(self) -> Envelope | ObjectQLError:
+        """The answer that is there, or what came in its place."""
+        error = self.answer.exception()
+        if error is None:
+            return self.answer.result()
+        assert isinstance(error, ObjectQLError)  # nothing else is ever set
+        return error
 
     def take(self, body: bytes, headers: Mapping[str, str]) -> None:
         """An answer, or a piece of one."""
@@ -116,12 +124,42 @@ class Calls:
             return await call.answer
         finally:
             timer.cancel()
-            self._open.discard(call)
-            if call.number is not None:
-                del self._sent[call.number]
-                if service is not None and not call.is_settled:
-                    self._cancels.add(service, call.number)
-            call.answer.cancel()
+            if service is not None and call.number is not None and not call.is_settled:
+                self._cancels.add(service, call.number)
+            self._forget(call)
+
+    async def request_each(
+        self, asks: Iterable[Ask], timeout_s: float
+    ) -> list[Envelope | ObjectQLError]:
+        """The answers, errors among them, to requests that are messages of their own.
+
+        One timer for all and no tasks: a third of what as many calls of `request` cost.
+        """
+        loop = asyncio.get_running_loop()
+        calls = [_Call(ask, loop) for ask in asks]
+        self._open.update(calls)
+
+        def expire() -> None:
+            for call in calls:
+                call.expire()
+
+        timer = loop.call_later(timeout_s, expire)
+        try:
+            for call in calls:
+                await self._send_alone(call)
+            await asyncio.wait([call.answer for call in calls])
+            return [call.outcome() for call in calls]
+        finally:
+            timer.cancel()
+            for call in calls:
+                self._forget(call)
+
+    def _forget(self, call: _Call) -> None:
+        """Nobody waits for its answer any more."""
+        self._open.discard(call)
+        if call.number is not None:
+            del self._sent[call.number]
+        call.answer.cancel()
 
     def lose(self) -> None:
         """The connection is gone: what was sent may have happened, what was not has not."""

@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-from typing import Any, cast
+from collections.abc import Sequence
+from typing import Any
 
+import msgspec
 from nats.js.api import RetentionPolicy, StorageType, StreamConfig  # noqa: TID251 - home of nats
 
 from objectql.bus.nats.connection import NatsBus
-from objectql.errors import DeadlineExceeded, OutcomeUnknown, Unavailable
+from objectql.bus.port import Envelope
+from objectql.errors import ObjectQLError, Unavailable
+from objectql.wire.frames import Ask
 from objectql.wire.headers import MESSAGE_ID
+from objectql.wire.stream import StreamMessage
 from objectql.wire.subjects import DATA_STREAM, DATA_SUBJECTS
 
 log = logging.getLogger(__name__)
+
+
+class _Ack(msgspec.Struct):
+    """What JetStream answers to a message."""
+
+    seq: int | None = None
+    error: Any = None
+
+
+_decode_ack = msgspec.json.Decoder(_Ack).decode
 
 
 class NatsEventStream:
@@ -51,22 +65,33 @@ class NatsEventStream:
         async with self._mending:
             await self._bus.ensure_stream(self._config)
 
-    async def publish(self, subject: str, body: bytes, message_id: str) -> None:
-        headers = {MESSAGE_ID: message_id}
-        try:
-            try:
-                reply = await self._bus.request(subject, body, headers, timeout_s=self._timeout_s)
-            except Unavailable:
-                if not self._bus.is_connected:
-                    raise
-                await self.ensure()  # connected, yet nobody stores: the stream is gone
-                reply = await self._bus.request(subject, body, headers, timeout_s=self._timeout_s)
-        except (DeadlineExceeded, OutcomeUnknown) as exc:
-            raise Unavailable(what="the event stream") from exc
-        try:
-            ack = cast("dict[str, Any]", json.loads(reply.body))
-        except ValueError as exc:
-            raise Unavailable(what="the event stream") from exc
-        if "error" in ack or "seq" not in ack:
-            log.warning("event_not_stored", extra={"reason": str(ack.get("error"))})
-            raise Unavailable(what="the event stream")
+    async def publish(self, messages: Sequence[StreamMessage]) -> None:
+        asks = [Ask(m.subject, {MESSAGE_ID: m.id}, m.body) for m in messages]
+        missed = await self._store(asks)
+        if missed:
+            await self.ensure()  # connected, yet nobody stores: the stream is gone
+            if await self._store(missed):
+                raise Unavailable(what="the event stream")
+
+    async def _store(self, asks: Sequence[Ask]) -> list[Ask]:
+        """Those that nobody took, though the bus is connected."""
+        missed: list[Ask] = []
+        answers = await self._bus.request_each(asks, timeout_s=self._timeout_s)
+        for ask, answer in zip(asks, answers, strict=True):
+            if isinstance(answer, Unavailable) and self._bus.is_connected:
+                missed.append(ask)
+            elif isinstance(answer, ObjectQLError):
+                raise Unavailable(what="the event stream") from answer
+            else:
+                _check_stored(answer)
+        return missed
+
+
+def _check_stored(answer: Envelope) -> None:
+    try:
+        ack = _decode_ack(answer.body)
+    except msgspec.MsgspecError as exc:
+        raise Unavailable(what="the event stream") from exc
+    if ack.error is not None or ack.seq is None:
+        log.warning("event_not_stored", extra={"reason": str(ack.error)})
+        raise Unavailable(what="the event stream")

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -21,17 +22,16 @@ from objectql.drivers.protocol import (
     Idempotency,
     Isolation,
     Lowered,
-    Page,
     ReadCounts,
-    RecordImage,
     Remembered,
     RowWrite,
     SchemaPlan,
     WriteOutcome,
     WriteScope,
 )
-from objectql.drivers.sql.answers import fetch_page, lowered_sql, record_of, records_of
+from objectql.drivers.sql.answers import Source
 from objectql.drivers.sql.dialect_postgres import POSTGRES
+from objectql.drivers.sql.identity import SqlIdentityStore
 from objectql.drivers.sql.lower import lower
 from objectql.drivers.sql.postgres_access import PostgresAccess, PostgresSettings
 from objectql.drivers.sql.postgres_calls import (
@@ -39,6 +39,7 @@ from objectql.drivers.sql.postgres_calls import (
     Target,
 )
 from objectql.drivers.sql.postgres_groups import LoneWrite, WriteGroups
+from objectql.drivers.sql.postgres_reads import PostgresReads
 from objectql.drivers.sql.postgres_schema import PostgresSchema
 from objectql.drivers.sql.postgres_session import IDEMPOTENCY_SQL, PostgresSession
 from objectql.drivers.sql.postgres_walls import TenantConnection
@@ -69,7 +70,8 @@ from objectql.errors import (
 from objectql.ids import DataSource, ObjectName, TenantId
 from objectql.metadata.model import ObjectDef
 from objectql.query.bound import BoundQuery
-from objectql.values import Value
+
+T = TypeVar("T")
 
 MAX_RETRIES: Final = 3
 """Of a write outside a session after a serialization failure or deadlock (reference §16.5)."""
@@ -87,7 +89,7 @@ _BEGIN: dict[Isolation, str] = {
 _AUTOCOMMIT = Target()
 
 
-class PostgresDriver(PostgresAccess):
+class PostgresDriver(PostgresAccess, PostgresReads):
     """See `Driver`."""
 
     def __init__(
@@ -101,10 +103,11 @@ class PostgresDriver(PostgresAccess):
         self._statements = WriteStatements(_image)
         self._retries = self._transactions = 0
         self._groups = WriteGroups(self._write_one, self._commit, self._statements)
-        self._metadata = SqlMetadataStore(self)
-        self._outbox = SqlOutbox(self, POSTGRES_WORDS)
-        self._leases = SqlLeases(self, POSTGRES_WORDS)
-        self._tenants = SqlTenantStore(self)
+        self.metadata = SqlMetadataStore(self)
+        self.outbox = SqlOutbox(self, POSTGRES_WORDS)
+        self.leases = SqlLeases(self, POSTGRES_WORDS)
+        self.identity = SqlIdentityStore(self)
+        self.tenants = SqlTenantStore(self)
         self._schema = PostgresSchema(
             self.begin, lambda: self._role, has_walls=settings.row_security
         )
@@ -123,26 +126,6 @@ class PostgresDriver(PostgresAccess):
     def capabilities(self) -> Capabilities:
         """See `Driver`."""
         return Capabilities()
-
-    @property
-    def metadata(self) -> SqlMetadataStore:
-        """See `Driver`."""
-        return self._metadata
-
-    @property
-    def outbox(self) -> SqlOutbox:
-        """See `Driver`."""
-        return self._outbox
-
-    @property
-    def leases(self) -> SqlLeases:
-        """See `Driver`."""
-        return self._leases
-
-    @property
-    def tenants(self) -> SqlTenantStore:
-        """See `Driver`."""
-        return self._tenants
 
     @property
     def pool(self) -> ConnectionPool[TenantConnection]:
@@ -191,36 +174,16 @@ class PostgresDriver(PostgresAccess):
         """See `Driver`."""
         return lower(query, POSTGRES)
 
-    async def fetch(
+    async def _answer(
         self,
-        query: Lowered,
-        params: Sequence[Value],
-        *,
-        deadline_ms: int | None = None,
-        freshness: Freshness | None = None,
-    ) -> Page:
-        """See `Driver`."""
-        del freshness  # there is nothing fresher than the primary
-        lowered = lowered_sql(query)
-        tenant = self._shown(lowered.tenant_of(params))
-        return await fetch_page(
-            lowered, params, lambda text, args: self._read(text, args, deadline_ms, tenant)
-        )
-
-    async def fetch_one(
-        self,
-        query: Lowered,
-        params: Sequence[Value],
-        *,
-        deadline_ms: int | None = None,
-        freshness: Freshness | None = None,
-    ) -> RecordImage | None:
-        """See `Driver`."""
+        read: Callable[[Source], Awaitable[T]],
+        tenant: str,
+        deadline_ms: int | None,
+        freshness: Freshness | None,
+    ) -> T:
+        """See `PostgresReads`; there is nothing fresher than the primary."""
         del freshness
-        lowered = lowered_sql(query).record
-        tenant = self._shown(lowered.tenant_of(params))
-        args = lowered.arguments(params)
-        return record_of(await self._read(lowered.text, args, deadline_ms, tenant))
+        return await read(Source(partial(self._read, self._shown(tenant), deadline_ms)))
 
     async def position(self) -> int | None:  # noqa: RUF029 - the port's shape
         """See `Driver`."""
@@ -229,22 +192,6 @@ class PostgresDriver(PostgresAccess):
     def read_counts(self) -> ReadCounts:
         """See `Driver`."""
         return ReadCounts(self._reads)
-
-    async def fetch_by_ids(
-        self,
-        query: Lowered,
-        params: Sequence[Value],
-        ids: Sequence[str],
-        *,
-        deadline_ms: int | None = None,
-        freshness: Freshness | None = None,
-    ) -> Mapping[str, RecordImage]:
-        """See `Driver`."""
-        del freshness
-        lowered = lowered_sql(query)
-        args = lowered.arguments_for(params, ids)
-        tenant = self._shown(lowered.tenant_of(params))
-        return records_of(await self._read(lowered.records.text, args, deadline_ms, tenant))
 
     # --- writes --------------------------------------------------------------------------------
 
@@ -332,7 +279,7 @@ class PostgresDriver(PostgresAccess):
 
     async def read(self, text: str, *params: object) -> Sequence[Sequence[Any]]:
         """See `SystemRunner`."""
-        return await self._read(text, params, None)
+        return await self._read(None, None, text, params)
 
     async def run(self, text: str, *params: object) -> Sequence[Sequence[Any]]:
         """See `SystemRunner`."""

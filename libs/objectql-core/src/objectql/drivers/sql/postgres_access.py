@@ -117,10 +117,10 @@ class PostgresAccess:
 
     async def _read(
         self,
+        tenant: str | None,
+        deadline_ms: int | None,
         text: str,
         args: Sequence[object],
-        deadline_ms: int | None,
-        tenant: str | None = None,
     ) -> Sequence[Sequence[Any]]:
         self._reads += 1
         deadline = self._deadline(deadline_ms)

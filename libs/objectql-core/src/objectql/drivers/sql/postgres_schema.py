@@ -11,6 +11,7 @@ import msgspec
 from objectql.drivers.protocol import SchemaPlan, SchemaStep
 from objectql.drivers.sql.ddl import plan_tables
 from objectql.drivers.sql.dialect import identifier
+from objectql.drivers.sql.identity import identity_tables
 from objectql.drivers.sql.introspect import (
     INTROSPECT_POSTGRES,
     IntrospectedSchema,
@@ -54,7 +55,7 @@ class PostgresSchema:
     async def create_system_tables(self) -> None:
         """Create those that are missing. Two kernels that start at once wait for each other."""
         async with self._changing() as session:
-            for statement in system_tables(POSTGRES_WORDS):
+            for statement in (*system_tables(POSTGRES_WORDS), *identity_tables(POSTGRES_WORDS)):
                 await session.run(statement)
 
     async def plan(self, objects: Sequence[ObjectDef], *, allow_destructive: bool) -> SchemaPlan:

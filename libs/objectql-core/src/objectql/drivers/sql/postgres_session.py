@@ -16,7 +16,7 @@ from objectql.drivers.protocol import (
     WriteOutcome,
     WriteScope,
 )
-from objectql.drivers.sql.answers import fetch_page, lowered_sql, record_of
+from objectql.drivers.sql.answers import Source, fetch_page, lowered_sql, record_of
 from objectql.drivers.sql.postgres_calls import READ, Deadline, PostgresCalls, Target
 from objectql.drivers.sql.postgres_walls import SHOW_LOCAL, TenantConnection
 from objectql.drivers.sql.system import (
@@ -91,11 +91,14 @@ class PostgresSession:
         """The session itself: a nested block is part of the transaction."""
         yield self
 
+    async def _rows(self, text: str, args: Sequence[object]) -> Sequence[Sequence[Any]]:
+        return await self.run(text, *args)
+
     async def fetch(self, query: Lowered, params: Sequence[Value]) -> Page:
         """See `Session`."""
         lowered = lowered_sql(query)
         await self.show(lowered.tenant_of(params))
-        return await fetch_page(lowered, params, lambda text, arguments: self.run(text, *arguments))
+        return await fetch_page(lowered, params, Source(self._rows))
 
     async def fetch_one(self, query: Lowered, params: Sequence[Value]) -> RecordImage | None:
         """See `Session`."""

@@ -111,7 +111,10 @@ def system_tables(words: SystemWords) -> tuple[str, ...]:
     )
 
 
-TENANT_TABLES = ("oql_outbox", "oql_idempotency", "oql_sequences")
+TENANT_TABLES = (
+    *("oql_outbox", "oql_idempotency", "oql_sequences"),
+    *("oql_users", "oql_sessions", "oql_api_keys", "oql_sign_in_attempts"),
+)
 """What keeps something of each tenant, in a column `tenant`."""
 
 

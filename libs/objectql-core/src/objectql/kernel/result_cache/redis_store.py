@@ -45,6 +45,8 @@ class RedisStore:
         self._timeout_s = timeout_s
         self._connection: RedisConnection | None = None
         self._prefix = ""
+        self._to_forget: dict[str, None] = {}
+        self._forgetting: asyncio.Task[bool] | None = None
         self.connects = 0
 
     @property
@@ -106,6 +108,14 @@ class RedisStore:
 
     async def forget(self, tags: Sequence[str]) -> bool:
         """See `ResultStore`."""
+        if self._forgetting is None:
+            self._forgetting = asyncio.ensure_future(self._forget_gathered())
+        self._to_forget.update(dict.fromkeys(tags))
+        return await asyncio.shield(self._forgetting)  # others wait for it too
+
+    async def _forget_gathered(self) -> bool:
+        """Forget what was asked for in one turn of the loop, as the writers of a group ask."""
+        tags, self._to_forget, self._forgetting = [*self._to_forget], {}, None
         connection, prefix = self._connection, self._prefix
         if connection is None:
             return False

@@ -1,0 +1,231 @@
+"""Sign-in, refresh, sign-out, change of password.
+
+Every refusal of a sign-in is the same, in what it says and in what it takes: an unknown name costs
+the same statements and the same hash as a wrong password (S17). A name that failed too often has to
+wait, whether or not there is such a user. A refresh token is good for one use; one that is used
+again was stolen, or its thief has used it, so the session ends (RFC 9700 §4.14.2).
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Final, NoReturn
+
+import msgspec
+
+from objectql.context import Context
+from objectql.drivers.identity import AttemptLimits, Insert, Replace, Session, User
+from objectql.errors import (
+    PasswordChangeRequired,
+    RateLimited,
+    Unauthenticated,
+    WriteConflict,
+)
+from objectql.ids import uuid7
+from objectql.kernel.identity.directory import Directory, replaced
+from objectql.kernel.identity.hashing import PasswordWorkers
+from objectql.kernel.identity.secret_texts import (
+    RefreshText,
+    digest,
+    is_of,
+    new_secret,
+    parse_refresh,
+)
+from objectql.kernel.identity.signing import Signer
+from objectql.kernel.identity.users import check_password, described
+from objectql.kernel.passwords import MAX_PASSWORD_CHARACTERS
+from objectql.wire.identity import (
+    PasswordRequest,
+    RefreshRequest,
+    SignInRequest,
+    SignOutRequest,
+    TokensReply,
+)
+
+log = logging.getLogger(__name__)
+
+_DAY_MS: Final = 86_400_000
+_NOBODY: Final = ""
+"""Stands for names that no user can have."""
+
+
+class Sessions:
+    """The sessions of built-in users."""
+
+    def __init__(self, directory: Directory, workers: PasswordWorkers, signer: Signer) -> None:
+        self._directory = directory
+        self._store = directory.store
+        self._clock = directory.clock
+        self._policy = directory.policy
+        self._workers = workers
+        self._signer = signer
+        policy = directory.policy
+        self._limits = AttemptLimits(
+            policy.free_attempts,
+            int(policy.first_wait_s * 1000),
+            int(policy.longest_wait_s * 1000),
+        )
+
+    async def sign_in(self, request: SignInRequest, context: Context) -> TokensReply:
+        """Tokens of a new session.
+
+        Raises:
+            Unauthenticated: no such user, another password, or not active; nobody learns which.
+            RateLimited: the name has failed too often and has to wait.
+            PasswordChangeRequired: the password is right, and a new one must come with it.
+            ValidationFailed: the new password is none.
+            Overloaded: too many sign in at once.
+
+        """
+        tenant, name = context.tenant, request.name.strip().lower()
+        if not name.isprintable():
+            name = _NOBODY
+        user = await self._directory.user_called(tenant, name)
+        counted = name[:255] if user is None else user.name
+        user = await self._proven(tenant, counted, user, request.password)
+        if user.must_change and request.new_password is None:
+            raise PasswordChangeRequired
+        if request.new_password is not None:
+            check_password(request.new_password, user, self._policy)
+            user = await self._set_password(user, request.new_password)
+        elif user.password is not None and self._workers.is_outdated(user.password):
+            user = await self._set_password(user, request.password)
+        now_ms = self._clock.now_ms()
+        text = RefreshText(uuid7(), new_secret(), new_secret())
+        session = Session(
+            tenant=tenant,
+            id=text.session,
+            user=user.id,
+            family=digest(text.family),
+            refresh=digest(text.single),
+            created_ms=now_ms,
+            expires_ms=now_ms + int(self._policy.session_days * _DAY_MS),
+        )
+        await self._directory.apply([Insert(session)])
+        self._tell("signed_in", user, context)
+        return await self._tokens(user, session, text)
+
+    async def refuse(self, request: SignInRequest, context: Context) -> NoReturn:
+        """Refuse a sign-in to a tenant that may not act, in the time that a wrong password takes."""
+        name = request.name.strip().lower()[:255]
+        counted = name if name.isprintable() else _NOBODY
+        await self._directory.user_called(context.tenant, counted)
+        await self._proven(context.tenant, counted, None, request.password)
+        raise Unauthenticated
+
+    async def refresh(self, request: RefreshRequest, context: Context) -> TokensReply:
+        """New tokens of the same session; the old refresh token is spent.
+
+        Raises:
+            Unauthenticated: not a refresh token of a live session. One that was used before ends it.
+
+        """
+        text = parse_refresh(request.refresh_token)
+        found = () if text is None else await self._store.find(Session, {"id": text.session})
+        if text is None or not found or not is_of(text.family, found[0].family):
+            self._refuse("refresh_unknown", context)
+        session = found[0]
+        user = await self._directory.user(session.tenant, session.user)
+        if session.expires_ms <= self._clock.now_ms() or user is None or not user.is_active:
+            await self._directory.end_sessions([session])
+            self._refuse("refresh_ended", context)
+        following = text._replace(single=new_secret())
+        is_reused = not is_of(text.single, session.refresh)
+        if not is_reused:
+            changed = msgspec.structs.replace(session, refresh=digest(following.single))
+            try:
+                await self._directory.apply([Replace(changed)])
+            except WriteConflict:  # used twice at once
+                is_reused = True
+        if is_reused:
+            await self._directory.end_sessions([session])
+            self._refuse("refresh_reused", context)
+        return await self._tokens(user, session, following)
+
+    async def sign_out(self, request: SignOutRequest, context: Context) -> None:
+        """End a session, or all of the caller's; ending what has ended is no error."""
+        actor = context.actor
+        text = parse_refresh(request.refresh_token or "")
+        if request.everywhere:
+            await self._directory.end_sessions(
+                await self._directory.sessions_of(actor.tenant, actor.id)
+            )
+        elif text is not None:
+            found = await self._store.find(Session, {"id": text.session})
+            if found and is_of(text.family, found[0].family):
+                await self._directory.end_sessions(found)
+        elif actor.session:
+            found = await self._store.find(Session, {"tenant": actor.tenant, "id": actor.session})
+            await self._directory.end_sessions(s for s in found if s.user == actor.id)
+
+    async def change_password(self, request: PasswordRequest, context: Context) -> None:
+        """Set the caller's password and end the caller's other sessions.
+
+        Raises:
+            Unauthenticated: the current password is another, or the caller has none.
+            RateLimited: it was guessed at too often.
+            ValidationFailed: the new password is none.
+
+        """
+        actor = context.actor
+        if actor.scopes is not None or not actor.session:
+            raise Unauthenticated
+        user = await self._directory.user(actor.tenant, actor.id)
+        counted = actor.id if user is None else user.name
+        user = await self._proven(actor.tenant, counted, user, request.current)
+        check_password(request.new, user, self._policy)
+        await self._set_password(user, request.new)
+        sessions = await self._directory.sessions_of(actor.tenant, actor.id)
+        await self._directory.end_sessions(s for s in sessions if s.id != actor.session)
+        self._tell("password_changed", user, context)
+
+    # --- parts -----------------------------------------------------------------------------
+
+    async def _proven(self, tenant: str, counted: str, user: User | None, password: str) -> User:
+        locked_ms = await self._store.attempt(tenant, counted, self._clock.now_ms(), self._limits)
+        if locked_ms:
+            log.info("sign_in_locked", extra={"tenant": tenant, "cause": "attempts"})
+            raise RateLimited(retry_after_ms=max(1, locked_ms - self._clock.now_ms()))
+        stored = user.password if user is not None and user.is_active else None
+        is_right = await self._workers.verify(password[: MAX_PASSWORD_CHARACTERS + 1], stored)
+        if user is None or not is_right:
+            cause = "unknown" if user is None else "password" if user.is_active else "disabled"
+            log.info("sign_in_refused", extra={"tenant": tenant, "cause": cause})
+            raise Unauthenticated
+        await self._store.forget_attempts(tenant, counted)
+        return user
+
+    async def _set_password(self, user: User, password: str) -> User:
+        hashed = await self._workers.hash(password)
+        changed = replaced(user, self._clock, password=hashed, must_change=False)
+        await self._directory.apply([Replace(changed)])
+        return changed
+
+    async def _tokens(self, user: User, session: Session, text: RefreshText) -> TokensReply:
+        now_s = self._clock.now_ms() / 1000
+        claims = {
+            "sub": user.id,
+            "tenant": user.tenant,
+            "roles": user.roles,
+            "name": user.name,
+            "email": user.email,
+            "sid": session.id,
+            "iat": now_s,
+            "exp": now_s + self._policy.access_s,
+        }
+        return TokensReply(
+            access_token=await self._signer.sign(claims),
+            refresh_token=str(text),
+            expires_in_s=self._policy.access_s,
+            session=session.id,
+            session_expires_ms=session.expires_ms,
+            user=described(user),
+        )
+
+    def _refuse(self, cause: str, context: Context) -> NoReturn:
+        log.info("refresh_refused", extra={"cause": cause, "request_id": context.request_id})
+        raise Unauthenticated
+
+    def _tell(self, event: str, user: User, context: Context) -> None:
+        facts = {"tenant": user.tenant, "user": user.id, "request_id": context.request_id}
+        log.info(event, extra=facts)

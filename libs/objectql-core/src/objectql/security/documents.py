@@ -1,0 +1,232 @@
+"""Permission files to `ObjectRules`, and the sharing model that objects declare.
+
+The files' shape has been checked by `metadata.check_permissions`; problems found here are
+conditions that cannot be asked of a database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from objectql.ids import FieldName
+from objectql.metadata import keys as accepted
+from objectql.metadata.document import Node
+from objectql.metadata.keys import Keys, read_keys
+from objectql.metadata.model import ObjectDef, ObjectPermissions
+from objectql.metadata.types import Storage
+from objectql.query.ast import Compare, Fact, Filter, Op
+from objectql.security.conditions import ConditionReader
+from objectql.security.filters import EVERY_RECORD, NOBODY, joined
+from objectql.security.rules import (
+    EVERYBODY,
+    NO_ROLES,
+    PRINCIPALS,
+    RIGHTS,
+    ActionRule,
+    FieldRule,
+    ObjectRules,
+    Right,
+    Roles,
+    RowLimit,
+    RowRule,
+)
+
+_EVERYBODY: Roles = frozenset({EVERYBODY})
+
+
+def owner_field(object_: ObjectDef) -> FieldName | None:
+    """The field that holds the id of a record's owner.
+
+    A field `owner` or `owner_id`; else who created the record. None where the object says that its
+    records have no owner that is a user.
+    """
+    if object_.extra.get("ownership", "user") != "user":
+        return None
+    for name in ("owner", "owner_id"):
+        field = object_.fields.get(FieldName(name))
+        if field is not None and field.storage is Storage.TEXT:
+            return field.name
+    return FieldName("created_by")
+
+
+def owned_by_caller(object_: ObjectDef) -> Filter:
+    """The caller's own records."""
+    owner = owner_field(object_)
+    return NOBODY if owner is None else Compare((owner,), Op.EQ, Fact("id"))
+
+
+def model_rules(object_: ObjectDef) -> tuple[RowRule, ...]:
+    """What the object's `sharingModel` grants to everybody; nothing where it declares none.
+
+    `controlled_by_parent` is settled by `compile`, which knows the parent's rules.
+    """
+    own = owned_by_caller(object_)
+    match object_.extra.get("sharing_model"):
+        case "private":
+            return (RowRule("own records", "model", frozenset(RIGHTS), own),)
+        case "public_read":
+            return (
+                RowRule("public read", "model", frozenset({"read"}), EVERY_RECORD),
+                RowRule("own records", "model", frozenset(RIGHTS), own),
+            )
+        case "public_read_write":
+            return (RowRule("public read and write", "model", frozenset(RIGHTS), EVERY_RECORD),)
+        case _:
+            return ()
+
+
+def parent_field(object_: ObjectDef) -> FieldName | None:
+    """The lookup to the parent whose rules are the object's too (`controlled_by_parent`)."""
+    if object_.extra.get("sharing_model") != "controlled_by_parent":
+        return None
+    return next((f.name for f in object_.fields.values() if f.type == "master_detail"), None)
+
+
+def read_object(object_: ObjectDef) -> ObjectRules:
+    """The rules of an object of which no document speaks."""
+    model = model_rules(object_)
+    parent = parent_field(object_)
+    is_ruled = "sharing_model" in object_.extra
+    return ObjectRules(object_.name, rows=model, parent=parent, has_row_rules=is_ruled)
+
+
+def read_permission_file(
+    node: Node, permissions: ObjectPermissions, object_: ObjectDef, reader: ConditionReader
+) -> ObjectRules:
+    """The rules of the permission file at `node`."""
+    keys = read_keys(node, accepted.PERMISSION)
+    own = read_object(object_)
+    record = [_row_rule(n, accepted.RECORD_RULE, reader) for n in _elements(keys, "record_rules")]
+    sharing = [_sharing_rule(n, object_, reader) for n in _elements(keys, "sharing_rules")]
+    declared = [rule for rule in (*record, *sharing) if rule is not None]
+    return msgspec.structs.replace(
+        own,
+        is_declared=True,
+        grants={name: frozenset(roles) for name, roles in permissions.grants.items()},
+        fields=_field_rules(keys),
+        rows=(*own.rows, *declared),
+        has_row_rules=bool(own.has_row_rules or record or sharing),
+        limit=_row_limit(keys.get("row_level_security"), reader),
+        actions=_action_rules(keys, permissions, reader),
+    )
+
+
+def _elements(keys: Mapping[str, Node], name: str) -> list[Node]:
+    return keys[name].elements() if name in keys else []
+
+
+def _roles(node: Node | None) -> Roles:
+    return NO_ROLES if node is None else frozenset(text for text, _ in node.texts())
+
+
+def _field_rules(keys: Mapping[str, Node]) -> dict[FieldName, FieldRule]:
+    if "field_permissions" not in keys:
+        return {}
+    found: dict[FieldName, FieldRule] = {}
+    for name, member in keys["field_permissions"].entries().items():
+        parts = {k: _roles(n) for k, n in read_keys(member, accepted.FIELD_GRANTS).items()}
+        found[FieldName(name)] = FieldRule(
+            read=parts.get("read"), update=parts.get("update"), create=parts.get("create")
+        )
+    return found
+
+
+def _rights(parts: Mapping[str, Node]) -> frozenset[Right]:
+    """The rights that a rule names; one that names none grants reading."""
+    if "permissions" in parts:
+        members = read_keys(parts["permissions"], accepted.RULE_RIGHTS)
+        return frozenset(right for right in RIGHTS if right in members and members[right].value)
+    if "access_level" in parts and parts["access_level"].value in ("edit", "read_write", "write"):
+        return frozenset({"read", "update"})
+    return frozenset({"read"})
+
+
+def _is_enabled(parts: Mapping[str, Node]) -> bool:
+    return "enabled" not in parts or parts["enabled"].value is not False
+
+
+def _named(parts: Mapping[str, Node]) -> str:
+    return str(parts["name"].value) if "name" in parts else ""
+
+
+def _row_rule(node: Node, keys: Keys, reader: ConditionReader) -> RowRule | None:
+    parts = read_keys(node, keys)
+    filter_ = reader.read(parts["condition"]) if "condition" in parts else NOBODY
+    if not _is_enabled(parts):
+        return None
+    return RowRule(_named(parts), "record", _rights(parts), filter_)
+
+
+def _sharing_rule(node: Node, object_: ObjectDef, reader: ConditionReader) -> RowRule | None:
+    """A sharing rule: the records of its condition, for those with whom it shares.
+
+    `owner` shares records with their owners, `team` those whose `team_field` is one of the
+    caller's teams; a condition narrows either. Sharing by hand (`manual`) has no rule to follow.
+    """
+    parts = read_keys(node, accepted.SHARING_RULE)
+    filters = [reader.read(parts["condition"])] if "condition" in parts else []
+    match parts["type"].value if "type" in parts else "criteria":
+        case "owner":
+            filters.append(owned_by_caller(object_))
+        case "team":
+            at = parts.get("team_field", node)
+            path = str(at.value if at is not node else "team").split(".")
+            filters.append(reader.checked(Compare(tuple(path), Op.IN, Fact("teams")), at))
+        case "criteria" if filters:
+            pass
+        case _:
+            filters = [NOBODY]
+    if not _is_enabled(parts):
+        return None
+    roles = _shared_with(parts.get("shared_with"))
+    return RowRule(_named(parts), "sharing", _rights(parts), joined(*filters), roles)
+
+
+def _shared_with(node: Node | None) -> Roles:
+    """The roles, users (`user:<id>`) and teams (`team:<id>`) with whom something is shared."""
+    if node is None or not node.is_mapping:
+        return _EVERYBODY
+    members = node.entries()
+    kind = str(members["type"].value) if "type" in members else "role"
+    names: list[str] = []
+    for key in ("roles", "users", "teams", "positions", "value", "values"):
+        given = members[key].value if key in members else ()
+        names += [given] if isinstance(given, str) else [str(name) for name in given or ()]
+    prefix = f"{kind}:" if kind in PRINCIPALS else ""
+    return frozenset(prefix + name for name in names)
+
+
+def _row_limit(node: Node | None, reader: ConditionReader) -> RowLimit | None:
+    """What `row_level_security` narrows everybody to; without a default it is nothing at all."""
+    if node is None:
+        return None
+    keys = read_keys(node, accepted.ROW_SECURITY)
+    default = reader.read(keys["default_rule"]) if "default_rule" in keys else NOBODY
+    exceptions: list[tuple[str, Filter | None]] = []
+    for element in _elements(keys, "exceptions"):
+        members = element.entries()
+        role = str(members["role"].value) if "role" in members else ""
+        if "bypass" in members and members["bypass"].value is True:
+            exceptions.append((role, None))
+        elif "condition" in members:
+            exceptions.append((role, reader.read(members["condition"])))
+    if "enabled" not in keys or keys["enabled"].value is not True:
+        return None
+    return RowLimit(default, tuple(exceptions))
+
+
+def _action_rules(
+    keys: Mapping[str, Node], permissions: ObjectPermissions, reader: ConditionReader
+) -> dict[str, ActionRule]:
+    found = {name: ActionRule(frozenset(roles)) for name, roles in permissions.actions.items()}
+    if "action_permissions" not in keys:
+        return found
+    for name, member in keys["action_permissions"].entries().items():
+        parts = read_keys(member, accepted.ACTION_GRANT)
+        if "conditions" not in parts or name not in found:
+            continue
+        conditions = [reader.read(each) for each in parts["conditions"].elements()]
+        found[name] = ActionRule(found[name].execute, joined(*conditions))
+    return found

@@ -1,0 +1,246 @@
+"""What `bind`, writes and events ask about a caller: the policy of a set of roles.
+
+For every object it holds one `ObjectAccess`. `bind` makes predicates of its filters and leaves out
+what may not be read; writes ask the same filters about the one record; events match them in
+memory. Policies that decide alike share a `shape`.
+"""
+
+# ruff: noqa: ARG002 - full access answers the same questions without looking
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple, TypeAlias
+
+from objectql.context import Actor
+from objectql.errors import PermissionDenied
+from objectql.ids import FieldName
+from objectql.metadata.model import ObjectDef
+from objectql.query.ast import Filter
+from objectql.query.bound import Predicate
+from objectql.query.matching import Lookup, matches
+from objectql.query.policy import RuleBinder
+from objectql.query.rules import BoundRule, bind_rule
+from objectql.query.scope import Schema
+from objectql.query.values_in import resolve
+from objectql.security.access import Fields, ObjectAccess
+from objectql.security.rules import RIGHTS, Right
+from objectql.values import Record
+
+_EVERYTHING = ObjectAccess(operations=frozenset(RIGHTS))
+
+
+class Asker(NamedTuple):
+    """Who asks about a record in memory, and when.
+
+    `lookup` finds the records that rules look at by way of lookups, in the caller's tenant.
+    """
+
+    actor: Actor
+    now_ms: int
+    lookup: Lookup
+    timezone: str = "UTC"
+
+
+class FullAccess:
+    """The policy of admins and of the system."""
+
+    shape = "full"
+
+    def access(self, object: str) -> ObjectAccess:
+        """Everything is allowed."""
+        return _EVERYTHING
+
+    def reads_all(self, object: str) -> bool:
+        """Everything is allowed."""
+        return True
+
+    def check(self, operation: str, object: str) -> None:
+        """Everything is allowed."""
+
+    def check_read(self, object: ObjectDef) -> None:
+        """Everything is allowed."""
+
+    def check_action(self, object: str, action: str) -> None:
+        """Everything is allowed."""
+
+    def allows(self, operation: str, object: str) -> bool:
+        """Everything is allowed."""
+        return True
+
+    def readable(self, object: ObjectDef) -> frozenset[FieldName] | None:
+        """All fields."""
+        return None
+
+    def row_rule(self, object: ObjectDef, binder: RuleBinder) -> Predicate | None:
+        """All rows."""
+        return None
+
+    def is_unruled(self, object: ObjectDef, right: Right) -> bool:
+        """No record is out of reach."""
+        return True
+
+    def matches(self, object: ObjectDef, record: Record, asker: Asker) -> bool:
+        """All rows."""
+        return True
+
+    def visible(self, object: ObjectDef, record: Record) -> Record:
+        """All fields."""
+        return record
+
+
+class RolePolicy:
+    """What a set of roles may do. `shape` is equal for policies that decide alike."""
+
+    def __init__(
+        self, access: Mapping[str, ObjectAccess], schema: Schema, *, is_open: bool
+    ) -> None:
+        self._access = access
+        self._schema = schema
+        self._bound: dict[str, BoundRule] = {}
+        self._unruled: dict[tuple[str, Right], bool] = {}
+        self._is_open = is_open
+        self._unknown = ObjectAccess(frozenset(RIGHTS) if is_open else frozenset())
+        self.shape = self._digest()
+
+    def access(self, object: str) -> ObjectAccess:
+        """What may be done to `object`."""
+        return self._access.get(object, self._unknown)
+
+    def allows(self, operation: str, object: str) -> bool:
+        """Whether the roles may do `operation` (create, read, update, delete) to `object`."""
+        return operation in self.access(object).operations
+
+    def check(self, operation: str, object: str) -> None:
+        """Return if the roles may do it, on some record at least.
+
+        Raises:
+            PermissionDenied: they may not.
+
+        """
+        if not self.allows(operation, object):
+            raise PermissionDenied(operation=operation, object=object)
+
+    def check_read(self, object: ObjectDef) -> None:
+        """`check("read", object.name)`."""
+        self.check("read", object.name)
+
+    def check_action(self, object: str, action: str) -> None:
+        """Return if the roles may run `action`.
+
+        An action that the permission file names is for the roles named there; any other needs the
+        permission to update the object. Global actions that no file names need no permission of
+        their own: the writes that they make are checked.
+
+        Raises:
+            PermissionDenied: they may not.
+
+        """
+        access = self.access(object)
+        if action in access.restricted_actions:
+            is_allowed = action in access.actions
+        elif access.is_declared:
+            is_allowed = "update" in access.operations
+        else:
+            is_allowed = self._is_open or object == "global"
+        if not is_allowed:
+            raise PermissionDenied(operation=f"execute {action} on", object=object)
+
+    def readable(self, object: ObjectDef) -> Fields:
+        """The fields that may be read; None means all."""
+        return self.access(object.name).readable
+
+    def row_rule(self, object: ObjectDef, binder: RuleBinder) -> Predicate | None:
+        """What a record must satisfy to be seen; None means nothing."""
+        rule = self.access(object.name).rows.get("read")
+        return None if rule is None else binder.filter(rule)
+
+    def is_unruled(self, object: ObjectDef, right: Right) -> bool:
+        """Whether a write of that kind needs no look at any record, nor at what lookups lead to."""
+        key = (object.name, right)
+        found = self._unruled.get(key)
+        if found is None:
+            access = self.access(object.name)
+            found = right not in access.rows and right not in access.images
+            if right != "delete":
+                found = found and all(self.reads_all(target) for target in _targets(object))
+            self._unruled[key] = found
+        return found
+
+    def reads_all(self, object: str) -> bool:
+        """Whether every record of `object` may be read."""
+        access = self.access(object)
+        return "read" in access.operations and "read" not in access.rows
+
+    def matches(self, object: ObjectDef, record: Record, asker: Asker) -> bool:
+        """Whether the caller may see `record`, a whole one: what SQL says of a stored one."""
+        access = self.access(object.name)
+        rule = access.rows.get("read")
+        if rule is None or "read" not in access.operations:
+            return "read" in access.operations
+        bound = self._bound.get(object.name)
+        if bound is None:
+            bound = self._bound[object.name] = bind_rule(rule, object, self._schema)
+        params = resolve(
+            bound.params,
+            (),
+            tenant=asker.actor.tenant,
+            actor=asker.actor,
+            now_ms=asker.now_ms,
+            timezone=asker.timezone,
+        )
+        return matches(bound.predicate, record, params, asker.lookup)
+
+    def visible(self, object: ObjectDef, record: Record) -> Record:
+        """What the caller may see of `record`."""
+        readable = self.access(object.name).readable
+        if readable is None:
+            return record
+        return {name: value for name, value in record.items() if name in readable or name == "id"}
+
+    def _digest(self) -> str:
+        """Deterministic over processes: the text of structs and sorted sets."""
+        parts = [f"{self._is_open}"]
+        parts += [f"{name}:{_text(access)}" for name, access in sorted(self._access.items())]
+        return hashlib.blake2b("|".join(parts).encode(), digest_size=12).hexdigest()
+
+
+def _targets(object: ObjectDef) -> Iterator[str]:
+    return (field.reference for field in object.fields.values() if field.reference is not None)
+
+
+def _text(access: ObjectAccess) -> str:
+    """`access` as text in which sets and mappings have an order."""
+    names = (
+        access.operations,
+        access.readable,
+        access.updatable,
+        access.creatable,
+        access.actions,
+        access.restricted_actions,
+    )
+    filters = (access.rows, access.images, access.action_conditions)
+    return repr(
+        (
+            access.is_declared,
+            [None if each is None else sorted(each) for each in names],
+            [sorted((str(name), repr(f)) for name, f in each.items()) for each in filters],
+        )
+    )
+
+
+AccessRules: TypeAlias = FullAccess | RolePolicy
+
+FULL_ACCESS = FullAccess()
+
+
+class OneRule(FullAccess):
+    """Full access to the records that satisfy one filter: how writes ask about a record."""
+
+    def __init__(self, filter_: Filter, shape: str) -> None:
+        self._filter = filter_
+        self.shape = shape
+
+    def row_rule(self, object: ObjectDef, binder: RuleBinder) -> Predicate | None:
+        """The filter."""
+        return binder.filter(self._filter)

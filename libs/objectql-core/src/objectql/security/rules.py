@@ -1,0 +1,115 @@
+"""The rules of one object, whatever kind of document they were written in.
+
+Role lists are frozen sets in which `*` stands for everybody. Conditions are filters that have been
+bound once, so that none of them can fail when a caller reads; one that has no meaning holds for
+nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from objectql.ids import FieldName, ObjectName
+from objectql.query.ast import Filter
+
+Right: TypeAlias = Literal["create", "read", "update", "delete"]
+RIGHTS: tuple[Right, ...] = ("create", "read", "update", "delete")
+
+Roles: TypeAlias = frozenset[str]
+NO_ROLES: Roles = frozenset()
+EVERYBODY = "*"
+PRINCIPALS = ("user", "team")
+"""Single users and their teams stand among roles as `user:<id>` and `team:<id>`."""
+
+
+def holds_any(held: Roles, allowed: Roles) -> bool:
+    """Whether a caller with the roles `held` is among `allowed`."""
+    return EVERYBODY in allowed or not held.isdisjoint(allowed)
+
+
+class RowRule(msgspec.Struct, frozen=True):
+    """Records that callers with one of `roles` have `rights` on. `name` is for people."""
+
+    name: str
+    kind: Literal["record", "sharing", "model", "scope"]
+    rights: frozenset[Right]
+    filter: Filter
+    roles: Roles = frozenset({EVERYBODY})
+
+
+class RowLimit(msgspec.Struct, frozen=True):
+    """What every record must satisfy besides, unless an exception is for the caller.
+
+    An exception without a filter is a bypass; several that match widen each other.
+    """
+
+    default: Filter
+    exceptions: tuple[tuple[str, Filter | None], ...] = ()
+
+
+class RowPolicy(msgspec.Struct, frozen=True):
+    """A row policy of a permission set: `using` selects records, `check` judges new images.
+
+    Those of one right and one caller widen each other, and narrow what rules have granted.
+    """
+
+    name: str
+    rights: frozenset[Right]
+    roles: Roles
+    using: Filter
+    check: Filter
+
+
+class FieldRule(msgspec.Struct, frozen=True):
+    """Who may read and write a field; None leaves it to the permissions on the object."""
+
+    read: Roles | None = None
+    update: Roles | None = None
+    create: Roles | None = None
+
+
+class ActionRule(msgspec.Struct, frozen=True):
+    """Who may run an action, and on which records."""
+
+    execute: Roles
+    condition: Filter | None = None
+
+
+class SetGrant(msgspec.Struct, frozen=True):
+    """What one permission set grants on the object to its holders.
+
+    `scopes` are the rights that are granted on some records only; `fields` are judged together
+    with those of the caller's other sets.
+    """
+
+    name: str
+    roles: Roles
+    grants: frozenset[str]
+    scopes: Mapping[Right, Filter] = {}
+    readable: Mapping[FieldName, bool] = {}
+    editable: Mapping[FieldName, bool] = {}
+
+
+class ObjectRules(msgspec.Struct, frozen=True):
+    """All that permission documents say about one object.
+
+    `grants` maps operations (also `view_all` and `modify_all`) to roles. `has_row_rules` tells
+    that records are only for those whom a rule names; without it the grants decide alone.
+    """
+
+    object: ObjectName
+    is_declared: bool = False
+    """Whether any document speaks of the object; else the server's default decides."""
+    grants: Mapping[str, Roles] = {}
+    fields: Mapping[FieldName, FieldRule] = {}
+    rows: tuple[RowRule, ...] = ()
+    parent: FieldName | None = None
+    """The lookup whose record decides (`sharingModel: controlled_by_parent`)."""
+    has_row_rules: bool = False
+    limit: RowLimit | None = None
+    policies: tuple[RowPolicy, ...] = ()
+    actions: Mapping[str, ActionRule] = {}
+    sets: tuple[SetGrant, ...] = ()

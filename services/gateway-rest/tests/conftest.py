@@ -34,6 +34,8 @@ REQUESTS: dict[str, type[msgspec.Struct]] = {
     "aggregate": m.AggregateRequest,
     "explain": m.ExplainRequest,
     "search": m.SearchRequest,
+    "permissions": m.PermissionsRequest,
+    "explain_access": m.ExplainAccessRequest,
     "create": m.CreateRequest,
     "update": m.UpdateRequest,
     "delete": m.DeleteRequest,

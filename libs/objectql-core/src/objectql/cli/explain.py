@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlencode
 from urllib.request import Request, urlopen
 
+from objectql.cli.problems import refusal
 from objectql.drivers.sql.dialect_postgres import POSTGRES
 from objectql.drivers.sql.lower import lower
 from objectql.metadata.build import build_snapshot
@@ -41,17 +41,9 @@ def explain_online(
         with urlopen(request, timeout=60) as answer:  # noqa: S310 - checked above
             return Explanation(json.load(answer))
     except HTTPError as exc:
-        raise ValueError(_refusal(exc)) from exc
+        raise ValueError(refusal(exc)) from exc
     except URLError as exc:
         raise ValueError(f"{url} cannot be reached: {exc.reason}") from exc
-
-
-def _refusal(error: HTTPError) -> str:
-    try:
-        problem: dict[str, Any] = json.load(error)
-    except ValueError:
-        return f"the gateway answered {error.code}"
-    return f"{problem.get('code', error.code)}: {problem.get('detail', error.reason)}"
 
 
 def explain_offline(

@@ -37,7 +37,7 @@ class Model:
     def __init__(self, snapshot: MetadataSnapshot, settings: KernelSettings) -> None:
         self.snapshot = snapshot
         self.version = snapshot.version
-        self._permissions = PermissionCompiler(snapshot, default=settings.default_access)
+        self.permissions = PermissionCompiler(snapshot, default=settings.default_access)
         self._validators: dict[str, RecordValidator] = {}
         self._rules: dict[str, RuleSet] = {}
         self.numbered = frozenset(
@@ -58,7 +58,7 @@ class Model:
 
     def policy(self, actor: Actor) -> AccessRules:
         """What `actor` may do."""
-        return self._permissions.policy(actor)
+        return self.permissions.policy(actor)
 
     def validator(self, object_: ObjectDef) -> RecordValidator:
         """The compiled field checks of an object of this snapshot."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from bench import compare, document, growth, memory, micro, profiling, report, rest, wrk
 from bench.model import METHOD, RESULTS, Growth, Machine, Micro, Rest, save
 from bench.place import place
+from objectql_devstack import DataStack
 
 BENCHMARKS = ("micro", "rest", "growth")
 
@@ -77,12 +78,16 @@ def measure(told: argparse.Namespace, results: Path | None) -> None:
         load = (
             rest.Load(rounds=1, seconds=1, rows=2_000) if quick else rest.Load(seconds=told.seconds)
         )
-        with place() as where:
+        # A bus of its own, where everybody may say what they like.
+        with (
+            place() as where,
+            tempfile.TemporaryDirectory(prefix="oql-bench-") as folder,
+            DataStack.start(Path(folder), {"nats"}) as bus,
+        ):
             if "micro" in only:
                 effort = micro.Effort(rounds=3, slice_s=0.005) if quick else micro.Effort()
                 with stage("micro"):
-                    env = where.cluster.env
-                    keep(micro.main(env["OQL_PG_URL"], env["OQL_NATS_URL"], effort))
+                    keep(micro.main(where.pg_url, bus.nats_url, effort))
             if "rest" in only:
                 with stage("rest"):
                     where.fill_items(load.rows)

@@ -15,6 +15,7 @@ from objectql.metadata.types import FIELD_TYPES, TYPE_ALIASES
 from objectql.plugins.hooks import EVENTS
 from objectql.service.settings import ServiceSettings, settings_markdown
 from objectql.service.telemetry import METRICS
+from objectql.wire.access import BUS_USERS
 from objectql_coordinator.settings import CoordinatorSettings
 from objectql_devstack.services import SERVICES
 from objectql_gateway_rest.settings import GatewayRestSettings
@@ -102,7 +103,20 @@ def ports() -> str:
     return "\n".join(rows) + "\n"
 
 
+def bus_users() -> str:
+    """What each user of NATS may say and hear."""
+    rows = ["| User | May publish on | May hear |", "|---|---|---|"]
+    for user in BUS_USERS:
+        publish, subscribe = (
+            "<br>".join(f"`{subject}`" for subject in subjects)
+            for subjects in (user.publish, user.subscribe)
+        )
+        rows.append(f"| `{user.name}` | {publish} | {subscribe} |")
+    return "\n".join(rows) + "\n"
+
+
 PARTS: dict[str, Callable[[], str]] = {
+    "bus_users": bus_users,
     "field_types": field_types,
     "hook_points": hook_points,
     "metrics": metrics,

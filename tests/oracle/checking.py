@@ -15,7 +15,7 @@ from objectql.query.bind import bind
 from objectql.query.bound import BoundQuery
 from objectql.query.cursor import encode_cursor, page_digest
 from objectql.query.interpret import Answer, interpret
-from objectql.query.plan import Plan, make_plan
+from objectql.query.plan import Plan, make_plan, varying_params
 from objectql.query.policy import AccessPolicy
 from objectql.query.template import extract
 from objectql.query.values_in import resolve
@@ -52,6 +52,8 @@ class Setting(NamedTuple):
     seen: Callable[[str], None]
     plans: dict[Query, Prepared]
     """By template, as the kernel keeps them: other literals and further pages share one."""
+    asked: dict[int, tuple[Value, ...]]
+    """The last parameters of each statement that reads may share."""
 
 
 def prepare(query: Query, setting: Setting) -> tuple[Prepared, tuple[Value, ...]]:
@@ -154,6 +156,8 @@ async def _check_database(
     position = None if last_key is None else parse_exactly(last_key)
     if not is_same(None if want.last_key is None else list(want.last_key), position):
         raise _difference(database, lowered, params, want.last_key, position)
+    if database.dialect is POSTGRES:
+        await _check_sharing(database, lowered, params, row, setting)
     bound = lowered.query
     if bound.grouping is None and not bound.distinct and bound.limit == 1:
         record = lowered.record
@@ -161,6 +165,32 @@ async def _check_database(
         first = [parse_exactly(row[0]) for row in rows]
         if not is_same(list(want.items), first):
             raise _difference(database, record, params, want.items, first)
+
+
+async def _check_sharing(
+    database: Database,
+    lowered: LoweredSql,
+    params: tuple[Value, ...],
+    row: Any,
+    setting: Setting,
+) -> None:
+    """That the form for many reads answers each as it was answered alone."""
+    varying = varying_params(lowered.query)
+    if not varying:
+        return
+    earlier = setting.asked.get(id(lowered), params)
+    setting.asked[id(lowered)] = params
+    other = tuple([earlier[at] if at in varying else value for at, value in enumerate(params)])
+    [other_row] = await _run(database, lowered, other, setting)
+    setting.seen(lowered.each.text)
+    every = (params, other, params)
+    found = await database.execute(lowered.each.text, lowered.arguments_of_each(every))
+    want: list[Any] = [row, other_row, row]
+    if [tuple(one) for one in found] != [tuple(one) for one in want]:
+        raise Difference(
+            f"together\n  {found}\nalone\n  {want}\nstatement:\n{lowered.each.text}\n"
+            f"arguments: {lowered.arguments_of_each(every)}"
+        )
 
 
 async def _run(

@@ -128,7 +128,7 @@ class Runner:
         rules: dict[str, Filter],
         seen: Callable[[str], None],
     ) -> Setting:
-        return Setting(world.schema, tenant, rows, RowRules(rules), self._databases, seen, {})
+        return Setting(world.schema, tenant, rows, RowRules(rules), self._databases, seen, {}, {})
 
     async def _explained(
         self, seed: int, data: DataSet, query: Query, difference: AssertionError

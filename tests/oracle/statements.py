@@ -34,7 +34,7 @@ FUNCTIONS: Final = frozenset(
     "count sum avg min max bool_and bool_or to_char replace array_agg array_to_string string_agg"
     " json_agg json_build_array json_build_object row_to_json to_jsonb jsonb_array_elements_text"
     " convert_to coalesce least length right strpos lower starts_with timezone like_escape"
-    " substr left translate regexp_replace array_to_tsvector array_remove string_to_array".split()
+    " substr left translate regexp_replace array_to_tsvector array_remove string_to_array unnest".split()
 )
 TYPES: Final = frozenset(
     "text int8 int4 bool float8 numeric date timestamp timestamptz time json jsonb bytea tsquery".split()

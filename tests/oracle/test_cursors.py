@@ -73,7 +73,9 @@ class Walk:
 
     async def answer(self, database: Database, query: Query) -> tuple[list[str], bytes | None]:
         """The ids of a page, and its last key where more follow."""
-        setting = Setting(SCHEMA, self.tenant, self.rows, AllowAll(), self.databases, _ignore, {})
+        setting = Setting(
+            SCHEMA, self.tenant, self.rows, AllowAll(), self.databases, _ignore, {}, {}
+        )
         prepared, params = prepare(query, setting)
         lowered = lower(prepared.plan.query, database.dialect)
         [row] = await database.execute(lowered.text, lowered.arguments(params))

@@ -30,7 +30,7 @@ def variables(told: Wiring) -> Mapping[str, str]:
         "FAKE_PORT": str(told.port),
         "FAKE_INSTANCE": told.instance,
         "FAKE_SOURCES": ",".join(told.databases),
-        "FAKE_BUS": told.data.nats_url,
+        "FAKE_BUS": told.data.nats_url_of("kernel"),
     }
 
 
@@ -74,7 +74,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 def test_every_installed_row_runs_and_is_told_what_it_needs(cluster: Cluster) -> None:
     assert cluster.names == ("kernel-1", "kernel-2", "gateway-rest-1")
     assert asked(cluster, "kernel-2", "FAKE_INSTANCE") == "kernel-2"
-    assert asked(cluster, "kernel-2", "FAKE_BUS") == cluster.env["OQL_NATS_URL"]
+    assert asked(cluster, "kernel-2", "FAKE_BUS") == cluster.data.nats_url_of("kernel")
     assert asked(cluster, "kernel-1", "FAKE_SOURCES") == "east"
     assert [asked(cluster, f"kernel-{n}", "FAKE_EXTRA") for n in (1, 2)] == ["one", ""]
     assert [asked(cluster, f"kernel-{n}", "FAKE_ALL") for n in (1, 2)] == ["both", "both"]

@@ -11,7 +11,12 @@ from pathlib import Path
 import pytest
 
 from objectql_devstack import DataStack, DevStackError, engine, environment, folders, programs
-from objectql_devstack.containers import ContainerServer, PostgresContainer, ZooKeeperContainer
+from objectql_devstack.containers import (
+    ContainerServer,
+    NatsContainer,
+    PostgresContainer,
+    ZooKeeperContainer,
+)
 from objectql_devstack.ports import free_port
 from objectql_devstack.servers import Terms
 from objectql_devstack.spawning import RunUser
@@ -96,6 +101,18 @@ def test_containers_publish_on_loopback_and_are_labelled(
     assert command[command.index("--label") + 1] == f"objectql.stack={state.path}"
     image = command.index("registry.example/nats:test")
     assert command[image + 1 :] == ("--jetstream", "--store_dir", "/tmp/jetstream")
+
+
+def test_a_guarded_bus_in_a_container_reads_who_may_enter_from_a_file_of_ours(
+    tmp_path: Path,
+) -> None:
+    nats = NatsContainer(StateDirectory(tmp_path), TERMS, {"kernel": "the kernel's password"})
+    command = nats.run_command()
+    source, inside, mode = command[command.index("--volume") + 1].split(":")
+    assert "the kernel's password" in Path(source).read_text()
+    assert Path(source).stat().st_mode & 0o077 == 0
+    assert (command[-2:], mode) == (("--config", inside), "ro")
+    assert "the kernel's password" not in " ".join(command)
 
 
 @pytest.mark.parametrize(

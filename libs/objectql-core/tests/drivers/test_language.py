@@ -229,6 +229,40 @@ async def test_a_page_deep_in_an_index_reads_no_more_rows_than_it_shows(
         await admin.close()
 
 
+async def test_lists_that_share_a_statement_read_by_index_whatever_their_values(
+    database_url: str,
+) -> None:
+    async with serving(postgres(database_url)) as engine:
+        admin = await asyncpg.connect(database_url)
+        await admin.execute(
+            """
+            INSERT INTO account (tenant_id, id, version, created_at, updated_at)
+            SELECT 'acme', 'a' || n, 1, now(), now() FROM generate_series(0, 999) n;
+            INSERT INTO invoice (tenant_id, id, account, late, version, created_at, updated_at)
+            SELECT 'acme', 'i' || n, CASE WHEN n % 2 = 0 THEN 'a0' ELSE 'a' || (n % 1000) END,
+                   n % 3 = 0, 1, now(), now()
+            FROM generate_series(1, 100000) n;
+            ANALYZE;
+            SET plan_cache_mode = force_generic_plan;
+            """
+        )
+        accounts = ("a0", "a1", "a2", "none", "a999")  # half of all, few, and none
+        page = {"where": {"account": "a0"}, "fields": ["id"], "limit": 5}
+        most = {
+            "a page": (page, 5 * 6),
+            "a page from the end": ({**page, "orderBy": "-id"}, 5 * 6),
+            "a page of a part": ({**page, "where": {"account": "a0", "late": True}}, 5 * 20),
+        }
+        for name, (document, rows) in most.items():
+            query, params = engine.prepare(document, "invoice")
+            lowered = lowered_sql(engine.driver.lower(query))
+            text = f"EXPLAIN (ANALYZE, FORMAT JSON) {lowered.each.text}"
+            every = [(params[0], account, *params[2:]) for account in accounts]
+            [[plan]] = await admin.fetch(text, *lowered.arguments_of_each(every))
+            assert rows_read(msgspec.json.decode(plan)[0]["Plan"]) <= rows, f"{name}: {plan}"
+        await admin.close()
+
+
 def rows_read(node: dict[str, Any]) -> float:
     """How many rows the scans below `node` looked at."""
     below = sum(rows_read(child) for child in node.get("Plans", []))

@@ -12,23 +12,52 @@ from hypothesis import strategies as st
 from objectql.clock import SystemClock
 from objectql.context import Actor, Context, ReadPolicy
 from objectql.drivers.protocol import Driver, Lowered, Page, RecordImage
-from objectql.errors import DeadlineExceeded, ObjectQLError, RecordNotFound, Unavailable
+from objectql.errors import (
+    DatabaseFailed,
+    DeadlineExceeded,
+    ObjectQLError,
+    RecordNotFound,
+    Unavailable,
+)
 from objectql.kernel.kernel import Kernel
 from objectql.kernel.planning import Prepared, Runnable, Scope, Uses
-from objectql.kernel.shared_reads import MAX_IDS, SharedReads
-from objectql.query.plan import make_plan
-from objectql.testing.driver_samples import CUSTOMERS, by_id, one_by_id
+from objectql.kernel.shared_reads import (
+    MAX_READS,
+    MAX_ROWS,
+    MAX_STATEMENT_S,
+    SharedReads,
+    seats_for,
+)
+from objectql.query.plan import Plan, make_plan
+from objectql.testing.driver_samples import CUSTOMERS, by_id, equal_to, one_by_id
+from objectql.values import Value
 from objectql.wire.messages import GetRequest
 
 POINT = make_plan(one_by_id(CUSTOMERS))
-LIST = make_plan(by_id(CUSTOMERS, limit=20))
+ALL = make_plan(by_id(CUSTOMERS, limit=20))
+LIST = make_plan(equal_to(CUSTOMERS, "city", limit=20))
 NOTHING = cast("Any", None)
-GET = Prepared(POINT, cast("Driver", NOTHING), cast("Lowered", NOTHING), (), NOTHING, b"", Uses())
-FIND = Prepared(LIST, cast("Driver", NOTHING), cast("Lowered", NOTHING), (), NOTHING, b"", Uses())
+
+
+def prepared(plan: Plan, pace_s: float | None = 0.0001) -> Prepared:
+    """A prepared query of which one read has taken so long."""
+    uses = Uses()
+    uses.pace_s = pace_s
+    driver, lowered = cast("Driver", NOTHING), cast("Lowered", NOTHING)
+    return Prepared(plan, driver, lowered, (), NOTHING, b"", uses)
+
+
+GET = prepared(POINT)
+EVERY = prepared(ALL)
+FIND = prepared(LIST)
 
 
 def get(id_: str, tenant: str = "acme") -> Runnable:
     return Runnable(GET, (tenant, id_))
+
+
+def find(city: str, tenant: str = "acme") -> Runnable:
+    return Runnable(FIND, (tenant, city))
 
 
 def under(*, left_ms: int = 60_000, **demands: Any) -> Scope:
@@ -45,15 +74,19 @@ async def settle() -> None:
 class Statement:
     """One that was sent: it has seen `state`, and answers when told to."""
 
-    def __init__(self, tenant: str, ids: tuple[str, ...], state: Mapping[str, int]) -> None:
-        self.tenant = tenant
-        self.ids = ids
+    def __init__(self, params: Sequence[tuple[Value, ...]], state: Mapping[str, int]) -> None:
+        self.tenant = str(params[0][0])
+        self.ids = tuple(str(one[1]) for one in params if len(one) > 1)
         self.state = dict(state)
         self.end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def image(self, id_: str) -> RecordImage | None:
         version = self.state.get(id_)
         return None if version is None else RecordImage(id_.encode(), version)
+
+    def page(self, id_: str) -> Page:
+        state = {key: version for key, version in self.state.items() if id_ in {key, "*"}}
+        return Page(msgspec.json.encode(state), len(state))
 
 
 class Source:
@@ -62,30 +95,38 @@ class Source:
     def __init__(self) -> None:
         self.state: dict[str, int] = {}
         self.sent: list[Statement] = []
+        self.cannot_answer: str | None = None
 
-    async def _send(self, run: Runnable, ids: Sequence[str]) -> Statement:
-        statement = Statement(str(run.params[0]), tuple(ids), self.state)
+    async def _send(self, *params: tuple[Value, ...]) -> Statement:
+        statement = Statement(params, self.state)
         self.sent.append(statement)
         await statement.end
+        if self.cannot_answer in statement.ids:
+            raise DatabaseFailed
         return statement
 
     async def page(self, run: Runnable, scope: Scope) -> Page:
         del scope
-        statement = await self._send(run, ())
-        return Page(msgspec.json.encode(statement.state), len(statement.state))
+        statement = await self._send(run.params)
+        return statement.page("".join(statement.ids) or "*")
 
     async def record(self, run: Runnable, scope: Scope) -> RecordImage | None:
         del scope
-        id_ = str(run.params[1])
-        return (await self._send(run, (id_,))).image(id_)
+        return (await self._send(run.params)).image(str(run.params[1]))
+
+    async def pages(
+        self, run: Runnable, params: Sequence[Sequence[Value]], scope: Scope
+    ) -> Sequence[Page]:
+        del run, scope
+        statement = await self._send(*map(tuple, params))
+        return [statement.page(id_) for id_ in statement.ids]
 
     async def records(
-        self, run: Runnable, ids: Sequence[str], scope: Scope
-    ) -> Mapping[str, RecordImage]:
-        del scope
-        statement = await self._send(run, ids)
-        found = {id_: statement.image(id_) for id_ in ids}
-        return {id_: image for id_, image in found.items() if image is not None}
+        self, run: Runnable, params: Sequence[Sequence[Value]], scope: Scope
+    ) -> Sequence[RecordImage | None]:
+        del run, scope
+        statement = await self._send(*map(tuple, params))
+        return [statement.image(id_) for id_ in statement.ids]
 
     def finish(self) -> None:
         """End every statement that was sent."""
@@ -101,13 +142,15 @@ def source() -> Source:
 
 @pytest.fixture
 def reads(source: Source) -> SharedReads:
-    return SharedReads(source, SystemClock())
+    """Nobody loses patience while a busy machine holds the test up."""
+    return SharedReads(source, SystemClock(), patience_s=60.0)
 
 
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("read"), st.integers(0, 3)),
-        st.tuples(st.just("list"), st.just(0)),
+        st.tuples(st.just("list"), st.integers(0, 2)),
+        st.tuples(st.just("list all"), st.just(0)),
         st.tuples(st.just("write"), st.integers(0, 2)),
         st.tuples(st.just("finish"), st.integers(0, 5)),
         st.tuples(st.just("fail"), st.integers(0, 5)),
@@ -123,6 +166,10 @@ def test_in_any_order_of_events_every_read_sees_what_was_acknowledged_before_it(
     steps: list[tuple[str, int]],
 ) -> None:
     asyncio.run(play(steps))
+
+
+async def page_of(reads: SharedReads, run: Runnable) -> dict[str, int]:
+    return msgspec.json.decode((await reads.page(run, under())).items)
 
 
 async def play(steps: list[tuple[str, int]]) -> None:
@@ -148,13 +195,14 @@ async def play(steps: list[tuple[str, int]]) -> None:
             if task.cancel():
                 cancelled.add(task)
         elif step == "read":
-            work = reads.record(get(f"c{number}"), under())
-            begun.append((f"c{number}", dict(source.state), asyncio.create_task(work)))
-        elif step == "list":
-            run = Runnable(FIND, ("acme",))
-            begun.append(
-                ("", dict(source.state), asyncio.create_task(reads.page(run, under())))  # type: ignore[arg-type]
-            )
+            id_ = f"c{number}"
+            work = reads.record(get(id_), under())
+            begun.append((id_, dict(source.state), asyncio.create_task(work)))
+        elif step.startswith("list"):
+            id_ = f"c{number}" if step == "list" else "*"
+            run = find(id_) if step == "list" else Runnable(EVERY, ("acme",))
+            known = {k: v for k, v in source.state.items() if id_ in {k, "*"}}
+            begun.append((id_, known, asyncio.create_task(page_of(reads, run))))
         await settle()
     for _ in range(len(steps) + 1):
         source.finish()
@@ -168,9 +216,9 @@ async def play(steps: list[tuple[str, int]]) -> None:
             assert isinstance(task.exception(), Unavailable)
             assert failed
             continue
-        if not id_:
-            seen = msgspec.json.decode(task.result().items)
-            assert all(seen.get(i, 0) >= version for i, version in known.items())
+        if isinstance(task.result(), dict):
+            assert all(task.result().get(i, 0) >= version for i, version in known.items())
+            assert id_ == "*" or set(task.result()) <= {id_}
             continue
         image: RecordImage | None = task.result()
         version = 0 if image is None else image.version
@@ -196,11 +244,27 @@ async def test_a_read_alone_is_sent_at_once_and_those_behind_it_leave_together(
     assert reads.counts() == (24, 2)
 
 
-async def test_equal_lists_share_an_answer_and_others_do_not(
+async def test_lists_that_differ_in_a_literal_share_a_statement_and_have_their_own_answers(
+    reads: SharedReads, source: Source
+) -> None:
+    source.state = {f"c{n}": n for n in range(5)}
+    cities = ["c0", "c1", "c2", "c1", "nowhere"]
+    asked = [asyncio.create_task(page_of(reads, find(city))) for city in cities]
+    await settle()
+    assert [s.ids for s in source.sent] == [("c0",)]
+    source.finish()
+    await settle()
+    assert [s.ids for s in source.sent[1:]] == [("c1", "c2", "nowhere")]
+    source.finish()
+    assert await asyncio.gather(*asked) == [{"c0": 0}, {"c1": 1}, {"c2": 2}, {"c1": 1}, {}]
+    assert reads.counts() == (5, 2)
+
+
+async def test_equal_lists_share_an_answer_and_those_of_another_tenant_do_not(
     reads: SharedReads, source: Source
 ) -> None:
     tenants = ["acme", "acme", "zoo", "acme"]
-    asked = [asyncio.create_task(reads.page(Runnable(FIND, (t,)), under())) for t in tenants]
+    asked = [asyncio.create_task(reads.page(Runnable(EVERY, (t,)), under())) for t in tenants]
     await settle()
     assert [s.tenant for s in source.sent] == ["acme", "zoo"]
     source.finish()
@@ -208,6 +272,47 @@ async def test_equal_lists_share_an_answer_and_others_do_not(
     assert [s.tenant for s in source.sent] == ["acme", "zoo", "acme"]
     source.finish()
     await asyncio.gather(*asked)
+
+
+@pytest.mark.parametrize("pace_s", [None, MAX_STATEMENT_S, 10.0])
+async def test_reads_that_are_slow_or_of_unknown_pace_run_beside_each_other(
+    reads: SharedReads, source: Source, pace_s: float | None
+) -> None:
+    slow = prepared(LIST, pace_s)
+    asked = [
+        asyncio.create_task(reads.page(Runnable(slow, ("acme", f"c{n % 3}")), under()))
+        for n in range(4)
+    ]
+    await settle()
+    assert [s.ids for s in source.sent] == [("c0",), ("c1",), ("c2",)]  # an equal one may wait
+    for _ in range(2):
+        source.finish()
+        await settle()
+    await asyncio.gather(*asked)
+
+
+@pytest.mark.parametrize(
+    ("pace_s", "limit", "seats"),
+    [(0.0, 20, MAX_READS), (MAX_STATEMENT_S / 5, 20, 5), (0.0, MAX_ROWS // 3, 3), (0.0, 9_999, 0)],
+)
+def test_statements_hold_as_many_reads_as_stay_short(pace_s: float, limit: int, seats: int) -> None:
+    assert seats_for(Runnable(prepared(LIST, pace_s), ("acme", "c0")), limit) == seats
+
+
+async def test_a_read_that_cannot_be_answered_fails_alone(
+    reads: SharedReads, source: Source
+) -> None:
+    source.state = {f"c{n}": n for n in range(5)}
+    source.cannot_answer = "c2"
+    asked = [asyncio.create_task(page_of(reads, find(f"c{n}"))) for n in range(4)]
+    for _ in range(3):
+        await settle()
+        source.finish()
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    assert answers[:2] == [{"c0": 0}, {"c1": 1}]
+    assert isinstance(answers[2], DatabaseFailed)
+    assert answers[3] == {"c3": 3}
+    assert not reads.is_busy
 
 
 @pytest.mark.parametrize(
@@ -293,8 +398,9 @@ async def test_whoever_waits_watches_the_own_deadline(reads: SharedReads, source
 
 
 async def test_a_statement_that_is_stuck_does_not_hold_up_those_behind_it(
-    reads: SharedReads, source: Source
+    source: Source,
 ) -> None:
+    reads = SharedReads(source, SystemClock())
     source.state = {"c2": 2}
     stuck = asyncio.create_task(reads.record(get("c1"), under()))
     await settle()
@@ -313,10 +419,10 @@ async def test_a_statement_that_is_stuck_does_not_hold_up_those_behind_it(
 
 async def test_a_full_statement_leaves_without_waiting(reads: SharedReads, source: Source) -> None:
     asked = [
-        asyncio.create_task(reads.record(get(f"c{n}"), under())) for n in range(2 * MAX_IDS + 2)
+        asyncio.create_task(reads.record(get(f"c{n}"), under())) for n in range(2 * MAX_READS + 2)
     ]
     await settle()
-    assert [len(s.ids) for s in source.sent] == [1, MAX_IDS, MAX_IDS]
+    assert [len(s.ids) for s in source.sent] == [1, MAX_READS, MAX_READS]
     for _ in range(2):
         source.finish()
         await settle()

@@ -180,6 +180,71 @@ def test_strategies_tell_join_index_and_scan_apart() -> None:
     assert plan_of({"where": {"score": {"$ne": 1}}, "orderBy": "score"}).strategy == "scan"
 
 
+# --- what may differ -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("document", "differ"),
+    [
+        ({"where": {"id": "i1"}}, ["id"]),
+        ({"where": {"account": "a1"}, "limit": 5}, ["account"]),
+        ({"where": {"account": "a1", "late": True}, "limit": 5}, ["account", "late"]),
+        ({"where": {"account": "a1", "total": {"$gt": 1}}, "limit": 5}, ["account"]),
+        ({"where": {"account": "a1"}, "orderBy": "-id", "limit": 5}, ["account"]),
+        ({"where": {"account": "a1"}, "orderBy": "account,id", "limit": 5}, ["account"]),
+        ({"where": {"account": "a1"}, "limit": 5, "count": "exact"}, ["account"]),
+        ({"where": {"account": "a1"}, "aggregations": [{"function": "count", "alias": "n"}]}, ["account"]),
+        ({"where": {"account": "a1"}, "fields": ["status"], "distinct": True}, ["account"]),
+        # Nothing tells where the records are, or in which order, or how many they may be.
+        ({"where": {"late": True}, "limit": 5}, []),
+        ({"where": {"account": {"$gt": "a1"}}, "limit": 5}, []),
+        ({"where": {"account": {"$in": ["a1", "a2"]}}, "limit": 5}, []),
+        ({"where": {"account.name": "n"}, "limit": 5}, []),
+        ({"where": {"$or": [{"account": "a1"}, {"id": "i1"}]}, "limit": 5}, []),
+        ({"where": {"account": None}, "limit": 5}, []),
+        ({"where": {"account": "a1"}, "orderBy": "-issued", "limit": 5}, []),
+        ({"where": {"account": "a1"}, "orderBy": "account.name", "limit": 5}, []),
+        ({"where": {"account": "a1"}}, []),
+        ({"where": {"account": "a1"}, "limit": 5, "count": "estimated"}, []),
+        ({"limit": 5}, []),
+    ],
+)  # fmt: skip
+def test_reads_may_differ_where_an_index_has_their_records_in_order(
+    document: dict[str, Any], differ: list[str]
+) -> None:
+    plan = plan_of(document)
+    where: dict[str, Any] = document.get("where", {})
+    slots = [plan.query.params[at].slot for at in plan.varying]
+    assert [list(where)[slot or 0] for slot in slots] == differ
+
+
+def test_a_page_after_a_cursor_is_a_range() -> None:
+    document: dict[str, Any] = {"where": {"account": "a1"}, "limit": 5}
+    digest = page_digest(extract(parse_query(document, object="invoice")).template)
+    assert plan_of({**document, "after": encode_cursor(digest, b'["i1"]')}).varying == ()
+
+
+@pytest.mark.parametrize(
+    ("index", "unique", "order", "may"),
+    [
+        (("lines", "issued"), False, "issued", True),
+        (("lines", "issued"), False, "-issued,id", True),
+        (("lines", "issued"), False, "id", False),
+        (("issued", "lines"), False, "issued", False),
+        (("lines",), True, "-score", True),
+        (("lines", "score"), True, "issued", False),
+    ],
+)
+def test_an_index_serves_what_it_begins_with_and_the_order_that_follows(
+    index: tuple[str, ...], unique: bool, order: str, may: bool
+) -> None:
+    indexed = msgspec.structs.replace(
+        INVOICE, indexes=(IndexDef("by", tuple(map(FieldName, index)), unique),)
+    )
+    document = {"where": {"lines": 3}, "orderBy": order, "limit": 5}
+    assert bool(plan_of(document, SampleSchema(indexed)).varying) is may
+
+
 # --- cache ----------------------------------------------------------------------------------
 
 

@@ -257,6 +257,7 @@ class Cluster:
             zookeeper_nodes=self._zookeeper_nodes,
             durable=not self._ephemeral,
             databases=self._databases,
+            guarded=True,
             tethered=self._tethered,
             report=self._report,
         )

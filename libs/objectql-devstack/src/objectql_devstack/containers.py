@@ -18,7 +18,7 @@ from objectql_devstack.pgwire import PgConnection, answers_postgres, is_streamin
 from objectql_devstack.postgres import DURABLE, SHARED_OPTIONS, VOLATILE
 from objectql_devstack.probes import answers_nats, answers_redis, serves_zookeeper
 from objectql_devstack.processes import wait_until
-from objectql_devstack.servers import LOOPBACK, Terms
+from objectql_devstack.servers import LOOPBACK, Terms, bus_configuration
 from objectql_devstack.state import StateDirectory
 
 _READY_WITHIN_S = 60.0
@@ -144,6 +144,10 @@ class ContainerServer:
         """The variables of the container."""
         return self._recipe.environment
 
+    def options(self) -> tuple[str, ...]:
+        """Further options of `docker run`."""
+        return self._recipe.options
+
     def arguments(self) -> tuple[str, ...]:
         """What follows the image."""
         return self._recipe.arguments
@@ -187,7 +191,7 @@ class ContainerServer:
             for word in ("--env", f"{name}={value}")
         ]
         return (
-            *("run", "--detach", *known, *made, *publish, *variables, *recipe.options),
+            *("run", "--detach", *known, *made, *publish, *variables, *self.options()),
             *(setting(*recipe.image), *self.arguments()),
         )
 
@@ -242,6 +246,22 @@ class ContainerServer:
     @property
     def _container(self) -> str:
         return container_name(self._state, self.name)
+
+
+class NatsContainer(ContainerServer):
+    """NATS; where there are `passwords` it lets in nobody without one."""
+
+    def __init__(self, state: StateDirectory, terms: Terms, passwords: Mapping[str, str]) -> None:
+        super().__init__(state, "nats", terms)
+        self._configuration = bus_configuration(state, passwords) if passwords else None
+
+    def options(self) -> tuple[str, ...]:
+        path = self._configuration
+        return ("--volume", f"{path}:/{path.name}:ro") if path else ()
+
+    def arguments(self) -> tuple[str, ...]:
+        path = self._configuration
+        return (*super().arguments(), *(("--config", f"/{path.name}") if path else ()))
 
 
 class PostgresContainer(ContainerServer):

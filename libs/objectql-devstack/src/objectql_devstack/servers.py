@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import abc
+import hashlib
+import json
 import signal
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from objectql.wire.access import authorization
 from objectql_devstack import programs
 from objectql_devstack.environment import inherited
 from objectql_devstack.errors import ServerFailedError
@@ -171,8 +175,29 @@ class NativeServer(abc.ABC):
         self.managed.wait_ready(self.is_ready, _READY_WITHIN_S)
 
 
+def bus_configuration(state: StateDirectory, passwords: Mapping[str, str]) -> Path:
+    """A configuration file by which NATS lets in the users of `wire.access`, each to its subjects.
+
+    Its name changes with its content, so a server that runs on another one is restarted.
+    """
+    text = json.dumps({"authorization": authorization(passwords)}, indent=2)
+    path = state.data / f"nats-{hashlib.sha256(text.encode()).hexdigest()[:16]}.conf"
+    if not path.exists():
+        for old in state.data.glob("nats-*.conf"):
+            old.unlink()
+        path.touch(mode=0o600)
+        path.write_text(text)
+    return path
+
+
 class NatsServer(NativeServer):
-    """NATS with JetStream on."""
+    """NATS with JetStream on; where there are `passwords` it lets in nobody without one."""
+
+    def __init__(
+        self, state: StateDirectory, name: str, terms: Terms, passwords: Mapping[str, str]
+    ) -> None:
+        super().__init__(state, name, terms)
+        self._passwords = passwords
 
     @property
     def endpoint(self) -> str:
@@ -180,7 +205,10 @@ class NatsServer(NativeServer):
 
     def command(self) -> tuple[str, ...]:
         listen = ("--addr", LOOPBACK, "--port", str(self.port), "--name", self.name)
-        return (programs.nats_server(), *listen, "--jetstream", "--store_dir", str(self.data))
+        command = (programs.nats_server(), *listen, "--jetstream", "--store_dir", str(self.data))
+        if not self._passwords:
+            return command
+        return (*command, "--config", str(bus_configuration(self.state, self._passwords)))
 
     def is_ready(self) -> bool:
         return answers_nats(LOOPBACK, self.port)

@@ -19,8 +19,6 @@ class Addresses(Protocol):
     """Where the data services are; a `DataStack` knows."""
 
     @property
-    def nats_url(self) -> str: ...
-    @property
     def pg_url(self) -> str: ...
     @property
     def pg_replica_url(self) -> str: ...
@@ -28,6 +26,10 @@ class Addresses(Protocol):
     def redis_url(self) -> str: ...
     @property
     def zookeeper(self) -> str: ...
+
+    def nats_url_of(self, user: str) -> str:
+        """The address of NATS for one of the users of `objectql.wire.access`."""
+        ...
 
     def has(self, service: str) -> bool:
         """Whether there is such a data service, as `redis`."""
@@ -117,7 +119,7 @@ def _kernel(told: Wiring) -> Mapping[str, str]:
         further["OQL_KERNEL_CACHE__URL"] = told.data.redis_url
     return further | {
         "OQL_KERNEL_INSTANCE": told.instance,
-        "OQL_KERNEL_BUS__URL": told.data.nats_url,
+        "OQL_KERNEL_BUS__URL": told.data.nats_url_of("kernel"),
         "OQL_KERNEL_ADMIN__PORT": str(told.admin_port),
         "OQL_KERNEL_DATASOURCES__DEFAULT": told.data.pg_url,
         "OQL_KERNEL_METADATA": ",".join(map(str, told.metadata)),
@@ -128,18 +130,20 @@ def _kernel(told: Wiring) -> Mapping[str, str]:
 def _coordinator(told: Wiring) -> Mapping[str, str]:
     return {
         "OQL_COORDINATOR_INSTANCE": told.instance,
-        "OQL_COORDINATOR_BUS__URL": told.data.nats_url,
+        "OQL_COORDINATOR_BUS__URL": told.data.nats_url_of("coordinator"),
         "OQL_COORDINATOR_ZOOKEEPER__HOSTS": told.data.zookeeper,
         "OQL_COORDINATOR_HTTP__PORT": str(told.port),
         "OQL_COORDINATOR_ADMIN__PORT": str(told.admin_port),
     }
 
 
-def _gateway(prefix: str, listener: str = "HTTP") -> Callable[[Wiring], Mapping[str, str]]:
+def _gateway(service: str, listener: str = "HTTP") -> Callable[[Wiring], Mapping[str, str]]:
+    prefix = "OQL_" + service.upper().replace("-", "_")
+
     def variables(told: Wiring) -> Mapping[str, str]:
         return {
             f"{prefix}_INSTANCE": told.instance,
-            f"{prefix}_BUS__URL": told.data.nats_url,
+            f"{prefix}_BUS__URL": told.data.nats_url_of(service),
             f"{prefix}_{listener}__HOST": HOST,
             f"{prefix}_{listener}__PORT": str(told.port),
             f"{prefix}_ADMIN__PORT": str(told.admin_port),
@@ -166,7 +170,7 @@ SERVICES: tuple[Service, ...] = (
         "objectql_gateway_rest",
         count=1,
         tier=4,
-        variables=_gateway("OQL_GATEWAY_REST"),
+        variables=_gateway("gateway-rest"),
         public=PublicPort("OQL_REST_PORT", 8080, ("OQL_REST_URL", "http://127.0.0.1:{port}")),
     ),
     Service(
@@ -174,7 +178,7 @@ SERVICES: tuple[Service, ...] = (
         "objectql_gateway_ws",
         count=1,
         tier=4,
-        variables=_gateway("OQL_GATEWAY_WS"),
+        variables=_gateway("gateway-ws"),
         public=PublicPort("OQL_WS_PORT", 8081, ("OQL_WS_URL", "ws://127.0.0.1:{port}/ws")),
     ),
     Service(
@@ -182,7 +186,7 @@ SERVICES: tuple[Service, ...] = (
         "objectql_gateway_grpc",
         count=1,
         tier=4,
-        variables=_gateway("OQL_GATEWAY_GRPC", "GRPC"),
+        variables=_gateway("gateway-grpc", "GRPC"),
         public=PublicPort("OQL_GRPC_PORT", 50051, ("OQL_GRPC_TARGET", "127.0.0.1:{port}")),
     ),
 )

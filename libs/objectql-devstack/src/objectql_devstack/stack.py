@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from objectql.wire.access import BUS_USERS, OPERATOR
 from objectql_devstack import engine
-from objectql_devstack.containers import ContainerServer, PostgresContainer, ZooKeeperContainer
+from objectql_devstack.containers import (
+    ContainerServer,
+    NatsContainer,
+    PostgresContainer,
+    ZooKeeperContainer,
+)
 from objectql_devstack.environment import StackMode, stack_mode
 from objectql_devstack.errors import DevStackError
 from objectql_devstack.external import ExternalServer
@@ -33,11 +39,13 @@ class StackSize:
     Attributes:
         need: Names of services; `replica` stands for `postgres-replica`, which brings `postgres` along.
         databases: Databases of the primary; the first is the one of `pg_url`.
+        bus_passwords: By user of `wire.access`; without any, NATS lets in everybody.
     """
 
     need: frozenset[str] = SERVICES
     zookeeper_nodes: int = 1
     databases: tuple[str, ...] = ("objectql",)
+    bus_passwords: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def services(self) -> frozenset[str]:
         """The names in `need`, in full.
@@ -56,8 +64,14 @@ class StackSize:
 class DataStack:
     """Running data services; made by `start`, ended by `stop` or the end of `with`."""
 
-    def __init__(self, state: StateDirectory, servers: Sequence[Server]) -> None:
+    def __init__(
+        self,
+        state: StateDirectory,
+        servers: Sequence[Server],
+        bus_passwords: Mapping[str, str] | None = None,
+    ) -> None:
         self.state = state
+        self._bus_passwords = bus_passwords or {}
         self._servers = {server.name: server for server in servers}
 
     @classmethod
@@ -69,6 +83,7 @@ class DataStack:
         zookeeper_nodes: int = 1,
         durable: bool = False,
         databases: tuple[str, ...] = ("objectql",),
+        guarded: bool = False,
         tethered: bool = True,
         mode: StackMode | None = None,
         report: Callable[[str], None] = _nothing,
@@ -80,6 +95,8 @@ class DataStack:
             need: Names of services; `replica` stands for `postgres-replica`.
             zookeeper_nodes: More than one form an ensemble.
             databases: Databases of the primary; the first is the one of `pg_url`.
+            guarded: NATS lets in only the users of `wire.access`, by passwords made for this stack. A
+                server that somebody else runs guards itself.
             durable: Commits survive a crash of the machine; tests do without, for speed.
             tethered: The servers die with this process, even if it is killed.
             mode: By default what `OQL_STACK` says.
@@ -88,12 +105,15 @@ class DataStack:
         Raises:
             DevStackError: A program is missing, a server failed; those that started are stopped again.
         """
-        size = StackSize(frozenset(need), zookeeper_nodes, databases)
         mode = mode or stack_mode()
         state = StateDirectory(base_dir)
         state.enter(mode)
         terms = Terms(tethered=tethered, durable=durable)
-        stack = cls(state, _servers(state, mode, size, terms))
+        passwords: dict[str, str] = {}
+        if guarded and mode != "external":
+            passwords = {user.name: state.secret(f"nats/{user.name}") for user in BUS_USERS}
+        size = StackSize(frozenset(need), zookeeper_nodes, databases, passwords)
+        stack = cls(state, _servers(state, mode, size, terms), passwords)
         try:
             if mode == "containers":
                 engine.prepare(state, disposable=terms.disposable)
@@ -106,8 +126,8 @@ class DataStack:
 
     @property
     def nats_url(self) -> str:
-        """`nats://host:port`."""
-        return self["nats"].endpoint
+        """`nats://host:port`; of a guarded server with the name and password of the operator."""
+        return self.nats_url_of(OPERATOR)
 
     @property
     def pg_url(self) -> str:
@@ -145,6 +165,13 @@ class DataStack:
         if self.has("zookeeper"):
             found["OQL_ZOOKEEPER"] = self.zookeeper
         return found
+
+    def nats_url_of(self, user: str) -> str:
+        """The address of NATS for one of the users of `wire.access`."""
+        endpoint, password = self["nats"].endpoint, self._bus_passwords.get(user)
+        if password is None:
+            return endpoint
+        return endpoint.replace("://", f"://{user}:{password}@", 1)
 
     def pg_database_url(self, database: str) -> str:
         """The address of another database of the primary."""
@@ -257,7 +284,7 @@ def _servers(state: StateDirectory, mode: StackMode, size: StackSize, terms: Ter
         return _containers(state, services, size, terms)
     servers: list[Server] = []
     if "nats" in services:
-        servers.append(NatsServer(state, "nats-1", terms))
+        servers.append(NatsServer(state, "nats-1", terms, size.bus_passwords))
     if "redis" in services:
         servers.append(RedisServer(state, "redis-1", terms))
     if "zookeeper" in services:
@@ -274,8 +301,11 @@ def _servers(state: StateDirectory, mode: StackMode, size: StackSize, terms: Ter
 def _containers(
     state: StateDirectory, services: list[str], size: StackSize, terms: Terms
 ) -> list[Server]:
-    simple = [service for service in services if service in {"nats", "redis"}]
-    servers: list[Server] = [ContainerServer(state, service, terms) for service in simple]
+    servers: list[Server] = []
+    if "nats" in services:
+        servers.append(NatsContainer(state, terms, size.bus_passwords))
+    if "redis" in services:
+        servers.append(ContainerServer(state, "redis", terms))
     if "zookeeper" in services:
         nodes = size.zookeeper_nodes
         servers += [ZooKeeperContainer(state, terms, index, nodes) for index in range(1, nodes + 1)]

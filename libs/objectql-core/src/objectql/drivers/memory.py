@@ -49,7 +49,6 @@ from objectql.ids import DataSource, FieldName, ObjectName, TenantId
 from objectql.metadata.model import ObjectDef
 from objectql.query.bound import BoundQuery, Column, Output
 from objectql.query.interpret import RowsOf, interpret
-from objectql.query.point import point_param
 from objectql.values import Value
 
 DEFAULT_SOURCE: Final = DataSource("default")
@@ -287,29 +286,35 @@ class MemoryDriver:
         """See `Driver`."""
         return ReadCounts(self._reads)
 
-    async def fetch_by_ids(
+    async def fetch_each(
         self,
         query: Lowered,
-        params: Sequence[Value],
-        ids: Sequence[str],
+        params: Sequence[Sequence[Value]],
         *,
         deadline_ms: int | None = None,
         freshness: Freshness | None = None,
-    ) -> Mapping[str, RecordImage]:
+    ) -> Sequence[Page]:
         """See `Driver`."""
         del freshness
         self._enter(deadline_ms)
         self._reads += 1
-        assert isinstance(query, MemoryQuery)
-        point = point_param(query.query)
-        assert point is not None, "not a point read"
-        images: dict[str, RecordImage] = {}
-        for id_ in ids:
-            own = [*params[:point], id_, *params[point + 1 :]]
-            image = answer_one(query, own, Transaction(self._tables).rows_of)
-            if image is not None:
-                images[id_] = image
-        return images
+        rows_of = Transaction(self._tables).rows_of
+        return [answer_page(query, one, rows_of) for one in params]
+
+    async def fetch_one_each(
+        self,
+        query: Lowered,
+        params: Sequence[Sequence[Value]],
+        *,
+        deadline_ms: int | None = None,
+        freshness: Freshness | None = None,
+    ) -> Sequence[RecordImage | None]:
+        """See `Driver`."""
+        del freshness
+        self._enter(deadline_ms)
+        self._reads += 1
+        rows_of = Transaction(self._tables).rows_of
+        return [answer_one(query, one, rows_of) for one in params]
 
     # --- writes --------------------------------------------------------------------------------
 

@@ -400,20 +400,29 @@ class Driver(Protocol):
         """Where reads went, and how the replicas do."""
         ...
 
-    async def fetch_by_ids(
+    async def fetch_each(
         self,
         query: Lowered,
-        params: Sequence[Value],
-        ids: Sequence[str],
+        params: Sequence[Sequence[Value]],
         *,
         deadline_ms: int | None = None,
         freshness: Freshness | None = None,
-    ) -> Mapping[str, RecordImage]:
-        """Many point reads (`query.point`) that differ only in the id, as one statement.
+    ) -> Sequence[Page]:
+        """`fetch` for each of `params`, one after the other, as one statement where it can be.
 
-        Each of `ids`, all different, takes the place of the id in `params`. What `fetch_one` would
-        answer with None is not in the answer.
+        They differ only where `query.plan.varying_params` says so. A failure is that of all.
         """
+        ...
+
+    async def fetch_one_each(
+        self,
+        query: Lowered,
+        params: Sequence[Sequence[Value]],
+        *,
+        deadline_ms: int | None = None,
+        freshness: Freshness | None = None,
+    ) -> Sequence[RecordImage | None]:
+        """`fetch_one` for each of `params`, likewise."""
         ...
 
     async def write(

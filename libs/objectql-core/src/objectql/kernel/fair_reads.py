@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from objectql.drivers.protocol import Driver, Page, RecordImage
 from objectql.errors import DeadlineExceeded
 from objectql.fairness import FairPlaces, PlaceLimits
 from objectql.kernel.engine import Engine
-from objectql.kernel.fetch import PointFetch
+from objectql.kernel.fetch import SharingFetch
 from objectql.kernel.planning import Runnable, Scope
+from objectql.values import Value
 
 MAX_WAITING: Final = 4096
 """Far more than a worker takes on at once: who waits here has been admitted already."""
@@ -24,7 +25,7 @@ class FairReads:
     arise. What holds a connection already goes on.
     """
 
-    def __init__(self, engine: Engine, inner: PointFetch) -> None:
+    def __init__(self, engine: Engine, inner: SharingFetch) -> None:
         self._inner = inner
         self._clock = engine.clock
         settings = engine.settings
@@ -51,13 +52,23 @@ class FairReads:
         finally:
             places.leave(scope.context.actor.tenant)
 
-    async def records(
-        self, run: Runnable, ids: Sequence[str], scope: Scope
-    ) -> Mapping[str, RecordImage]:
-        """See `PointFetch`; one statement, hence one place."""
+    async def pages(
+        self, run: Runnable, params: Sequence[Sequence[Value]], scope: Scope
+    ) -> Sequence[Page]:
+        """See `SharingFetch`; one statement, hence one place."""
         places = await self._enter(run, scope)
         try:
-            return await self._inner.records(run, ids, scope)
+            return await self._inner.pages(run, params, scope)
+        finally:
+            places.leave(scope.context.actor.tenant)
+
+    async def records(
+        self, run: Runnable, params: Sequence[Sequence[Value]], scope: Scope
+    ) -> Sequence[RecordImage | None]:
+        """See `SharingFetch`; likewise."""
+        places = await self._enter(run, scope)
+        try:
+            return await self._inner.records(run, params, scope)
         finally:
             places.leave(scope.context.actor.tenant)
 

@@ -6,12 +6,14 @@ it. None of them knows what a query means; they pass on bytes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
+from objectql.clock import Clock
 from objectql.drivers.protocol import Driver, Freshness, Page, RecordImage
 from objectql.kernel.consistency import Consistency
 from objectql.kernel.planning import Runnable, Scope
+from objectql.values import Value
 
 
 class Fetch(Protocol):
@@ -26,24 +28,35 @@ class Fetch(Protocol):
         ...
 
 
-class PointFetch(Fetch, Protocol):
-    """A fetch that can also run many point reads at once."""
+class SharingFetch(Fetch, Protocol):
+    """A fetch that can also run many reads at once, outside any transaction.
+
+    `run.prepared` is run for each of `params`, which differ where its plan lets them (`varying`).
+    """
+
+    async def pages(
+        self, run: Runnable, params: Sequence[Sequence[Value]], scope: Scope
+    ) -> Sequence[Page]:
+        """`page` for each of `params`."""
+        ...
 
     async def records(
-        self, run: Runnable, ids: Sequence[str], scope: Scope
-    ) -> Mapping[str, RecordImage]:
-        """The point read `run` for each of `ids`, outside any transaction."""
+        self, run: Runnable, params: Sequence[Sequence[Value]], scope: Scope
+    ) -> Sequence[RecordImage | None]:
+        """`record` for each of `params`."""
         ...
 
 
 class DriverFetch:
     """Asks the data source: inside the scope's transaction where there is one.
 
-    Outside it a replica may answer, where the scope and the caller's policy and token allow it.
+    Outside it a replica may answer, where the scope and the caller's policy and token allow it;
+    and what the source took is noted with the prepared query.
     """
 
-    def __init__(self, consistency: Consistency) -> None:
+    def __init__(self, consistency: Consistency, clock: Clock) -> None:
         self._consistency = consistency
+        self._clock = clock
 
     def _freshness(self, driver: Driver, scope: Scope) -> Freshness | None:
         return self._consistency.freshness(scope.context, driver) if scope.may_lag else None
@@ -54,12 +67,15 @@ class DriverFetch:
         driver, lowered = prepared.driver, prepared.lowered
         if scope.session is not None and scope.driver is driver:
             return await scope.session.fetch(lowered, params)
-        return await driver.fetch(
+        started_s = self._clock.monotonic_s()
+        page = await driver.fetch(
             lowered,
             params,
             deadline_ms=scope.context.deadline_ms,
             freshness=self._freshness(driver, scope),
         )
+        prepared.uses.took(self._clock.monotonic_s() - started_s, 1)
+        return page
 
     async def record(self, run: Runnable, scope: Scope) -> RecordImage | None:
         """See `Fetch`."""
@@ -67,22 +83,42 @@ class DriverFetch:
         driver, lowered = prepared.driver, prepared.lowered
         if scope.session is not None and scope.driver is driver:
             return await scope.session.fetch_one(lowered, params)
-        return await driver.fetch_one(
+        started_s = self._clock.monotonic_s()
+        record = await driver.fetch_one(
             lowered,
             params,
             deadline_ms=scope.context.deadline_ms,
             freshness=self._freshness(driver, scope),
         )
+        prepared.uses.took(self._clock.monotonic_s() - started_s, 1)
+        return record
 
-    async def records(
-        self, run: Runnable, ids: Sequence[str], scope: Scope
-    ) -> Mapping[str, RecordImage]:
-        """See `PointFetch`."""
-        prepared, params = run
-        return await prepared.driver.fetch_by_ids(
+    async def pages(
+        self, run: Runnable, params: Sequence[Sequence[Value]], scope: Scope
+    ) -> Sequence[Page]:
+        """See `SharingFetch`."""
+        prepared = run.prepared
+        started_s = self._clock.monotonic_s()
+        pages = await prepared.driver.fetch_each(
             prepared.lowered,
             params,
-            ids,
             deadline_ms=scope.context.deadline_ms,
             freshness=self._freshness(prepared.driver, scope),
         )
+        prepared.uses.took(self._clock.monotonic_s() - started_s, len(params))
+        return pages
+
+    async def records(
+        self, run: Runnable, params: Sequence[Sequence[Value]], scope: Scope
+    ) -> Sequence[RecordImage | None]:
+        """See `SharingFetch`."""
+        prepared = run.prepared
+        started_s = self._clock.monotonic_s()
+        records = await prepared.driver.fetch_one_each(
+            prepared.lowered,
+            params,
+            deadline_ms=scope.context.deadline_ms,
+            freshness=self._freshness(prepared.driver, scope),
+        )
+        prepared.uses.took(self._clock.monotonic_s() - started_s, len(params))
+        return records

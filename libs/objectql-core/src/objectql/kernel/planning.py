@@ -34,12 +34,28 @@ _ID_PLACE: Final = ("id",)
 
 
 class Uses:
-    """How often a prepared query was asked for."""
+    """How often a prepared query was asked for, and how long the database takes for it.
 
-    __slots__ = ("count",)
+    `pace_s` is for one read, from those that have ended; None before the first.
+    """
+
+    __slots__ = ("count", "pace_s")
 
     def __init__(self) -> None:
         self.count = 0
+        self.pace_s: float | None = None
+
+    def took(self, seconds: float, reads: int) -> None:
+        """A statement for so many reads has ended.
+
+        Fast ones count for more: on a busy machine most of a statement's time is waiting.
+        """
+        each_s = seconds / reads
+        known_s = self.pace_s
+        if known_s is None:
+            self.pace_s = each_s
+        else:
+            self.pace_s = known_s + (each_s - known_s) * (0.5 if each_s < known_s else 0.1)
 
 
 class Prepared(NamedTuple):

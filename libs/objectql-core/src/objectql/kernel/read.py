@@ -43,7 +43,7 @@ class Reader:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self.planner = Planner(engine)
-        fair = FairReads(engine, DriverFetch(Consistency(engine)))
+        fair = FairReads(engine, DriverFetch(Consistency(engine), engine.clock))
         shares = engine.settings.features.shared_reads
         fetch: Fetch = SharedReads(fair, engine.clock) if shares else fair
         if engine.cache is not None:

@@ -1,7 +1,9 @@
 """Reads that arrive together share statements.
 
 Two things are shared. Equal reads (same prepared plan, parameters and demands on freshness) have
-one answer. Point reads that differ only in the id become one statement for all the ids.
+one answer. Reads of one plan that differ only in literals by which an index finds their records
+(`query.plan.varying_params`) become one statement for all of them: gets of other ids, lists and
+groups of other categories.
 
 A read never waits when nothing like it is under way: it goes out at once, in its caller's task, as
 if nobody shared anything. Reads that arrive meanwhile wait for it to end and leave together in one
@@ -13,33 +15,46 @@ acknowledged before the read began was therefore committed before the statement'
 taken, exactly as if the read had sent it itself. Joining a statement under way would be cheaper
 and wrong: its snapshot may be older than a write that the reader has seen acknowledged.
 
-Tenants and rules cannot mix: the tenant, the facts of the caller that rules ask for and all
-literals but the id are parameters, and only reads with equal ones meet.
+Tenants and rules cannot mix: the tenant, the facts of the caller that rules ask for and all other
+literals are parameters too, and only reads with equal ones meet.
+
+Statements stay short. One does the work of its reads one after the other, so reads that take long
+are better off beside each other: how many share a statement follows from how long one has taken.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
-from typing import Final, Generic, NamedTuple, TypeVar, cast
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
+from typing import Final, Generic, NamedTuple, TypeAlias, TypeVar, cast
 
 import msgspec
 
 from objectql.clock import Clock
 from objectql.drivers.protocol import Page, RecordImage
-from objectql.errors import DeadlineExceeded
-from objectql.kernel.fetch import PointFetch
+from objectql.errors import DatabaseFailed, DeadlineExceeded, NotSupported
+from objectql.kernel.fetch import SharingFetch
 from objectql.kernel.planning import Runnable, Scope
 from objectql.values import Value
 
 T = TypeVar("T")
+Params: TypeAlias = tuple[Value, ...]
 
-MAX_IDS: Final = 64
-"""Ids in one statement: beyond that the share of a read in its statement's cost hardly falls."""
+MAX_READS: Final = 64
+"""In one statement: beyond that the share of a read in its statement's cost hardly falls."""
+
+MAX_ROWS: Final = 4_000
+"""Of all pages of one statement together: some megabytes."""
+
+MAX_STATEMENT_S: Final = 0.02
+"""What a shared statement is to take, by what its reads have taken so far."""
 
 PATIENCE_S: Final = 0.025
-"""How long reads wait for statements ahead of them, doubled for each that is under way: many times
-what a point read takes, while of a slow list only few run at once."""
+"""How long reads wait for statements ahead of them, doubled for each that is under way: more than
+a shared statement is to take, while of slow reads only few run at once."""
+
+_BY_ONE: Final = (DatabaseFailed, NotSupported)
+"""Failures that one read of a statement may have caused: a number too large, say."""
 
 
 class Counts(NamedTuple):
@@ -50,13 +65,16 @@ class Counts(NamedTuple):
 
 
 class SharedReads:
-    """See the head of this module; reads inside a transaction go straight to it."""
+    """See the head of this module; reads inside a transaction go straight to `inner`."""
 
-    def __init__(self, inner: PointFetch, clock: Clock) -> None:
+    def __init__(
+        self, inner: SharingFetch, clock: Clock, *, patience_s: float = PATIENCE_S
+    ) -> None:
         self._inner = inner
-        self._clock = clock
-        self._pages: _Lanes[Page] = _Lanes(clock)
-        self._records: _Lanes[RecordImage | None] = _Lanes(clock)
+        self._pages: _Lanes[Page] = _Lanes(clock, inner.page, inner.pages, patience_s)
+        self._records: _Lanes[RecordImage | None] = _Lanes(
+            clock, inner.record, inner.records, patience_s
+        )
 
     def counts(self) -> Counts:
         """How much was shared so far."""
@@ -72,48 +90,35 @@ class SharedReads:
         """See `Fetch`."""
         if scope.session is not None:
             return await self._inner.page(run, scope)
-        return await self._pages.ride(_key(run, run.params, scope), "", run, scope, self._page)
+        return await self._pages.ride(run, scope, rows=run.prepared.plan.query.limit or 1)
 
     async def record(self, run: Runnable, scope: Scope) -> RecordImage | None:
         """See `Fetch`."""
         if scope.session is not None:
             return await self._inner.record(run, scope)
-        point, params = run.prepared.plan.point, run.params
-        if point is None:
-            return await self._records.ride(_key(run, params, scope), "", run, scope, self._first)
-        id_ = params[point]
-        assert isinstance(id_, str), "ids are text"
-        shared = (*params[:point], *params[point + 1 :])
-        return await self._records.ride(_key(run, shared, scope), id_, run, scope, self._points)
-
-    async def _page(self, run: Runnable, ids: tuple[str, ...], scope: Scope) -> Mapping[str, Page]:
-        return dict.fromkeys(ids, await self._inner.page(run, scope))
-
-    async def _first(
-        self, run: Runnable, ids: tuple[str, ...], scope: Scope
-    ) -> Mapping[str, RecordImage | None]:
-        return dict.fromkeys(ids, await self._inner.record(run, scope))
-
-    async def _points(
-        self, run: Runnable, ids: tuple[str, ...], scope: Scope
-    ) -> Mapping[str, RecordImage | None]:
-        if len(ids) == 1:
-            return {ids[0]: await self._inner.record(run, scope)}
-        found = await self._inner.records(run, ids, scope)
-        return {id_: found.get(id_) for id_ in ids}
+        return await self._records.ride(run, scope, rows=1)
 
 
-Send = Callable[[Runnable, tuple[str, ...], Scope], Awaitable[Mapping[str, T]]]
-"""Sends one statement for a read with each of the ids, and answers for every id."""
+One: TypeAlias = Callable[[Runnable, Scope], Awaitable[T]]
+Each: TypeAlias = Callable[[Runnable, Sequence[Params], Scope], Awaitable[Sequence[T]]]
 
 
-def _key(run: Runnable, shared: Sequence[Value], scope: Scope) -> Hashable:
+def seats_for(run: Runnable, rows: int) -> int:
+    """How many different reads like `run`, each of so many rows, one statement may hold."""
+    pace_s = run.prepared.uses.pace_s
+    if pace_s is None or not run.prepared.plan.varying:
+        return 1
+    return min(MAX_READS, MAX_ROWS // rows, int(MAX_STATEMENT_S / max(pace_s, 1e-6)))
+
+
+def _key(run: Runnable, scope: Scope, varying: Sequence[int]) -> Hashable:
     """What reads must have in common. Values in one place are of one type, by the plan."""
     context = scope.context
     # A prepared plan lives at least as long as the reads of it that wait here.
     return (
         id(run.prepared),
-        tuple(map(_hashable, shared)),
+        varying,
+        tuple([_hashable(v) for at, v in enumerate(run.params) if at not in varying]),
         context.consistency_token,
         context.recent_token,
         context.read_policy,
@@ -132,15 +137,15 @@ class _Flight(Generic[T]):
     def __init__(self, run: Runnable, scope: Scope) -> None:
         self.run = run
         self.scope = scope
-        self.passengers: dict[str, list[asyncio.Future[T]]] = {}
+        self.passengers: dict[Hashable, tuple[Params, list[asyncio.Future[T]]]] = {}
         self.aboard = 0
         self.deadline_ms = 0
         self.task: asyncio.Task[None] | None = None
 
-    def board(self, id_: str, deadline_ms: int) -> asyncio.Future[T]:
+    def board(self, who: Hashable, params: Params, deadline_ms: int) -> asyncio.Future[T]:
         """A seat: the future of the answer."""
         seat: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self.passengers.setdefault(id_, []).append(seat)
+        self.passengers.setdefault(who, (params, []))[1].append(seat)
         self.aboard += 1
         self.deadline_ms = max(self.deadline_ms, deadline_ms)
         return seat
@@ -151,25 +156,43 @@ class _Flight(Generic[T]):
         if self.aboard == 0 and self.task is not None:
             self.task.cancel()
 
-    async def fly(self, send: Send[T]) -> None:
-        """Send the statement and hand the answers out; a failure is everybody's."""
+    async def fly(self, one: One[T], each: Each[T]) -> None:
+        """Send the statement and hand the answers out.
+
+        A failure is everybody's, unless it may be that of one: then each is sent alone.
+        """
         # It must last for whoever waits longest; those with less time watch their own clock.
         context = msgspec.structs.replace(self.scope.context, deadline_ms=self.deadline_ms)
         scope = self.scope._replace(context=context)
-        seats = self.passengers
+        every, waiting = zip(*self.passengers.values(), strict=True)
         try:
-            answers = await send(self.run, tuple(seats), scope)
+            for seats, answer in zip(
+                waiting, await self._ask(every, scope, one, each), strict=True
+            ):
+                for seat in _empty(seats):
+                    if isinstance(answer, BaseException):
+                        seat.set_exception(answer)
+                    else:
+                        seat.set_result(answer)
         except Exception as exc:  # noqa: BLE001 - whatever it is, it is those that wait who get it
-            for seat in _empty(seats):
-                seat.set_exception(exc)
-        else:
-            for id_, waiting in seats.items():
-                for seat in waiting:
-                    if not seat.done():
-                        seat.set_result(answers[id_])
+            for seats in waiting:
+                for seat in _empty(seats):
+                    seat.set_exception(exc)
         finally:
-            for seat in _empty(seats):
-                seat.cancel()
+            for seats in waiting:
+                for seat in _empty(seats):
+                    seat.cancel()
+
+    async def _ask(
+        self, every: Sequence[Params], scope: Scope, one: One[T], each: Each[T]
+    ) -> Sequence[T | BaseException]:
+        if len(every) == 1:
+            return [await one(Runnable(self.run.prepared, every[0]), scope)]
+        try:
+            return await each(self.run, every, scope)
+        except _BY_ONE:
+            alone = (one(Runnable(self.run.prepared, params), scope) for params in every)
+            return await asyncio.gather(*alone, return_exceptions=True)
 
 
 class _Lane(Generic[T]):
@@ -182,8 +205,13 @@ class _Lane(Generic[T]):
 
 
 class _Lanes(Generic[T]):
-    def __init__(self, clock: Clock) -> None:
+    """All lanes of one kind of read, which is sent by `one`, or `each` where there are many."""
+
+    def __init__(self, clock: Clock, one: One[T], each: Each[T], patience_s: float) -> None:
         self._clock = clock
+        self._patience_s = patience_s
+        self._one = one
+        self._each = each
         self._lanes: dict[Hashable, _Lane[T]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.reads = 0
@@ -193,17 +221,20 @@ class _Lanes(Generic[T]):
     def is_busy(self) -> bool:
         return bool(self._lanes)
 
-    async def ride(self, key: Hashable, id_: str, run: Runnable, scope: Scope, send: Send[T]) -> T:
-        """The answer of a read, from a statement sent after this call."""
+    async def ride(self, run: Runnable, scope: Scope, *, rows: int) -> T:
+        """The answer of a read of so many rows, from a statement sent after this call."""
         self.reads += 1
+        seats = seats_for(run, rows)
+        varying = run.prepared.plan.varying if seats > 1 else ()
+        key = _key(run, scope, varying)
         lane = self._lanes.get(key)
         if lane is None:
             lane = self._lanes[key] = _Lane()
             self.statements += 1
             try:
-                return (await send(run, (id_,), scope))[id_]
+                return await self._one(run, scope)
             finally:
-                self._land(key, lane, send)
+                self._land(key, lane)
         deadline_ms = scope.context.deadline_ms
         left_s = (deadline_ms - self._clock.now_ms()) / 1000
         if left_s <= 0:
@@ -212,11 +243,12 @@ class _Lanes(Generic[T]):
         flight = lane.next
         if flight is None:
             flight = lane.next = _Flight(run, scope)
-            patience_s = PATIENCE_S * 2 ** min(lane.under_way, 5)
-            lane.timer = loop.call_later(patience_s, self._depart, key, lane, send)
-        seat = flight.board(id_, deadline_ms)
-        if len(flight.passengers) >= MAX_IDS:
-            self._depart(key, lane, send)
+            patience_s = self._patience_s * 2 ** min(lane.under_way, 5)
+            lane.timer = loop.call_later(patience_s, self._depart, key, lane)
+        who = tuple([_hashable(run.params[at]) for at in varying])
+        seat = flight.board(who, run.params, deadline_ms)
+        if len(flight.passengers) >= seats > 1:
+            self._depart(key, lane)
         timer = loop.call_later(left_s, _expire, seat)
         try:
             return await seat
@@ -224,7 +256,7 @@ class _Lanes(Generic[T]):
             timer.cancel()
             flight.leave()
 
-    def _depart(self, key: Hashable, lane: _Lane[T], send: Send[T]) -> None:
+    def _depart(self, key: Hashable, lane: _Lane[T]) -> None:
         """Send the statement of the next flight."""
         flight, lane.next = lane.next, None
         if lane.timer is not None:
@@ -234,25 +266,25 @@ class _Lanes(Generic[T]):
             return
         lane.under_way += 1
         self.statements += 1
-        flight.task = asyncio.create_task(flight.fly(send))
+        flight.task = asyncio.create_task(flight.fly(self._one, self._each))
         self._tasks.add(flight.task)
 
         def landed(task: asyncio.Task[None]) -> None:
             self._tasks.discard(task)
-            self._land(key, lane, send)
+            self._land(key, lane)
 
         flight.task.add_done_callback(landed)
 
-    def _land(self, key: Hashable, lane: _Lane[T], send: Send[T]) -> None:
+    def _land(self, key: Hashable, lane: _Lane[T]) -> None:
         """A statement has ended: the next flight leaves, or the lane is closed."""
         lane.under_way -= 1
-        self._depart(key, lane, send)
+        self._depart(key, lane)
         if lane.under_way == 0:
             del self._lanes[key]
 
 
-def _empty(seats: Mapping[str, list[asyncio.Future[T]]]) -> list[asyncio.Future[T]]:
-    return [seat for waiting in seats.values() for seat in waiting if not seat.done()]
+def _empty(seats: Iterable[asyncio.Future[T]]) -> list[asyncio.Future[T]]:
+    return [seat for seat in seats if not seat.done()]
 
 
 def _expire(seat: asyncio.Future[T]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Literal, TypeAlias
 
@@ -23,7 +24,6 @@ from objectql.query.bound import (
 )
 from objectql.query.conflicts import Conflict, find_conflicts, is_contradicted
 from objectql.query.optimize import optimize
-from objectql.query.point import point_param
 from objectql.values import Value
 
 Strategy: TypeAlias = Literal["indexed", "scan", "join"]
@@ -56,15 +56,15 @@ class Plan(msgspec.Struct, frozen=True):
     """`index_hints` are the indexes that serve `access`, best first; advice for people.
 
     `join` means that another table takes part. `digest` is what cursors of this query carry.
-    `point` is the parameter that is the record's id where the query is a point read. `conflicts`
-    are the values with which it can have no records.
+    `varying` is as told by `varying_params`. `conflicts` are the values with which it can have no
+    records.
     """
 
     query: BoundQuery
     strategy: Strategy
     index_hints: tuple[str, ...] = ()
     digest: str = ""
-    point: int | None = None
+    varying: tuple[int, ...] = ()
     conflicts: tuple[Conflict, ...] = ()
     access: Access = Access()
 
@@ -86,13 +86,66 @@ def make_plan(bound: BoundQuery, *, digest: str = "") -> Plan:
     conflicts = find_conflicts(query.where, query.params)
     is_served = not (equal or ranged) or bool(_rank_indexes(query.object, equal, ranged))
     access = Access(tuple(sorted(equal)), tuple(sorted(ranged)), first, is_served)
-    return Plan(query, strategy, hints, digest, point_param(query), conflicts, access)
+    return Plan(query, strategy, hints, digest, varying_params(query), conflicts, access)
+
+
+def varying_params(query: BoundQuery) -> tuple[int, ...]:
+    """The parameters in which reads of one plan may differ and still be one statement.
+
+    They are literals of the request for which a field must be equal. A statement for many values
+    is planned without knowing any of them, so there are some only where no value can make a bad
+    plan of it: where an index finds the records by equal fields and, for rows, has them in their
+    order. Then each read touches the records of its page, or of its groups, whatever the value.
+    A range may select nearly all or nearly nothing, and the plan that suits one ruins the other.
+    """
+    if query.after or query.count == "estimated":
+        return ()
+    fixed, literals = set[str](), list[int]()
+    for item in _conjuncts(query.where):
+        match item:
+            case Test(Column(field, ()), TestOp.EQ, Param(index)):
+                fixed.add(field.name)
+                if query.params[index].slot is not None:
+                    literals.append(index)
+            case Test(Column(field, ()), TestOp.IS_NULL):
+                fixed.add(field.name)
+            case _:
+                pass
+    return tuple(sorted(literals)) if literals and _is_in_an_index(query, fixed) else ()
+
+
+def _is_in_an_index(query: BoundQuery, fixed: set[str]) -> bool:
+    """Whether the records with `fixed` fields lie together in an index, rows in their order."""
+    if "id" in fixed:
+        return True
+    is_whole = query.grouping is not None or query.distinct
+    if query.limit is None and not is_whole:
+        return False
+    sorts = (key.by for key in query.order)
+    free = (
+        by for by in sorts if not isinstance(by, Column) or by.hops or by.field.name not in fixed
+    )
+    first = next(free, None)
+    for index in _indexes(query.object):
+        rest = tuple(itertools.dropwhile(fixed.__contains__, index.fields))
+        if len(rest) == len(index.fields):
+            continue
+        if is_whole or first is None or (index.unique and not rest):
+            return True
+        following = rest[0] if rest else "id"  # every index that is not unique ends in it
+        if isinstance(first, Column) and not first.hops and first.field.name == following:
+            return True
+    return False
+
+
+def _conjuncts(where: Predicate) -> tuple[Predicate, ...]:
+    return where.items if isinstance(where, AllOf) else (where,)
 
 
 def _conditions(where: Predicate) -> tuple[set[str], set[str]]:
     """Fields compared for equality and by range in every row of the answer."""
     equal, ranged = set[str](), set[str]()
-    for item in where.items if isinstance(where, AllOf) else (where,):
+    for item in _conjuncts(where):
         if not isinstance(item, Test) or not isinstance(item.left, Column) or item.left.hops:
             continue
         if not isinstance(item.right, Param | None):

@@ -23,11 +23,12 @@ from typing import Any, Generic, TypeAlias, TypeVar
 import msgspec
 import uvloop
 
-from objectql.bus.nats import NatsBus
+from objectql.bus.nats import Login, NatsBus
 from objectql.clock import Clock, SystemClock
 from objectql.errors import Unavailable
 from objectql.service.health import Health, Page, PageServer, Route
 from objectql.service.settings import (
+    BusSettings,
     ServiceSettings,
     SettingsInvalid,
     instance_name,
@@ -66,7 +67,9 @@ class Process(Generic[S]):
         self.metrics = Metrics()
         self.health = Health()
         self.bus = NatsBus(
-            settings.bus.url, name=self.instance, credentials=settings.bus.credentials
+            _login(settings.bus),
+            name=self.instance,
+            inbox=subjects.inbox(self.service),
         )
         self.address = ""
         self.load: Callable[[], float] = lambda: 0.0
@@ -258,6 +261,18 @@ def run_service(settings_type: type[S], build: Build[S], argv: list[str] | None 
         except Exception:  # the outermost frame of the process: the log is all there is
             log.exception("service_crashed")
             return EXIT_CRASH
+
+
+def _login(bus: BusSettings) -> Login:
+    return Login(
+        servers=bus.url,
+        user=bus.user,
+        password=bus.password,
+        credentials=bus.credentials,
+        ca=bus.ca,
+        certificate=bus.certificate,
+        key=bus.key,
+    )
 
 
 def _watch_signals(process: Process[Any]) -> None:

@@ -56,10 +56,21 @@ class SettingsInvalid(Exception):
 
 
 class BusSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Where NATS is."""
+    """Where NATS is, and who we are there."""
 
-    url: Annotated[str, Meta(description="servers, separated by commas")] = "nats://127.0.0.1:4222"
+    url: Annotated[
+        str,
+        Meta(description="servers, separated by commas; `tls://` refuses what is not encrypted"),
+    ] = "nats://127.0.0.1:4222"
+    user: Annotated[str | None, Meta(description="in place of the one in the address")] = None
+    password: Secret | None = None
     credentials: Annotated[str | None, Meta(description="path of a NATS credentials file")] = None
+    ca: Annotated[
+        str | None,
+        Meta(description="path of the authorities of the servers' certificates; requires TLS"),
+    ] = None
+    certificate: Annotated[str | None, Meta(description="path of our own certificate")] = None
+    key: Annotated[str | None, Meta(description="path of its key")] = None
 
 
 class AdminSettings(msgspec.Struct, frozen=True, kw_only=True):

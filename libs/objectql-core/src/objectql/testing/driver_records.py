@@ -17,15 +17,18 @@ from objectql.errors import (
     UniqueViolation,
     ValidationFailed,
 )
+from objectql.query.plan import varying_params
 from objectql.testing.driver_samples import (
     ACME,
     AT,
     CUSTOMERS,
+    EXAMPLES,
     LATER,
     ORDERS,
     ZOO,
     as_json,
     delete,
+    equal_to,
     ids,
     insert,
     one_by_id,
@@ -72,18 +75,42 @@ class RecordPromises:
         assert read_back is not None
         assert as_json(read_back.json) == image
 
-    async def test_many_point_reads_in_one_statement_answer_like_each_alone(
-        self, driver: Driver
-    ) -> None:
+    async def test_many_point_reads_at_once_answer_like_each_alone(self, driver: Driver) -> None:
         for id_ in ("c1", "c2", "é"):
             await write(driver, insert(CUSTOMERS, id_, name=f"Ann {id_}"))
         await write(driver, insert(CUSTOMERS, "c3", name="elsewhere"), tenant=ZOO)
-        asked = ("c2", "missing", "c1", "é", "c3", "nul\0", "half \ud800")
+        asked = ("c2", "missing", "c1", "é", "c3", "nul\0", "half \ud800", "c2")
         query = driver.lower(one_by_id(CUSTOMERS))
-        found = await driver.fetch_by_ids(query, (ACME, "c1"), asked)
-        alone = {id_: await driver.fetch_one(query, (ACME, id_)) for id_ in asked}
-        assert found == {id_: image for id_, image in alone.items() if image is not None}
-        assert sorted(found) == ["c1", "c2", "é"]
+        found = await driver.fetch_one_each(query, [(ACME, id_) for id_ in asked])
+        assert list(found) == [await driver.fetch_one(query, (ACME, id_)) for id_ in asked]
+        assert [image is not None for image in found] == [
+            True,
+            False,
+            True,
+            True,
+            *[False] * 3,
+            True,
+        ]
+        pages = await driver.fetch_each(query, [(ACME, id_) for id_ in asked])
+        assert [page.count for page in pages] == [1, 0, 1, 1, 0, 0, 0, 1]
+
+    @pytest.mark.parametrize("field", list(EXAMPLES))
+    async def test_many_lists_at_once_answer_like_each_alone(
+        self, driver: Driver, field: str
+    ) -> None:
+        first, second, other = EXAMPLES[field]
+        records: list[dict[str, Any]] = [{field: v} for v in (first, second, second, None)]
+        for number, values in enumerate(records):
+            await write(driver, insert(ORDERS, f"o{number}", **values))
+        await write(driver, insert(ORDERS, "o1", **records[0]), tenant=ZOO)
+        query = equal_to(ORDERS, field, limit=1)
+        assert varying_params(query) == (1,)
+        asked: list[tuple[Value, Value]] = [(ACME, v) for v in (second, first, other, None, first)]
+        lowered = driver.lower(query)
+        pages = await driver.fetch_each(lowered, asked)
+        assert list(pages) == [await driver.fetch(lowered, params) for params in asked]
+        assert [page.count for page in pages] == [1, 1, 0, 0, 1]
+        assert [page.has_next for page in pages] == [True, False, False, False, False]
 
     async def test_missing_fields_are_null_in_the_image(self, driver: Driver) -> None:
         (outcome,) = await write(driver, insert(ORDERS, "o1"))

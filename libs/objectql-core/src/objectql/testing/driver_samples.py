@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -134,6 +135,30 @@ def one_by_id(object_: ObjectDef) -> BoundQuery:
         every,
         where=Test(id_, TestOp.EQ, Param(1)),
         params=(*every.params, ParamSource(Storage.TEXT, slot=0)),
+    )
+
+
+EXAMPLES: dict[str, tuple[Value, Value, Value]] = {
+    "number": ("a,b", 'quote " \\ {é}', "NULL"),
+    "total": (Decimal("1.50"), Decimal("-0.01"), Decimal(2)),
+    "quantity": (1, 2**53, -1),
+    "weight": (0.1, -1e300, 0.25),
+    "day": ("2026-02-28", "0001-01-01", "9999-12-31"),
+    "due": (AT, LATER, "0099-12-31T23:59:59.999Z"),
+    "pickup": ("14:30:00", "23:59:59.999", "00:00:00"),
+}
+"""Three values of fields of `ORDERS`, one of each way to keep them that can be indexed."""
+
+
+def equal_to(object_: ObjectDef, name: str, *, limit: int) -> BoundQuery:
+    """The records whose field `name`, which counts as indexed, is parameter 1."""
+    fields = dict(object_.fields)
+    field_ = fields[FieldName(name)] = msgspec.structs.replace(fields[FieldName(name)], index=True)
+    every = by_id(msgspec.structs.replace(object_, fields=fields), limit=limit)
+    return msgspec.structs.replace(
+        every,
+        where=Test(Column(field_), TestOp.EQ, Param(1)),
+        params=(*every.params, ParamSource(field_.storage, slot=0)),
     )
 
 

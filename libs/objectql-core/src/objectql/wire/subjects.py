@@ -11,6 +11,8 @@ from objectql.ids import ObjectName, TenantId
 KERNEL_QUEUE = "kernel"
 RPC_PREFIX = "oql.v1.rpc."
 KERNEL_RPC_PREFIX = f"{RPC_PREFIX}kernel"
+INBOX_PREFIX = "_INBOX_"
+INBOXES = (INBOX_PREFIX, "_INBOX.")
 DATA_STREAM = "OQL_DATA"
 DATA_SUBJECTS = "oql.v1.evt.data.>"
 KERNEL_EVENTS = "oql.v1.evt.kernel.>"
@@ -39,6 +41,16 @@ def rpc_many(service: str) -> str:
 def rpc_cancel(service: str) -> str:
     """Where every worker of the service hears which requests nobody waits for any more."""
     return f"{service}.cancel"
+
+
+def inbox(service: str) -> str:
+    """What the subjects begin with where `service` hears answers; no other service may listen."""
+    return f"{INBOX_PREFIX}{service}"
+
+
+def is_inbox(subject: str) -> bool:
+    """Whether `subject` is where somebody hears answers, and nothing else."""
+    return subject.startswith(INBOXES)
 
 
 def data_event(tenant: TenantId, object_: ObjectName, kind: ChangeKind) -> str:

@@ -27,9 +27,11 @@ from nats.js.api import StreamConfig  # noqa: TID251
 from nats.micro.service import ServiceConfig  # noqa: TID251
 
 from objectql.bus.nats.calls import Calls
+from objectql.bus.nats.login import Login, discard
 from objectql.bus.nats.service import Served
 from objectql.bus.port import Envelope, Handler, Listener, Unsubscribe
 from objectql.errors import ObjectQLError, PayloadTooLarge, Unavailable
+from objectql.wire.access import DEFAULT_INBOX
 from objectql.wire.frames import Ask
 
 log = logging.getLogger(__name__)
@@ -56,23 +58,23 @@ class _Subscribed:
 class NatsBus:
     """One connection that is kept for as long as the process lives. See the `Bus` port.
 
-    `url` may name several servers, separated by commas, with user and password or a token.
-    `credentials` is the path of a NATS credentials file.
+    `login` says to which servers and as whom; a text is their addresses. Answers are heard below
+    `inbox`.
     """
 
     def __init__(
         self,
-        url: str,
+        login: Login | str,
         *,
         name: str,
-        credentials: str | None = None,
+        inbox: str = DEFAULT_INBOX,
         reconnect_wait_s: float = 0.5,
         ping_interval_s: float = 2.0,
     ) -> None:
+        self._login = Login(servers=login) if isinstance(login, str) else login
         self._options: dict[str, Any] = {
-            "servers": [server.strip() for server in url.split(",")],
             "name": name,
-            "user_credentials": credentials,
+            "inbox_prefix": inbox,
             "allow_reconnect": False,
             "max_reconnect_attempts": 1,
             "reconnect_time_wait": 0.05,
@@ -91,11 +93,9 @@ class NatsBus:
         self.on_connection: list[Callable[[bool], None]] = []
 
     @classmethod
-    async def connect(
-        cls, url: str, *, name: str, credentials: str | None = None, wait_s: float = 5.0
-    ) -> NatsBus:
+    async def connect(cls, login: Login | str, *, name: str, wait_s: float = 5.0) -> NatsBus:
         """A bus that is connected, or that goes on trying after `wait_s`."""
-        bus = cls(url, name=name, credentials=credentials)
+        bus = cls(login, name=name)
         await bus.start()
         with suppress(TimeoutError):
             async with asyncio.timeout(wait_s):
@@ -194,7 +194,7 @@ class NatsBus:
         """
         client = self._live_client(b"", {})
         try:
-            await client.flush(timeout=2)
+            await _flush(client)
         except nats.errors.Error as exc:
             raise Unavailable(what="the bus") from exc
 
@@ -232,14 +232,14 @@ class NatsBus:
         was_told = False
         while True:
             lost = asyncio.Event()
-            client = Client()
+            client = self._login.client()
             try:
                 await self._open(client, lost)
             except (OSError, TimeoutError, nats.errors.Error) as exc:
                 if not was_told:
                     log.warning("bus_unreachable", extra={"reason": repr(exc)})
                 was_told = True
-                await _discard(client)
+                await discard(client)
             else:
                 was_told = False
                 self._tell(is_up=True)
@@ -254,13 +254,13 @@ class NatsBus:
         async def closed() -> None:  # noqa: RUF029 - nats-py wants a coroutine
             lost.set()
 
-        await client.connect(**self._options, closed_cb=closed)
+        await client.connect(**self._login.options(), **self._options, closed_cb=closed)
         async with self._installing:
             calls = Calls(client)
             await calls.start()
             for kept in self._kept:
                 await kept.install(client)
-            await client.flush(timeout=2)
+            await _flush(client)
             self._calls = calls
             self._client = client
 
@@ -278,7 +278,7 @@ class NatsBus:
                 # A connection that breaks just now: the next one installs it.
                 with suppress(nats.errors.Error):
                     await kept.install(client)
-                    await client.flush(timeout=2)
+                    await _flush(client)
 
     def _live_client(self, body: bytes, headers: Mapping[str, str]) -> Client:
         client = self._client
@@ -300,10 +300,17 @@ def _envelope(msg: Msg) -> Envelope:
     return Envelope(subject=msg.subject, body=msg.data, headers=msg.headers or {})
 
 
-async def _discard(client: Client) -> None:
-    with suppress(OSError, nats.errors.Error):
-        await client.close()
+async def _flush(client: Client) -> None:
+    """Return when the server has taken everything that was sent.
+
+    nats-py writes a ping past what waits to be written, so the first answer proves nothing.
+    """
+    await client.flush(timeout=2)
+    await client.flush(timeout=2)
 
 
 async def _note_error(error: Exception) -> None:  # noqa: RUF029 - nats-py wants a coroutine
-    log.debug("bus_error", extra={"reason": repr(error)})
+    if "permissions violation" in str(error).lower():
+        log.warning("bus_permission_refused", extra={"reason": str(error)})
+    else:
+        log.debug("bus_error", extra={"reason": repr(error)})

@@ -39,7 +39,7 @@ from objectql.bus.port import Envelope, Handler
 from objectql.wire import codec
 from objectql.wire.frames import Answer, Answers, Ask, Cancel, Frame, packs
 from objectql.wire.headers import ERROR
-from objectql.wire.subjects import rpc_cancel, rpc_many, rpc_service
+from objectql.wire.subjects import is_inbox, rpc_cancel, rpc_many, rpc_service
 
 log = logging.getLogger(__name__)
 
@@ -112,6 +112,9 @@ class _Verb(_Endpoint):
         self.spawn(self._answer_alone(msg))
 
     async def _answer_alone(self, msg: Msg) -> None:
+        if not is_inbox(msg.reply):
+            log.warning("reply_refused", extra={"subject": msg.reply})
+            return
         reply = await self.answer(
             Envelope(subject=msg.subject, body=msg.data, headers=msg.headers or {})
         )
@@ -153,6 +156,10 @@ class _Many(_Endpoint):
             frame = codec.decode(Frame, msg.data)
         except msgspec.MsgspecError as exc:  # whoever sent it hears its deadline pass
             log.warning("frame_malformed", extra={"reason": str(exc)})
+            self.count(started_ns, "malformed")
+            return
+        if not is_inbox(frame.answers):  # else whoever may call could publish what we may
+            log.warning("reply_refused", extra={"subject": frame.answers})
             self.count(started_ns, "malformed")
             return
         for number, ask in enumerate(frame.asks, frame.first):

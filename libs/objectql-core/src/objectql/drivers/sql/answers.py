@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -28,18 +28,49 @@ Run: TypeAlias = Callable[[str, Sequence[object]], Awaitable[Sequence[Sequence[A
 """Runs one statement with its arguments."""
 
 
-async def fetch_page(
-    lowered: LoweredSql, params: Sequence[Value], run: Run, *, is_replica: bool = False
-) -> Page:
+class Source(NamedTuple):
+    """Where statements run; a replica may be behind the primary."""
+
+    run: Run
+    is_replica: bool = False
+
+
+async def fetch_page(lowered: LoweredSql, params: Sequence[Value], source: Source) -> Page:
     """The page that `lowered` asks for: one statement, and a second for a large estimated total."""
-    rows = await run(lowered.text, lowered.arguments(params))
-    page = page_of(rows, is_replica=is_replica)
+    page = page_of(
+        await source.run(lowered.text, lowered.arguments(params)), is_replica=source.is_replica
+    )
     estimate = lowered.estimate if page.total is not None and page.total > MAX_COUNTED else None
     if estimate is None:
         return page
-    [[plan]] = await run(estimate.text, estimate.arguments(params))
+    [[plan]] = await source.run(estimate.text, estimate.arguments(params))
     expected = int(msgspec.json.decode(plan)[0]["Plan"]["Plan Rows"])
     return msgspec.structs.replace(page, total=max(expected, MAX_COUNTED + 1))
+
+
+async def fetch_record(
+    lowered: LoweredSql, params: Sequence[Value], source: Source
+) -> RecordImage | None:
+    """The record that `lowered` asks for."""
+    return record_of(
+        await source.run(lowered.text, lowered.arguments(params)), is_replica=source.is_replica
+    )
+
+
+async def fetch_pages(
+    lowered: LoweredSql, params: Sequence[Sequence[Value]], source: Source
+) -> list[Page]:
+    """The page for each of `params`, from one statement."""
+    rows = await source.run(lowered.each.text, lowered.arguments_of_each(params))
+    return [page_of((row,), is_replica=source.is_replica) for row in rows]
+
+
+async def fetch_records(
+    lowered: LoweredSql, params: Sequence[Sequence[Value]], source: Source
+) -> list[RecordImage | None]:
+    """The record for each of `params`, from one statement."""
+    rows = await source.run(lowered.each.text, lowered.arguments_of_each(params))
+    return [record_of((row,), is_replica=source.is_replica) for row in rows]
 
 
 def page_of(rows: Sequence[Sequence[Any]], *, is_replica: bool = False) -> Page:
@@ -60,13 +91,6 @@ def record_of(rows: Sequence[Sequence[Any]], *, is_replica: bool = False) -> Rec
     if not rows or rows[0][0] is None:
         return None
     return RecordImage(_bytes(rows[0][0]), int(rows[0][1]), is_replica)
-
-
-def records_of(
-    rows: Sequence[Sequence[Any]], *, is_replica: bool = False
-) -> dict[str, RecordImage]:
-    """The records by id in the rows (id, JSON, version) of many point reads."""
-    return {row[0]: RecordImage(_bytes(row[1]), int(row[2]), is_replica) for row in rows}
 
 
 def _bytes(value: bytes | str) -> bytes:

@@ -140,7 +140,7 @@ class Dialect(ABC):
         """The members of a list as rows: what to select from, the member, its position."""
 
 
-def compile_text(statement: sa.Select[Any], dialect: Dialect) -> tuple[str, tuple[str, ...]]:
+def compile_text(statement: sa.ClauseElement, dialect: Dialect) -> tuple[str, tuple[str, ...]]:
     """The SQL and the names of its parameters in the order in which they are given."""
     compiled = statement.compile(dialect=dialect.vendor)
     assert isinstance(compiled, SQLCompiler)

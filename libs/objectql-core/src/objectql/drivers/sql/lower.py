@@ -19,7 +19,7 @@ from objectql.drivers.sql.ddl import indexes_of
 from objectql.drivers.sql.dialect import Dialect, Expression, Fragment, Typed, compile_text
 from objectql.drivers.sql.encode import Kind, kind_of
 from objectql.drivers.sql.lower_json import number, row_json
-from objectql.drivers.sql.scope import Names, Scope, Slot, column_of, is_nullable
+from objectql.drivers.sql.scope import EACH, Names, Scope, Slot, column_of, is_nullable
 from objectql.ids import FieldName
 from objectql.metadata.types import Storage
 from objectql.query.bound import (
@@ -31,7 +31,7 @@ from objectql.query.bound import (
     Order,
     Param,
 )
-from objectql.query.point import for_many_ids, point_param
+from objectql.query.plan import varying_params
 from objectql.values import Value
 
 MAX_COUNTED = 1_000
@@ -39,7 +39,7 @@ MAX_COUNTED = 1_000
 
 _MAX_LABEL_BYTES = 63
 
-LoweredKind: TypeAlias = Literal["page", "record", "records", "groups", "estimate"]
+LoweredKind: TypeAlias = Literal["page", "record", "groups", "estimate"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,8 +47,7 @@ class LoweredSql:
     """A query as SQL. Immutable; satisfies `drivers.protocol.Lowered`.
 
     `kind` tells what the rows are: `page` and `groups` answer `items, count, has_next, last_key,
-    total`, `record` answers `json, version`, `records` the same with the id, and `estimate` the
-    plan of a count as JSON. Bytes are `bytes` from Postgres and `str` from SQLite.
+    total`, `record` answers `json, version`, and `estimate` the plan of a count as JSON. Bytes are `bytes` from Postgres and `str` from SQLite.
     """
 
     text: str
@@ -73,57 +72,72 @@ class LoweredSql:
         return _lower_estimate(self.query, self.dialect) if _is_estimated(self) else None
 
     @cached_property
-    def records(self) -> LoweredSql:
-        """The same point read for many ids; made when first asked for."""
-        return lower_records(self.query, self.dialect)
+    def each(self) -> LoweredSql:
+        """The same read for many callers at once; made when first asked for.
 
-    def arguments_for(self, params: Sequence[Value], ids: Sequence[str]) -> list[object]:
-        """The arguments of `records`: `ids` in the place of the one id in `params`."""
-        point = point_param(self.query)
-        assert point is not None, "not a point read"
-        return self.records.arguments([*params[:point], list(ids), *params[point + 1 :]])
+        It answers a row for each, in their order; one of nulls where there is no record.
+        """
+        return _lower_each(self.query, self.kind, self.dialect)
+
+    def arguments_of_each(self, params: Sequence[Sequence[Value]]) -> list[object]:
+        """The arguments of `each`, given the parameters of all reads.
+
+        They differ only where `query.plan.varying_params` says so.
+        """
+        varying = varying_params(self.query)
+        return [
+            [encode(one[index]) for one in params] if index in varying else encode(params[0][index])
+            for index, encode in self.each.encoders
+        ]
 
 
 def lower(query: BoundQuery, dialect: Dialect) -> LoweredSql:
     """`query` as one statement for a page of records, or of groups."""
     names = Names(dialect, query.tenant)
-    if query.grouping is not None:
-        return _lowered(_groups(query, query.grouping, names), "groups", query, names)
-    page = _Page(query, names)
-    row = row_json(query, names, page.column)
-    keys = [] if query.distinct else [dialect.json_value(page.operand(key)) for key in query.order]
-    rows = page.select(query.limit)
-    total = None if query.count == "none" else _count(query, names)
-    return _lowered(
-        _envelope(rows, row, query, names, keys=keys, total=total), "page", query, names
-    )
+    kind: LoweredKind = "page" if query.grouping is None else "groups"
+    return _lowered(_statement(query, kind, names), kind, query, names)
 
 
 def lower_record(query: BoundQuery, dialect: Dialect) -> LoweredSql:
     """`query` as one statement for its first record and the record's version."""
     names = Names(dialect, query.tenant)
+    return _lowered(_statement(query, "record", names), "record", query, names)
+
+
+def _lower_each(query: BoundQuery, kind: LoweredKind, dialect: Dialect) -> LoweredSql:
+    """The statement for a query, once for each row of parameters.
+
+    The server must not see how many rows there are: a plan made for that number looks cheaper than
+    one for any, so it would be made anew each time. Hence parameters inside sub-selects.
+    """
+    names = Names(dialect, query.tenant, frozenset(varying_params(query)))
+    statement = _statement(query, kind, names)
+    lists = names.lists()
+    if not lists:
+        raise ValueError("reads of this query cannot differ in anything")
+    parts: list[str | sa.ClauseElement] = ["SELECT a0.* FROM unnest("]
+    for at, values in enumerate(lists):
+        parts += [", " if at else "", "(SELECT ", values, ")"]
+    columns = ", ".join(f"v{at}" for at in range(len(lists)))
+    parts += [f") WITH ORDINALITY AS {EACH}({columns}, position) LEFT JOIN LATERAL (", statement]
+    parts.append(f") AS a0 ON true ORDER BY {EACH}.position")
+    return _lowered(Fragment.of(parts), kind, query, names)
+
+
+def _statement(query: BoundQuery, kind: LoweredKind, names: Names) -> sa.Select[Any]:
+    if query.grouping is not None:
+        return _groups(query, query.grouping, names)
     page = _Page(query, names)
     row = row_json(query, names, page.column)
-    version = page.column(Column(query.object.fields[FieldName("version")]))
-    columns = [dialect.record_bytes(row).label("json"), version.sql.label("version")]
-    statement = sa.select(*columns).select_from(page.select(1, extra=0))
-    return _lowered(statement, "record", query, names)
-
-
-def lower_records(query: BoundQuery, dialect: Dialect) -> LoweredSql:
-    """The point read `query` as one statement for many ids: each record's id, JSON and version."""
-    many = for_many_ids(query)
-    names = Names(dialect, many.tenant)
-    page = _Page(many, names)
-    row = row_json(many, names, page.column)
-    fields = many.object.fields
-    columns = [
-        page.column(Column(fields[FieldName("id")])).sql.label("id"),
-        dialect.record_bytes(row).label("json"),
-        page.column(Column(fields[FieldName("version")])).sql.label("version"),
-    ]
-    statement = sa.select(*columns).select_from(page.select(None, extra=0))
-    return _lowered(statement, "records", many, names)
+    dialect = names.dialect
+    if kind == "record":
+        version = page.column(Column(query.object.fields[FieldName("version")]))
+        columns = [dialect.record_bytes(row).label("json"), version.sql.label("version")]
+        return sa.select(*columns).select_from(page.select(1, extra=0))
+    keys = [] if query.distinct else [dialect.json_value(page.operand(key)) for key in query.order]
+    rows = page.select(query.limit)
+    total = None if query.count == "none" else _count(query, names)
+    return _envelope(rows, row, query, names, keys=keys, total=total)
 
 
 def _is_estimated(lowered: LoweredSql) -> bool:
@@ -138,7 +152,7 @@ def _lower_estimate(query: BoundQuery, dialect: Dialect) -> LoweredSql:
 
 
 def _lowered(
-    statement: sa.Select[Any],
+    statement: sa.ClauseElement,
     kind: LoweredKind,
     query: BoundQuery,
     names: Names,

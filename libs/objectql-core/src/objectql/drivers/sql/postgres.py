@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, Final, TypeVar
 
 import asyncpg  # noqa: TID251 - this package is the home of the database drivers
 import msgspec
@@ -22,16 +23,14 @@ from objectql.drivers.protocol import (
     Idempotency,
     Isolation,
     Lowered,
-    Page,
     ReadCounts,
-    RecordImage,
     Remembered,
     RowWrite,
     SchemaPlan,
     WriteOutcome,
     WriteScope,
 )
-from objectql.drivers.sql.answers import fetch_page, lowered_sql, record_of, records_of
+from objectql.drivers.sql.answers import Source
 from objectql.drivers.sql.dialect import identifier
 from objectql.drivers.sql.dialect_postgres import POSTGRES
 from objectql.drivers.sql.errors import ConstraintNames
@@ -50,6 +49,7 @@ from objectql.drivers.sql.postgres_connect import (
     open_connection,
 )
 from objectql.drivers.sql.postgres_groups import LoneWrite, WriteGroups
+from objectql.drivers.sql.postgres_reads import PostgresReads
 from objectql.drivers.sql.postgres_schema import PostgresSchema
 from objectql.drivers.sql.postgres_session import IDEMPOTENCY_SQL, PostgresSession
 from objectql.drivers.sql.record import image_text
@@ -80,7 +80,8 @@ from objectql.errors import (
 from objectql.ids import DataSource, ObjectName, TenantId
 from objectql.metadata.model import ObjectDef
 from objectql.query.bound import BoundQuery
-from objectql.values import Value
+
+T = TypeVar("T")
 
 MAX_RETRIES: Final = 3
 """Of a write outside a session after a serialization failure or deadlock (reference §16.5)."""
@@ -108,7 +109,7 @@ class PostgresSettings(msgspec.Struct, frozen=True):
     """Let single-row writes that arrive together share a transaction."""
 
 
-class PostgresDriver:
+class PostgresDriver(PostgresReads):
     """See `Driver`."""
 
     def __init__(
@@ -228,32 +229,15 @@ class PostgresDriver:
         """See `Driver`."""
         return lower(query, POSTGRES)
 
-    async def fetch(
+    async def _answer(
         self,
-        query: Lowered,
-        params: Sequence[Value],
-        *,
-        deadline_ms: int | None = None,
-        freshness: Freshness | None = None,
-    ) -> Page:
-        """See `Driver`."""
-        del freshness  # there is nothing fresher than the primary
-        return await fetch_page(
-            lowered_sql(query), params, lambda text, args: self._read(text, args, deadline_ms)
-        )
-
-    async def fetch_one(
-        self,
-        query: Lowered,
-        params: Sequence[Value],
-        *,
-        deadline_ms: int | None = None,
-        freshness: Freshness | None = None,
-    ) -> RecordImage | None:
-        """See `Driver`."""
+        read: Callable[[Source], Awaitable[T]],
+        deadline_ms: int | None,
+        freshness: Freshness | None,
+    ) -> T:
+        """See `PostgresReads`; there is nothing fresher than the primary."""
         del freshness
-        lowered = lowered_sql(query).record
-        return record_of(await self._read(lowered.text, lowered.arguments(params), deadline_ms))
+        return await read(Source(partial(self._read, deadline_ms)))
 
     async def position(self) -> int | None:  # noqa: RUF029 - the port's shape
         """See `Driver`."""
@@ -263,23 +247,8 @@ class PostgresDriver:
         """See `Driver`."""
         return ReadCounts(self._reads)
 
-    async def fetch_by_ids(
-        self,
-        query: Lowered,
-        params: Sequence[Value],
-        ids: Sequence[str],
-        *,
-        deadline_ms: int | None = None,
-        freshness: Freshness | None = None,
-    ) -> Mapping[str, RecordImage]:
-        """See `Driver`."""
-        del freshness
-        lowered = lowered_sql(query)
-        args = lowered.arguments_for(params, ids)
-        return records_of(await self._read(lowered.records.text, args, deadline_ms))
-
     async def _read(
-        self, text: str, args: Sequence[object], deadline_ms: int | None
+        self, deadline_ms: int | None, text: str, args: Sequence[object]
     ) -> Sequence[Sequence[Any]]:
         self._reads += 1
         deadline = self._deadline(deadline_ms)
@@ -401,7 +370,7 @@ class PostgresDriver:
 
     async def read(self, text: str, *params: object) -> Sequence[Sequence[Any]]:
         """See `SystemRunner`."""
-        return await self._read(text, params, None)
+        return await self._read(None, text, params)
 
     async def run(self, text: str, *params: object) -> Sequence[Sequence[Any]]:
         """See `SystemRunner`."""

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import asyncpg  # noqa: TID251 - this package is the home of the database drivers
 
 from objectql.clock import Clock
 from objectql.drivers.pool import ManagedPool
-from objectql.drivers.protocol import (
-    Capabilities,
-    Freshness,
-    Lowered,
-    Page,
-    ReadCounts,
-    RecordImage,
-)
-from objectql.drivers.sql.answers import Run, fetch_page, lowered_sql, record_of, records_of
+from objectql.drivers.protocol import Capabilities, Freshness, ReadCounts
+from objectql.drivers.sql.answers import Run, Source
 from objectql.drivers.sql.postgres import DEFAULT_SOURCE, PostgresDriver, PostgresSettings
 from objectql.drivers.sql.postgres_connect import open_connection
 from objectql.drivers.sql.postgres_position import OF_PRIMARY, Positions
@@ -30,7 +23,8 @@ from objectql.drivers.sql.postgres_replicas import (
 )
 from objectql.drivers.sql.replicas import PrimaryLog
 from objectql.ids import DataSource
-from objectql.values import Value
+
+T = TypeVar("T")
 
 
 class _NoReplica(Exception):
@@ -94,55 +88,18 @@ class ReplicatedPostgresDriver(PostgresDriver):
         await self._replicas.close()
         await super().close()
 
-    async def fetch(
+    async def _answer(
         self,
-        query: Lowered,
-        params: Sequence[Value],
-        *,
-        deadline_ms: int | None = None,
-        freshness: Freshness | None = None,
-    ) -> Page:
-        """See `Driver`."""
+        read: Callable[[Source], Awaitable[T]],
+        deadline_ms: int | None,
+        freshness: Freshness | None,
+    ) -> T:
+        """See `PostgresReads`."""
         if freshness is not None:
-            run = self._replica_run(deadline_ms, freshness)
+            replica = Source(self._replica_run(deadline_ms, freshness), is_replica=True)
             with suppress(_NoReplica):
-                return await fetch_page(lowered_sql(query), params, run, is_replica=True)
-        return await super().fetch(query, params, deadline_ms=deadline_ms)
-
-    async def fetch_one(
-        self,
-        query: Lowered,
-        params: Sequence[Value],
-        *,
-        deadline_ms: int | None = None,
-        freshness: Freshness | None = None,
-    ) -> RecordImage | None:
-        """See `Driver`."""
-        if freshness is not None:
-            lowered = lowered_sql(query).record
-            run = self._replica_run(deadline_ms, freshness)
-            with suppress(_NoReplica):
-                rows = await run(lowered.text, lowered.arguments(params))
-                return record_of(rows, is_replica=True)
-        return await super().fetch_one(query, params, deadline_ms=deadline_ms)
-
-    async def fetch_by_ids(
-        self,
-        query: Lowered,
-        params: Sequence[Value],
-        ids: Sequence[str],
-        *,
-        deadline_ms: int | None = None,
-        freshness: Freshness | None = None,
-    ) -> Mapping[str, RecordImage]:
-        """See `Driver`."""
-        if freshness is not None:
-            lowered = lowered_sql(query)
-            run = self._replica_run(deadline_ms, freshness)
-            with suppress(_NoReplica):
-                rows = await run(lowered.records.text, lowered.arguments_for(params, ids))
-                return records_of(rows, is_replica=True)
-        return await super().fetch_by_ids(query, params, ids, deadline_ms=deadline_ms)
+                return await read(replica)
+        return await super()._answer(read, deadline_ms, None)
 
     def _replica_run(self, deadline_ms: int | None, freshness: Freshness) -> Run:
         """Runs statements on replicas; `_NoReplica` where the primary is to be asked."""

@@ -18,7 +18,7 @@ from objectql.drivers.protocol import (
     WriteOutcome,
     WriteScope,
 )
-from objectql.drivers.sql.answers import fetch_page, lowered_sql, record_of
+from objectql.drivers.sql.answers import Source, fetch_page, lowered_sql, record_of
 from objectql.drivers.sql.postgres_calls import READ, Deadline, PostgresCalls, Target
 from objectql.drivers.sql.system import (
     NEXT_SEQUENCE,
@@ -82,11 +82,12 @@ class PostgresSession:
         """The session itself: a nested block is part of the transaction."""
         yield self
 
+    async def _rows(self, text: str, args: Sequence[object]) -> Sequence[Sequence[Any]]:
+        return await self.run(text, *args)
+
     async def fetch(self, query: Lowered, params: Sequence[Value]) -> Page:
         """See `Session`."""
-        return await fetch_page(
-            lowered_sql(query), params, lambda text, arguments: self.run(text, *arguments)
-        )
+        return await fetch_page(lowered_sql(query), params, Source(self._rows))
 
     async def fetch_one(self, query: Lowered, params: Sequence[Value]) -> RecordImage | None:
         """See `Session`."""

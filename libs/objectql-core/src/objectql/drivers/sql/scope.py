@@ -50,13 +50,24 @@ def table_name(object_: ObjectDef) -> str:
     return object_.table or object_.name
 
 
-class Names:
-    """Aliases and parameters of one statement, each made once."""
+EACH = "e0"
+"""The alias of the rows that hold the `varying` parameters of many reads, a row for each."""
 
-    def __init__(self, dialect: Dialect, tenant: Param) -> None:
+
+class Names:
+    """Aliases and parameters of one statement, each made once.
+
+    Parameters that are `varying` are columns of `EACH`.
+    """
+
+    def __init__(
+        self, dialect: Dialect, tenant: Param, varying: frozenset[int] = frozenset()
+    ) -> None:
         self.dialect = dialect
         self._count = 0
+        self._varying = varying
         self._slots: dict[str, Slot] = {}
+        self._columns: dict[str, Typed] = {}
         self.tenant = self.param(tenant, Kind(Storage.TEXT), TestOp.EQ)
 
     def alias(self, prefix: str) -> str:
@@ -70,11 +81,23 @@ class Names:
         if name not in self._slots:
             encoder = comparand_encoder(kind, op, self.dialect.name)
             self._slots[name] = Slot(param.index, encoder)
+        if param.index in self._varying:
+            if name not in self._columns:
+                column = column_of(EACH, f"v{len(self._columns)}")
+                self._columns[name] = Typed(column, kind)
+            return self._columns[name].sql
         return self.dialect.cast_param(sa.bindparam(name), kind, is_list=op is TestOp.IN)
 
     def count_param(self, param: Param) -> Expression:
         """`param` as a number of rows."""
         return self.param(param, Kind(Storage.INTEGER), TestOp.GTE)
+
+    def lists(self) -> list[Expression]:
+        """What fills the columns `v0`, `v1`, ... of `EACH`: a list of parameters for each."""
+        return [
+            self.dialect.cast_param(sa.bindparam(name), typed.kind, is_list=True)
+            for name, typed in self._columns.items()
+        ]
 
     def slots(self, names: Sequence[str]) -> tuple[Slot, ...]:
         """The parameters in the order of their names in the compiled text."""

@@ -34,14 +34,14 @@ from objectql.drivers.protocol import (
     WriteScope,
 )
 from objectql.drivers.remembering import reply_of
-from objectql.drivers.sql.answers import lowered_sql, page_of, record_of, records_of
+from objectql.drivers.sql.answers import lowered_sql, page_of, record_of
 from objectql.drivers.sql.ddl import plan_tables
 from objectql.drivers.sql.dialect import identifier
 from objectql.drivers.sql.dialect_sqlite import SQLITE
 from objectql.drivers.sql.errors import ConstraintNames, Doing, translate
 from objectql.drivers.sql.identity import SqlIdentityStore, identity_tables
 from objectql.drivers.sql.introspect import INTROSPECT_SQLITE, parse_introspection
-from objectql.drivers.sql.lower import lower
+from objectql.drivers.sql.lower import LoweredSql, lower
 from objectql.drivers.sql.sqlite_connection import SqliteConnection, refusal_of
 from objectql.drivers.sql.sqlite_session import IDEMPOTENCY_SQL, SqliteSession
 from objectql.drivers.sql.sqlite_writes import SqliteWriter
@@ -231,20 +231,31 @@ class SqliteDriver:
         lowered = lowered_sql(query).record
         return record_of(await self._read(lowered.text, lowered.arguments(params), deadline_ms))
 
-    async def fetch_by_ids(
+    async def fetch_each(
         self,
         query: Lowered,
-        params: Sequence[Value],
-        ids: Sequence[str],
+        params: Sequence[Sequence[Value]],
         *,
         deadline_ms: int | None = None,
         freshness: Freshness | None = None,
-    ) -> Mapping[str, RecordImage]:
+    ) -> Sequence[Page]:
         """See `Driver`."""
         del freshness
-        lowered = lowered_sql(query)
-        args = lowered.arguments_for(params, ids)
-        return records_of(await self._read(lowered.records.text, args, deadline_ms))
+        found = await self._read_each(lowered_sql(query), params, deadline_ms)
+        return [page_of(rows) for rows in found]
+
+    async def fetch_one_each(
+        self,
+        query: Lowered,
+        params: Sequence[Sequence[Value]],
+        *,
+        deadline_ms: int | None = None,
+        freshness: Freshness | None = None,
+    ) -> Sequence[RecordImage | None]:
+        """See `Driver`."""
+        del freshness
+        found = await self._read_each(lowered_sql(query).record, params, deadline_ms)
+        return [record_of(rows) for rows in found]
 
     async def position(self) -> int | None:  # noqa: RUF029 - the port's shape
         """See `Driver`."""
@@ -260,6 +271,15 @@ class SqliteDriver:
         self._reads += 1
         check_deadline(self._clock, deadline_ms)
         return await self._lend(lambda c: c.rows(text, args), deadline_ms)
+
+    async def _read_each(
+        self, lowered: LoweredSql, params: Sequence[Sequence[Value]], deadline_ms: int | None
+    ) -> list[Sequence[Sequence[Any]]]:
+        """The rows for each of `params`: what costs is the way to the thread, not the statement."""
+        self._reads += 1
+        check_deadline(self._clock, deadline_ms)
+        text, every = lowered.text, [lowered.arguments(one) for one in params]
+        return await self._lend(lambda c: [c.rows(text, args) for args in every], deadline_ms)
 
     async def _lend(self, work: Callable[[SqliteConnection], T], deadline_ms: int | None) -> T:
         """The result of `work` on a reader."""

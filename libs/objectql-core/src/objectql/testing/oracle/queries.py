@@ -29,9 +29,10 @@ from objectql.query.ast import (
 )
 from objectql.query.bind import related_lists
 from objectql.query.search_words import terms_of
-from objectql.testing.oracle.contents import is_calm, text_of
+from objectql.testing.oracle.contents import is_calm, literal_of, text_of
 from objectql.testing.oracle.filters import (
     ORDERED,
+    SHAPELESS,
     World,
     other_literals,
     random_filter,
@@ -50,6 +51,9 @@ def random_query(rng: Random, world: World, object_: str = "", kind: Kind = "any
     """A query for records, distinct values or groups of an object (default: any)."""
     definition = world.schema.object(object_ or rng.choice(world.objects))
     where = None if rng.random() < 0.25 else random_filter(rng, world, definition)
+    by_index = _by_index(rng, world, definition) if rng.random() < 0.2 else None
+    if by_index is not None:  # as most are asked: what may share a statement with others
+        where = by_index if where is None or rng.random() < 0.5 else And((by_index, where))
     if kind == "groups" or (kind == "any" and rng.random() < 0.25):
         return _random_groups(rng, world, definition, where)
     distinct = kind == "any" and rng.random() < 0.12
@@ -60,7 +64,8 @@ def random_query(rng: Random, world: World, object_: str = "", kind: Kind = "any
     elif rng.random() < 0.5:
         paths = [random_place(rng, world, definition).path for _ in range(rng.randint(0, 4))]
         fields = tuple(dict.fromkeys(paths))
-    sorts = random_sorts(rng, world, definition)
+    is_plain = by_index is not None and rng.random() < 0.5
+    sorts = () if is_plain else random_sorts(rng, world, definition)
     if distinct and fields is not None:
         sorts = tuple([sort for sort in sorts if sort.path in fields])
     has_id = fields is not None and ("id",) in fields
@@ -77,6 +82,20 @@ def random_query(rng: Random, world: World, object_: str = "", kind: Kind = "any
         count=rng.choice(("none", "none", "exact", "estimated")),
         include_deleted=rng.random() < 0.2,
     )
+
+
+def _by_index(rng: Random, world: World, definition: ObjectDef) -> Filter | None:
+    """That an indexed field, or the id, has a value."""
+    found = [
+        item
+        for item in definition.stored_fields
+        if (item.name == "id" or item.index or item.unique or item.is_lookup)
+        and item.storage not in SHAPELESS
+    ]
+    if not found:
+        return None
+    item = rng.choice(found)
+    return Compare((item.name,), Op.EQ, literal_of(rng, item, world.known(definition)))
 
 
 def random_sorts(rng: Random, world: World, definition: ObjectDef) -> tuple[Sort, ...]:

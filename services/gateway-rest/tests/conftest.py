@@ -72,6 +72,8 @@ class FakeKernel:
             "aggregate": m.PageReply(items=b'[{"n":2}]', count=1, limit=1000),
             "explain": m.JsonReply(body=b'{"query":{}}'),
             "search": m.JsonReply(body=b'{"query":"foo","hits":[]}'),
+            "permissions": m.JsonReply(body=b'{"user":"u1","roles":[],"objects":{}}'),
+            "explain_access": m.JsonReply(body=b'{"allowed":true,"because":[]}'),
             "create": m.RecordReply(record=b'{"id":"1"}', id="1", version=1),
             "update": m.RecordReply(record=b'{"id":"1"}', id="1", version=4),
             "delete": m.DeleteReply(id="1"),

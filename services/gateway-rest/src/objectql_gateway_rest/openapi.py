@@ -427,7 +427,7 @@ def _bare(kind: str) -> Json:
     return {"type": kind, "items": {}} if kind == "array" else {"type": kind}
 
 
-def _for_everybody(snapshot: MetadataSnapshot) -> MetadataSnapshot:
+def for_everybody(snapshot: MetadataSnapshot) -> MetadataSnapshot:
     """The objects without the fields that some callers may not know of: the document is public."""
     policy = PermissionCompiler(snapshot, default="allow").policy(Actor(id=""))
     objects: dict[ObjectName, ObjectDef] = {}
@@ -456,7 +456,7 @@ _rendered = _Rendered()
 def _text(call: Call, edition: str) -> bytes:
     snapshot = call.services.metadata.snapshot
     if _rendered.snapshot is not snapshot:
-        document = describe(_for_everybody(snapshot))
+        document = describe(for_everybody(snapshot))
         _rendered.texts = {"3.1": to_json(document), "3.0": to_json(downgrade(document))}
         _rendered.snapshot = snapshot
     return _rendered.texts[edition]

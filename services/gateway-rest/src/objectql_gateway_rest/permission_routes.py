@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from objectql.wire.messages import ExplainAccessRequest, JsonReply, PermissionsRequest
@@ -18,7 +20,7 @@ class Question(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_field
     record_id: str | None = None
     user_id: str | None = None
     roles: tuple[str, ...] | None = None
-    claims: dict[str, object] = {}
+    claims: dict[str, Any] = {}
 
 
 async def mine(call: Call) -> Response:

@@ -1,12 +1,9 @@
-"""Problems for people: of metadata as lines that editors can jump to, and refusals of a gateway."""
+"""Metadata problems as lines that editors can jump to."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
-from urllib.error import HTTPError
 
 from objectql.errors import Issue
 
@@ -31,12 +28,3 @@ def _place(roots: Sequence[Path], issue: Issue) -> str:
 
 def _text(issue: Issue) -> str:
     return f"{issue.path}: {issue.message}" if issue.path else issue.message
-
-
-def refusal(error: HTTPError) -> str:
-    """What a gateway said when it refused a request."""
-    try:
-        problem: dict[str, Any] = json.load(error)
-    except ValueError:
-        return f"the gateway answered {error.code}"
-    return f"{problem.get('code', error.code)}: {problem.get('detail', error.reason)}"

@@ -272,6 +272,7 @@ async def test_write_whose_answer_is_lost_has_an_unknown_outcome(
     async with Cable(port_of(database_url)) as cable:
         far = await through(cable, database_url)
         await far.connect()
+        assert await ids(far, CUSTOMERS) == []  # the connection shows the tenant's rows by now
         cable.speaks.clear()
         writing = asyncio.create_task(
             far.write([insert(CUSTOMERS, "c1")], scope(), idempotency=key())

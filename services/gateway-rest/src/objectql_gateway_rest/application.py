@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from fastapi import FastAPI  # noqa: TID251 - one of the HTTP gateways
 
 from objectql_gateway_rest import (
@@ -11,6 +13,7 @@ from objectql_gateway_rest import (
     docs_page,
     metadata_routes,
     openapi,
+    permission_routes,
     records,
     sdk,
     sdk_command,
@@ -24,6 +27,7 @@ from objectql_gateway_rest import (
 )
 from objectql_gateway_rest.asgi import Receive, Scope, Send
 from objectql_gateway_rest.call import Services
+from objectql_gateway_rest.cors import Cors
 from objectql_gateway_rest.gateway import Gateway
 from objectql_gateway_rest.routes import Route
 
@@ -33,6 +37,7 @@ _MODULES = (
     actions,
     auth_routes,
     metadata_routes,
+    permission_routes,
     tenant_routes,
     v1,
     v1_data,
@@ -72,6 +77,8 @@ class Application(FastAPI):
             await self.gateway(scope, receive, send)
 
 
-def create_application(services: Services) -> Application:
+def create_application(
+    services: Services, *, hosts: Iterable[str] = (), cors: Cors | None = None
+) -> Application:
     """The application with every route of the gateway."""
-    return Application(Gateway(ROUTES, services))
+    return Application(Gateway(ROUTES, services, hosts=hosts, cors=cors))

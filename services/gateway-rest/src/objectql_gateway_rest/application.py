@@ -9,6 +9,7 @@ from objectql_gateway_rest import (
     auth_routes,
     bulk,
     docs_page,
+    history,
     metadata_routes,
     openapi,
     records,
@@ -29,6 +30,7 @@ from objectql_gateway_rest.routes import Route
 
 _MODULES = (
     records,
+    history,
     bulk,
     actions,
     auth_routes,

@@ -19,6 +19,7 @@ from objectql_devstack.tokens import admin_token
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(600)]
 
 SECRET = "a secret of at least 32 characters"
+CONTEXT_KEY = "another secret of at least 32 characters"
 NAMES = ("kernel-1", "coordinator-1", "gateway-rest-1")
 HARDENED = (
     *("--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL"),
@@ -76,6 +77,7 @@ def cluster(
             f"{images}kernel",
             {
                 "OQL_KERNEL_BUS__URL": bus,
+                "OQL_KERNEL_BUS__CONTEXT_KEY": CONTEXT_KEY,
                 "OQL_KERNEL_DATASOURCES__DEFAULT": "postgresql://postgres@postgres-1/objectql",
                 "OQL_KERNEL_METADATA": "/metadata/crm",
             },
@@ -87,6 +89,7 @@ def cluster(
             f"{images}coordinator",
             {
                 "OQL_COORDINATOR_BUS__URL": bus,
+                "OQL_COORDINATOR_BUS__CONTEXT_KEY": CONTEXT_KEY,
                 "OQL_COORDINATOR_ZOOKEEPER__HOSTS": "zookeeper-1:2181",
             },
         )
@@ -94,7 +97,11 @@ def cluster(
             stack,
             "gateway-rest-1",
             f"{images}gateway-rest",
-            {"OQL_GATEWAY_REST_BUS__URL": bus, "OQL_GATEWAY_REST_AUTH__JWT_SECRET": SECRET},
+            {
+                "OQL_GATEWAY_REST_BUS__URL": bus,
+                "OQL_GATEWAY_REST_BUS__CONTEXT_KEY": CONTEXT_KEY,
+                "OQL_GATEWAY_REST_AUTH__JWT_SECRET": SECRET,
+            },
             *("--publish", f"127.0.0.1:{port}:8080"),
         )
         for name in NAMES:

@@ -4,19 +4,28 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit, urlunsplit
 
+import asyncpg
 import nats
 import nats.errors
 import pytest
 from nats.aio.client import Client
 
+from objectql.context import Actor, Context
+from objectql.errors import CallerUntrusted
+from objectql.wire import codec
 from objectql.wire.access import BUS_USERS, OPERATOR
-from objectql.wire.subjects import inbox, kernel_event, kernel_rpc
+from objectql.wire.frames import Answer, Answers, Ask, Frame
+from objectql.wire.headers import ERROR, TENANT, to_headers
+from objectql.wire.messages import CreateRequest, GetRequest
+from objectql.wire.subjects import KERNEL_RPC_PREFIX, inbox, kernel_event, kernel_rpc, rpc_many
+from objectql.wire.trust import SIGNATURE, ContextKeys
 from objectql_devstack.cluster import Cluster
-from tests.clusters import body, client
+from tests.clusters import body, client, eventually
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(180)]
 
@@ -148,6 +157,108 @@ async def test_change_events_are_heard_only_by_those_who_pass_them_on(
         assert not await bus.may_hear("oql.v1.evt.>")
         for subject in ("STREAM.MSG.GET.OQL_DATA", "CONSUMER.CREATE.OQL_DATA", "STREAM.NAMES"):
             assert not await bus.may_publish(f"$JS.API.{subject}")
+
+
+NAMED = {"name": "Forged"}
+
+
+def forged(**headers: str) -> dict[str, str]:
+    """What a gateway would put into the headers for an admin of `default`, and then some."""
+    context = Context(
+        actor=Actor(id="mallory", roles=("admin", "system")),
+        deadline_ms=time.time_ns() // 1_000_000 + 30_000,
+        request_id="forged",
+    )
+    return {**to_headers(context), **headers}
+
+
+async def accounts(cluster: Cluster) -> int:
+    """How many records of any tenant the database holds."""
+    connection = await asyncpg.connect(cluster.env["OQL_PG_URL"])
+    try:
+        return int(await connection.fetchval("SELECT count(*) FROM account"))
+    finally:
+        await connection.close()
+
+
+async def answer_to(
+    bus: Client, subject: str, body: bytes, headers: dict[str, str]
+) -> tuple[str, bytes]:
+    """The error code and the body that one message of its own is answered with."""
+    reply = await bus.request(subject, body, timeout=10, headers=headers)
+    assert reply.headers is not None
+    return reply.headers[ERROR], reply.data
+
+
+async def test_a_stolen_password_of_a_gateway_is_not_enough_to_forge_a_context(
+    guarded: Cluster,
+) -> None:
+    before = await accounts(guarded)
+    connection = await nats.connect(
+        guarded.data.nats_url_of("gateway-rest"), inbox_prefix=inbox("gateway-rest")
+    )
+    wrong = ContextKeys(["a key of enough characters, and the wrong one"])
+    write = codec.encode(CreateRequest(object="account", data=body(NAMED)))
+    read = codec.encode(GetRequest(object="account", id="1"))
+    try:
+        answers: set[tuple[str, bytes]] = set()
+        for verb, request in (("create", write), ("get", read)):
+            subject = kernel_rpc(verb)
+            signature = wrong.sign(subject, forged(), request)
+            for headers in (
+                {},
+                forged(),
+                forged(**{TENANT: "globex"}),
+                forged(**{SIGNATURE: ""}),
+                forged(**{SIGNATURE: signature}),
+            ):
+                answers.add(await answer_to(connection, subject, request, headers))
+        assert len(answers) == 1  # whatever is wrong with it, the answer is the same
+        assert answers.pop()[0] == CallerUntrusted.code
+
+        in_frames = await connection.subscribe(inbox("gateway-rest") + ".forged.answers")
+        asks = (
+            Ask(kernel_rpc("create"), forged(), write),
+            Ask(kernel_rpc("get"), forged(**{TENANT: "globex"}), read),
+        )
+        frame = Frame(inbox("gateway-rest") + ".forged.answers", 0, asks)
+        await connection.publish(rpc_many(KERNEL_RPC_PREFIX), codec.encode(frame))
+        told: list[Answer] = []
+        while len(told) < len(asks):
+            message = await in_frames.next_msg(timeout=10)
+            told += codec.decode(Answers, message.data).items
+        assert {answer.headers[ERROR] for answer in told} == {CallerUntrusted.code}
+    finally:
+        await connection.close()
+    assert await accounts(guarded) == before
+    log = (guarded.state.logs / "kernel-1.log").read_text()
+    assert '"cause":"unsigned"' in log
+    assert '"cause":"forged"' in log
+
+
+async def test_a_kernel_does_not_publish_for_its_callers(guarded: Cluster) -> None:
+    """A caller who may not publish events must not have a kernel do it as an answer."""
+    log = guarded.state.logs / "kernel-1.log"
+    target = kernel_event("metadata:published")
+    refusal = f'"reply_refused","service":"kernel","instance":"kernel-1","subject":"{target}"'
+    watcher = await nats.connect(guarded.data.nats_url)
+    caller = await nats.connect(guarded.data.nats_url_of("gateway-rest"))
+    try:
+        heard = await watcher.subscribe(target)
+        for _ in range(2):
+            await watcher.flush()
+        frame = Frame(target, 0, (Ask(kernel_rpc("get"), forged(), b""),))
+        await caller.publish(rpc_many(KERNEL_RPC_PREFIX), codec.encode(frame))
+        await caller.publish(kernel_rpc("get"), b"", reply=target, headers=forged())
+
+        async def refused_both() -> bool:
+            return log.read_text().count(refusal) == 2
+
+        await eventually(refused_both, within_s=30, what="the refusal of both")
+        assert heard.pending_msgs == 0
+    finally:
+        await caller.close()
+        await watcher.close()
 
 
 async def test_nobody_makes_a_stream_that_records_requests(guarded: Cluster) -> None:

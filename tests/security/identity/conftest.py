@@ -7,13 +7,21 @@ from collections.abc import AsyncGenerator, Generator
 import httpx
 import pytest
 from tests.clusters import CRM, client
+from tests.security.identity.issuer import Issuer
 from tests.security.identity.people import PASSWORD, ROOT_NAME
 
 from objectql_devstack.cluster import Cluster
 
 
 @pytest.fixture(scope="session")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Generator[Cluster]:
+def issuer() -> Generator[Issuer]:
+    with Issuer() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory, issuer: Issuer) -> Generator[Cluster]:
+    external = "OQL_GATEWAY_REST_AUTH__ISSUERS__CORPORATE__"
     with Cluster(
         tmp_path_factory.mktemp("identity"),
         ports="free",
@@ -27,7 +35,17 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Generator[Cluster]:
                 "OQL_KERNEL_IDENTITY__ADMIN_PASSWORD": PASSWORD,
                 "OQL_KERNEL_IDENTITY__FREE_ATTEMPTS": "3",
                 "OQL_KERNEL_IDENTITY__FIRST_WAIT_S": "30",
-            }
+            },
+            "gateway-rest": {
+                f"{external}ISSUER": issuer.url,
+                f"{external}DISCOVERY": "true",
+                f"{external}AUDIENCE": "oql",
+                f"{external}ALGORITHMS": "RS256,ES256,EdDSA",
+                f"{external}TENANT_CLAIM": "org.id",
+                f"{external}ROLES_CLAIM": "realm_access.roles",
+                f"{external}TENANTS": "default,acme",
+                "OQL_GATEWAY_REST_AUTH__REFETCH_S": "0.2",
+            },
         },
     ) as running:
         yield running

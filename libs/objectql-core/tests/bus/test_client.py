@@ -14,6 +14,7 @@ from objectql.bus.port import Envelope
 from objectql.bus.server import BusServer, LoadLimits, Verb
 from objectql.context import Actor, Context
 from objectql.errors import (
+    CallerUntrusted,
     DeadlineExceeded,
     Internal,
     InvalidRequest,
@@ -25,6 +26,7 @@ from objectql.errors import (
 )
 from objectql.wire.headers import to_headers
 from objectql.wire.messages import CreateRequest, GetRequest, JsonReply
+from objectql.wire.trust import ContextKeys
 
 GET = GetRequest(object="task", id="1")
 CREATE = CreateRequest(object="task", data=b"{}")
@@ -56,6 +58,25 @@ async def test_call_returns_the_typed_reply_and_passes_the_context() -> None:
     await serve(bus, get=Verb(GetRequest, get))
     reply = await KernelClient(bus).call("get", GET, context(), JsonReply)
     assert reply.body == b"task/1 by ann"
+
+
+async def test_a_service_with_keys_does_nothing_for_callers_without_one() -> None:
+    bus = MemoryBus()
+    done: list[GetRequest] = []
+
+    async def get(request: GetRequest, _: Context) -> JsonReply:
+        done.append(request)
+        return JsonReply(body=b"done")
+
+    keys = ContextKeys(["a key that the cluster shares, secret"])
+    await BusServer(bus, {"get": Verb(GetRequest, get)}, keys=keys).start()
+    stranger = ContextKeys(["a key that nobody else has, of strangers"])
+    for untrusted in (KernelClient(bus), KernelClient(bus, keys=stranger)):
+        with pytest.raises(CallerUntrusted):
+            await untrusted.call("get", GET, context(), JsonReply)
+    assert not done
+    reply = await KernelClient(bus, keys=keys).call("get", GET, context(), JsonReply)
+    assert (reply.body, done) == (b"done", [GET])
 
 
 async def test_error_of_the_service_arrives_as_the_same_class_with_its_fields() -> None:

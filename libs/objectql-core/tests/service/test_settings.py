@@ -15,6 +15,7 @@ from objectql.service.settings import (
     SettingsInvalid,
     load_settings,
     redacted,
+    require_context_key,
     settings_markdown,
 )
 
@@ -105,6 +106,36 @@ def test_redacted_shows_neither_secrets_nor_passwords_in_urls() -> None:
     text = json.dumps(redacted(settings))
     assert "hush" not in text
     assert "postgres://***@h/d" in text
+
+
+@pytest.mark.parametrize(
+    ("url", "is_local"),
+    [
+        ("nats://127.0.0.1:4222", True),
+        ("nats://user:password@localhost:4222,tls://[::1]:4222", True),
+        ("nats://127.0.0.1:4222,nats://10.0.0.7:4222", False),
+        ("nats://nats:4222", False),
+        ("nats://127.0.0.1.example.org:4222", False),
+        ("nats://127.0.0.1@nats:4222", False),
+    ],
+)
+def test_requests_are_signed_wherever_others_may_reach_the_bus(url: str, is_local: bool) -> None:
+    unsigned = load(MUST="x", BUS__URL=url)
+    if is_local:
+        require_context_key(unsigned)
+    else:
+        with pytest.raises(SettingsInvalid, match="OQL_DEMO_APP_BUS__CONTEXT_KEY"):
+            require_context_key(unsigned)
+    signed = load(MUST="x", BUS__URL=url, BUS__CONTEXT_KEY=f"{'a' * 32}, {'hush' * 8}")
+    require_context_key(signed)
+    assert signed.bus.context_key == ("a" * 32, "hush" * 8)
+    assert "hush" not in json.dumps(redacted(signed))
+
+
+def test_a_short_key_is_named_and_not_shown() -> None:
+    found = problems(MUST="x", BUS__CONTEXT_KEY=f"{'a' * 32},hush")
+    assert "32" in found["BUS__CONTEXT_KEY"]
+    assert "hush" not in found["BUS__CONTEXT_KEY"]
 
 
 def test_variables_of_the_development_stack_are_no_settings() -> None:

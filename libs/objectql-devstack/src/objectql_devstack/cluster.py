@@ -289,6 +289,7 @@ class Cluster:
             admin_port=member.admin_port,
             data=self.data,
             jwt_secret=self.state.secret("jwt"),
+            context_key=self.state.secret("bus_context"),
             metadata=self._metadata,
             databases=self._databases[1:],
         )

@@ -55,6 +55,7 @@ class Wiring:
     admin_port: int
     data: Addresses
     jwt_secret: str
+    context_key: str
     metadata: tuple[Path, ...] = ()
     databases: tuple[str, ...] = ()
 
@@ -120,6 +121,7 @@ def _kernel(told: Wiring) -> Mapping[str, str]:
     return further | {
         "OQL_KERNEL_INSTANCE": told.instance,
         "OQL_KERNEL_BUS__URL": told.data.nats_url_of("kernel"),
+        "OQL_KERNEL_BUS__CONTEXT_KEY": told.context_key,
         "OQL_KERNEL_ADMIN__PORT": str(told.admin_port),
         "OQL_KERNEL_DATASOURCES__DEFAULT": told.data.pg_url,
         "OQL_KERNEL_METADATA": ",".join(map(str, told.metadata)),
@@ -131,6 +133,7 @@ def _coordinator(told: Wiring) -> Mapping[str, str]:
     return {
         "OQL_COORDINATOR_INSTANCE": told.instance,
         "OQL_COORDINATOR_BUS__URL": told.data.nats_url_of("coordinator"),
+        "OQL_COORDINATOR_BUS__CONTEXT_KEY": told.context_key,
         "OQL_COORDINATOR_ZOOKEEPER__HOSTS": told.data.zookeeper,
         "OQL_COORDINATOR_HTTP__PORT": str(told.port),
         "OQL_COORDINATOR_ADMIN__PORT": str(told.admin_port),
@@ -144,6 +147,7 @@ def _gateway(service: str, listener: str = "HTTP") -> Callable[[Wiring], Mapping
         return {
             f"{prefix}_INSTANCE": told.instance,
             f"{prefix}_BUS__URL": told.data.nats_url_of(service),
+            f"{prefix}_BUS__CONTEXT_KEY": told.context_key,
             f"{prefix}_{listener}__HOST": HOST,
             f"{prefix}_{listener}__PORT": str(told.port),
             f"{prefix}_ADMIN__PORT": str(told.admin_port),

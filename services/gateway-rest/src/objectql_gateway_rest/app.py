@@ -20,7 +20,9 @@ from objectql_gateway_rest.url_cache import UrlCache
 async def build(process: Process[GatewayRestSettings]) -> None:
     """Serve clients from now on; ready once there are metadata."""
     settings, metrics = process.settings, process.metrics
-    kernel = KernelClient(process.bus, clock=process.clock, retry=RetryPolicy())
+    kernel = KernelClient(
+        process.bus, clock=process.clock, retry=RetryPolicy(), keys=process.context_keys
+    )
     metadata = MetadataView(kernel, process.clock, decode_snapshot)
     identities = IdentityView(kernel, process.clock)
     services = Services(

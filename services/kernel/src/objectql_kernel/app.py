@@ -93,6 +93,7 @@ async def build(process: Process[KernelSettings]) -> None:
         ),
         clock=process.clock,
         observe=process.metrics.observe_request,
+        keys=process.context_keys,
     )
 
     def observe(record: OperationRecord) -> None:

@@ -30,6 +30,7 @@ from objectql.errors import (
 )
 from objectql.wire import codec, subjects
 from objectql.wire.headers import ERROR, to_headers
+from objectql.wire.trust import SIGNATURE, ContextKeys
 
 T = TypeVar("T")
 
@@ -75,7 +76,7 @@ class RetryPolicy(msgspec.Struct, frozen=True):
 
 
 class KernelClient:
-    """Calls the verbs of a service, by default the kernel's."""
+    """Calls the verbs of a service, by default the kernel's; with `keys` it signs who asks."""
 
     def __init__(
         self,
@@ -86,6 +87,7 @@ class KernelClient:
         breaker: BreakerPolicy | None = None,
         subject: Callable[[str], str] = subjects.kernel_rpc,
         read_verbs: frozenset[str] = READ_VERBS,
+        keys: ContextKeys | None = None,
     ) -> None:
         self._bus = bus
         self._clock = clock or SystemClock()
@@ -93,6 +95,7 @@ class KernelClient:
         self._breaker = CircuitBreaker(self._clock, breaker)
         self._subject = subject
         self._reads = read_verbs
+        self._keys = keys
         self._waiting: list[asyncio.Future[None]] = []
 
     @property
@@ -122,6 +125,8 @@ class KernelClient:
         """As `call`, for a body that is already encoded; the reply is left encoded."""
         subject = self._subject(verb)
         headers = to_headers(context)
+        if self._keys is not None:
+            headers[SIGNATURE] = self._keys.sign(subject, headers, body)
         if verb not in self._reads:
             answer = await self._write(subject, body, headers, context)
         elif self._retry is None:

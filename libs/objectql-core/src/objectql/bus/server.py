@@ -1,6 +1,7 @@
 """Serves typed requests: decode, check the deadline, bound the load, call, encode.
 
-What happens to a request, in order: answered with `InvalidRequest` when undecodable, answered and
+What happens to a request, in order: refused with `CallerUntrusted` when there are keys and none of
+them has signed it, answered with `InvalidRequest` when undecodable, answered and
 not executed when its deadline has passed, refused when too many of its tenant (`RateLimited`) or of
 all (`Overloaded`) wait, executed when it has a place. An `ObjectQLError` becomes its error reply;
 anything else is a bug, logged with its stack under the request id and answered with `Internal`.
@@ -21,6 +22,7 @@ from objectql.bus.port import Bus, Envelope, Handler, Unsubscribe
 from objectql.clock import Clock, SystemClock
 from objectql.context import Context
 from objectql.errors import (
+    CallerUntrusted,
     DeadlineExceeded,
     Internal,
     InvalidRequest,
@@ -29,6 +31,7 @@ from objectql.errors import (
 from objectql.fairness import FairPlaces, PlaceLimits
 from objectql.wire import codec, subjects
 from objectql.wire.headers import ERROR, ERROR_CODE, REQUEST_ID, from_headers
+from objectql.wire.trust import SIGNATURE, ContextKeys
 
 R = TypeVar("R", bound=msgspec.Struct)
 
@@ -82,8 +85,10 @@ class BusServer:
         limits: LoadLimits | None = None,
         clock: Clock | None = None,
         observe: Observe | None = None,
+        keys: ContextKeys | None = None,
     ) -> None:
         self._bus = bus
+        self._keys = keys
         self._verbs = verbs
         self._service = service
         self._queue = queue
@@ -147,6 +152,8 @@ class BusServer:
         return handle
 
     async def _answer(self, verb: Verb[Any], envelope: Envelope) -> bytes:
+        if self._keys is not None:
+            self._check_trust(self._keys, envelope)
         context = from_headers(envelope.headers)
         try:
             request: msgspec.Struct = codec.decode(verb.request, envelope.body)
@@ -163,6 +170,14 @@ class BusServer:
             return codec.encode(await _within(left_s, verb.answer(request, context)))
         finally:
             self._places.leave(tenant)
+
+    def _check_trust(self, keys: ContextKeys, envelope: Envelope) -> None:
+        try:
+            keys.check(envelope.subject, envelope.headers, envelope.body)
+        except CallerUntrusted:
+            cause = "forged" if SIGNATURE in envelope.headers else "unsigned"
+            log.warning("caller_untrusted", extra={"subject": envelope.subject, "cause": cause})
+            raise
 
     def _check_deadline(self, context: Context) -> float:
         left_s = (context.deadline_ms - self._clock.now_ms()) / 1000

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlencode
-from urllib.request import Request, urlopen
 
+from objectql.cli.requests import send
 from objectql.drivers.sql.dialect_postgres import POSTGRES
 from objectql.drivers.sql.lower import lower
 from objectql.metadata.build import build_snapshot
@@ -29,29 +26,12 @@ def explain_online(
     """What the gateway at `url` (`http://...`) says.
 
     Raises:
-        ValueError: it refuses the query, cannot be reached, or is no HTTP URL.
+        Refused: it refuses the query, cannot be reached, or is no HTTP URL.
 
     """
-    if not url.startswith(("http://", "https://")):
-        raise ValueError(f'"{url}" is not the URL of a gateway')
     asked = {**parameters, "$explain": "analyze" if analyze else "true"}
-    address = f"{url.rstrip('/')}/api/{quote(object_name, safe='')}?{urlencode(asked)}"
-    request = Request(address, headers={"Authorization": f"Bearer {token}"})  # noqa: S310 - checked above
-    try:
-        with urlopen(request, timeout=60) as answer:  # noqa: S310 - checked above
-            return Explanation(json.load(answer))
-    except HTTPError as exc:
-        raise ValueError(_refusal(exc)) from exc
-    except URLError as exc:
-        raise ValueError(f"{url} cannot be reached: {exc.reason}") from exc
-
-
-def _refusal(error: HTTPError) -> str:
-    try:
-        problem: dict[str, Any] = json.load(error)
-    except ValueError:
-        return f"the gateway answered {error.code}"
-    return f"{problem.get('code', error.code)}: {problem.get('detail', error.reason)}"
+    path = f"/api/{quote(object_name, safe='')}?{urlencode(asked)}"
+    return Explanation(send(url, token, "GET", path))
 
 
 def explain_offline(

@@ -18,6 +18,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
+from objectql.cli.identity import keys, users
 from objectql.cli.problems import problem_lines
 from objectql.cli.token import development_token
 from objectql.clock import SystemClock
@@ -68,6 +69,10 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+app.add_typer(users, name="user")
+app.add_typer(keys, name="key")
 
 
 @app.command()

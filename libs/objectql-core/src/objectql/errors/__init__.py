@@ -27,6 +27,7 @@ from objectql.errors.conflicts import (
 )
 from objectql.errors.missing import (
     ActionUnknown,
+    CallerUntrusted,
     MetadataNotFound,
     ObjectUnknown,
     PasswordChangeRequired,
@@ -81,6 +82,7 @@ __all__ = [
     "TRANSPORTS",
     "ActionUnknown",
     "BatchTooLarge",
+    "CallerUntrusted",
     "Category",
     "DatabaseFailed",
     "DeadlineExceeded",

@@ -17,6 +17,18 @@ class Unauthenticated(ObjectQLError, code="UNAUTHENTICATED", category=Category.U
 
 
 @dataclass(eq=False, kw_only=True)
+class CallerUntrusted(ObjectQLError, code="CALLER_UNTRUSTED", category=Category.FORBIDDEN):
+    """A message on the bus that no gateway of this cluster has signed.
+
+    Not `Unauthenticated`: a gateway with an old key must not sign its users out.
+    """
+
+    @property
+    def message(self) -> str:
+        return "the service does not trust whoever sent this request"
+
+
+@dataclass(eq=False, kw_only=True)
 class PasswordChangeRequired(
     ObjectQLError, code="PASSWORD_CHANGE_REQUIRED", category=Category.FORBIDDEN
 ):

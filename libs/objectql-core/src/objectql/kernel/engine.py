@@ -27,6 +27,7 @@ from objectql.plugins.middleware import MiddlewareRegistry
 from objectql.plugins.services import ServiceRegistry
 from objectql.security.permissions import PermissionCompiler
 from objectql.security.policy import AccessRules
+from objectql.security.scoped import ScopedPolicies
 
 DEFAULT_SOURCE = DataSource("default")
 
@@ -38,6 +39,7 @@ class Model:
         self.snapshot = snapshot
         self.version = snapshot.version
         self._permissions = PermissionCompiler(snapshot, default=settings.default_access)
+        self._scoped = ScopedPolicies()
         self._validators: dict[str, RecordValidator] = {}
         self._rules: dict[str, RuleSet] = {}
         self.numbered = frozenset(
@@ -58,7 +60,7 @@ class Model:
 
     def policy(self, actor: Actor) -> AccessRules:
         """What `actor` may do."""
-        return self._permissions.policy(actor)
+        return self._scoped.narrowed(self._permissions.policy(actor), actor.scopes)
 
     def validator(self, object_: ObjectDef) -> RecordValidator:
         """The compiled field checks of an object of this snapshot."""

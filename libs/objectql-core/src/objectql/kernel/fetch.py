@@ -6,14 +6,16 @@ it. None of them knows what a query means; they pass on bytes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Sequence
+from typing import Protocol, TypeVar
 
 from objectql.clock import Clock
 from objectql.drivers.protocol import Driver, Freshness, Page, RecordImage
 from objectql.kernel.consistency import Consistency
-from objectql.kernel.planning import Runnable, Scope
+from objectql.kernel.planning import Runnable, Scope, Uses
 from objectql.values import Value
+
+T = TypeVar("T")
 
 
 class Fetch(Protocol):
@@ -67,15 +69,13 @@ class DriverFetch:
         driver, lowered = prepared.driver, prepared.lowered
         if scope.session is not None and scope.driver is driver:
             return await scope.session.fetch(lowered, params)
-        started_s = self._clock.monotonic_s()
-        page = await driver.fetch(
+        answer = driver.fetch(
             lowered,
             params,
             deadline_ms=scope.context.deadline_ms,
             freshness=self._freshness(driver, scope),
         )
-        prepared.uses.took(self._clock.monotonic_s() - started_s, 1)
-        return page
+        return await self._timed(prepared.uses, 1, answer)
 
     async def record(self, run: Runnable, scope: Scope) -> RecordImage | None:
         """See `Fetch`."""
@@ -83,42 +83,49 @@ class DriverFetch:
         driver, lowered = prepared.driver, prepared.lowered
         if scope.session is not None and scope.driver is driver:
             return await scope.session.fetch_one(lowered, params)
-        started_s = self._clock.monotonic_s()
-        record = await driver.fetch_one(
+        answer = driver.fetch_one(
             lowered,
             params,
             deadline_ms=scope.context.deadline_ms,
             freshness=self._freshness(driver, scope),
         )
-        prepared.uses.took(self._clock.monotonic_s() - started_s, 1)
-        return record
+        return await self._timed(prepared.uses, 1, answer)
 
     async def pages(
         self, run: Runnable, params: Sequence[Sequence[Value]], scope: Scope
     ) -> Sequence[Page]:
         """See `SharingFetch`."""
         prepared = run.prepared
-        started_s = self._clock.monotonic_s()
-        pages = await prepared.driver.fetch_each(
+        answer = prepared.driver.fetch_each(
             prepared.lowered,
             params,
             deadline_ms=scope.context.deadline_ms,
             freshness=self._freshness(prepared.driver, scope),
         )
-        prepared.uses.took(self._clock.monotonic_s() - started_s, len(params))
-        return pages
+        return await self._timed(prepared.uses, len(params), answer)
 
     async def records(
         self, run: Runnable, params: Sequence[Sequence[Value]], scope: Scope
     ) -> Sequence[RecordImage | None]:
         """See `SharingFetch`."""
         prepared = run.prepared
-        started_s = self._clock.monotonic_s()
-        records = await prepared.driver.fetch_one_each(
+        answer = prepared.driver.fetch_one_each(
             prepared.lowered,
             params,
             deadline_ms=scope.context.deadline_ms,
             freshness=self._freshness(prepared.driver, scope),
         )
-        prepared.uses.took(self._clock.monotonic_s() - started_s, len(params))
-        return records
+        return await self._timed(prepared.uses, len(params), answer)
+
+    async def _timed(self, uses: Uses, reads: int, answer: Awaitable[T]) -> T:
+        """`answer`, after noting with the query how long its statement took."""
+        started_s = self._clock.monotonic_s()
+        uses.under_way += 1
+        beside = uses.under_way
+        try:
+            found = await answer
+        finally:
+            beside += uses.under_way
+            uses.under_way -= 1
+        uses.took(self._clock.monotonic_s() - started_s, reads * beside / 2)
+        return found

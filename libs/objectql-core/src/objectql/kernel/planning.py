@@ -36,19 +36,24 @@ _ID_PLACE: Final = ("id",)
 class Uses:
     """How often a prepared query was asked for, and how long the database takes for it.
 
-    `pace_s` is for one read, from those that have ended; None before the first.
+    `pace_s` is for one read, from those that have ended; None before the first. `under_way` counts
+    the statements that the database is asked for now.
     """
 
-    __slots__ = ("count", "pace_s")
+    __slots__ = ("count", "pace_s", "under_way")
 
     def __init__(self) -> None:
         self.count = 0
         self.pace_s: float | None = None
+        self.under_way = 0
 
-    def took(self, seconds: float, reads: int) -> None:
-        """A statement for so many reads has ended.
+    def took(self, seconds: float, reads: float) -> None:
+        """A statement has ended in whose time the database did so many reads of this query.
 
-        Fast ones count for more: on a busy machine most of a statement's time is waiting.
+        Reads in statements beside it count too, for they made it slower: by Little's law the pace
+        is the time divided by what was under way. Else a burst of lone statements would look too
+        slow to be shared, and stay alone. Fast ones count for more: on a busy machine most of a
+        statement's time is waiting.
         """
         each_s = seconds / reads
         known_s = self.pace_s

@@ -117,6 +117,7 @@ def _key(run: Runnable, scope: Scope, varying: Sequence[int]) -> Hashable:
     # A prepared plan lives at least as long as the reads of it that wait here.
     return (
         id(run.prepared),
+        context.tenant,  # a parameter of every plan as well; that need not be relied on
         varying,
         tuple([_hashable(v) for at, v in enumerate(run.params) if at not in varying]),
         context.consistency_token,

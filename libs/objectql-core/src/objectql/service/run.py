@@ -34,10 +34,12 @@ from objectql.service.settings import (
     instance_name,
     load_settings,
     redacted,
+    require_context_key,
 )
 from objectql.service.telemetry import Metrics, configure_logs
 from objectql.wire import codec, subjects
 from objectql.wire.messages import Heartbeat
+from objectql.wire.trust import ContextKeys
 
 S = TypeVar("S", bound=ServiceSettings)
 
@@ -71,6 +73,9 @@ class Process(Generic[S]):
             name=self.instance,
             inbox=subjects.inbox(self.service),
         )
+        keys = settings.bus.context_key
+        self.context_keys = ContextKeys(keys) if keys else None
+        """What requests on the bus are signed with; None only where the bus is on this machine."""
         self.address = ""
         self.load: Callable[[], float] = lambda: 0.0
         self.metadata_version: Callable[[], int] = lambda: 0
@@ -149,6 +154,8 @@ class Process(Generic[S]):
         admin = PageServer(self.pages)
         await admin.start(self.settings.admin.host, self.settings.admin.port)
         await self.bus.start()
+        if self.context_keys is None:
+            log.warning("requests_not_signed", extra={"setting": "BUS__CONTEXT_KEY"})
         log.info("service_starting", extra={"admin_port": admin.port, "version": self.version})
         try:
             await build(self)
@@ -241,6 +248,7 @@ def run_service(settings_type: type[S], build: Build[S], argv: list[str] | None 
     options = parser.parse_args(argv)
     try:
         settings = load_settings(settings_type, settings_type.prefix())
+        require_context_key(settings)
     except SettingsInvalid as exc:
         sys.stderr.write(f"{exc}\n")
         return EXIT_SETTINGS

@@ -12,6 +12,7 @@ import os
 import re
 import socket
 from collections.abc import Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from types import UnionType
 from typing import (
@@ -26,11 +27,13 @@ from typing import (
     get_args,
     get_origin,
 )
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
 
 from objectql.errors import Issue, plural, suggestion_text
+from objectql.wire.trust import MIN_KEY_CHARACTERS
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -71,6 +74,20 @@ class BusSettings(msgspec.Struct, frozen=True, kw_only=True):
     ] = None
     certificate: Annotated[str | None, Meta(description="path of our own certificate")] = None
     key: Annotated[str | None, Meta(description="path of its key")] = None
+    context_key: Annotated[
+        tuple[Annotated[str, Meta(min_length=MIN_KEY_CHARACTERS)], ...],
+        Meta(
+            extra={"secret": True},
+            description="keys of at least 32 characters, separated by commas, that gateways and"
+            " kernels share: the first signs who asks, all are believed; required unless NATS is"
+            " on this machine",
+        ),
+    ] = ()
+
+    @property
+    def is_local(self) -> bool:
+        """Whether every server is on this machine."""
+        return all(_is_loopback(server) for server in self.url.split(","))
 
 
 class AdminSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -167,6 +184,19 @@ def instance_name(settings: ServiceSettings) -> str:
     return f"{settings.service}-{host}-{os.getpid()}"
 
 
+def require_context_key(settings: ServiceSettings) -> None:
+    """Return if what comes over the bus can be believed.
+
+    Raises:
+        SettingsInvalid: others may reach the bus, and requests are not signed.
+
+    """
+    if not settings.bus.context_key and not settings.bus.is_local:
+        text = "required where NATS is not on this machine: whoever reaches it could be anybody"
+        path = f"{settings.prefix()}_BUS__CONTEXT_KEY"
+        raise SettingsInvalid((Issue(path=path, code="MISSING_SETTING", message=text),))
+
+
 def load_settings(type_: type[S], prefix: str, environ: Mapping[str, str] | None = None) -> S:
     """The settings that `environ` (default: the process's own) describes.
 
@@ -195,7 +225,7 @@ def redacted(settings: msgspec.Struct) -> dict[str, Any]:
     plain: dict[str, Any] = {}
     for field in msgspec.structs.fields(settings):
         value = getattr(settings, field.name)
-        if value is not None and _is_secret(field.type):
+        if value and _is_secret(field.type):
             plain[field.name] = HIDDEN
         else:
             plain[field.name] = _redacted_value(value)
@@ -392,10 +422,20 @@ def _default_text(field: msgspec.structs.FieldInfo) -> str:
     return f"`{default}`"
 
 
+def _is_loopback(server: str) -> bool:
+    host = urlsplit(server.strip() if "//" in server else f"//{server.strip()}").hostname or ""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def _type_text(type_: Any) -> str:
     inner = _bare(type_)
     if get_origin(inner) is Literal:
         return ", ".join(str(choice) for choice in get_args(inner))
+    if _is_secret(type_):
+        return "secret"
     if get_origin(inner) in (tuple, list):
         return f"list of {_type_text(get_args(inner)[0])}"
-    return "secret" if _is_secret(type_) else getattr(inner, "__name__", str(inner))
+    return getattr(inner, "__name__", str(inner))

@@ -23,6 +23,18 @@ ERROR = "Nats-Service-Error"
 ERROR_CODE = "Nats-Service-Error-Code"
 CHUNK = "Oql-Chunk"
 TRACE = ("traceparent", "tracestate", "baggage")
+CONTEXT = (
+    REQUEST_ID,
+    TENANT,
+    ACTOR,
+    DEADLINE,
+    IDEMPOTENCY_KEY,
+    CONSISTENCY_TOKEN,
+    RECENT_TOKEN,
+    READ_POLICY,
+    *TRACE,
+)
+"""What `from_headers` reads, in the order in which it is signed (`wire.trust`)."""
 
 _actor_encoder = msgspec.json.Encoder()
 _actor_decoder = msgspec.json.Decoder(Actor)

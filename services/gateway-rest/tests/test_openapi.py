@@ -12,8 +12,10 @@ import pytest
 import schemathesis
 
 from objectql.ids import ObjectName
+from objectql.metadata.model import ObjectPermissions
 from objectql.metadata.registry import MetadataSnapshot
-from objectql_gateway_rest.openapi import describe, downgrade
+from objectql.testing.samples import field, object_def
+from objectql_gateway_rest.openapi import describe, downgrade, for_everybody
 
 _METHODS = {"get", "put", "post", "delete", "options", "head", "patch", "trace"}
 
@@ -171,3 +173,13 @@ def test_downgrade_keeps_what_both_editions_share() -> None:
         "anyOf": [{"type": "string"}],
         "nullable": True,
     }
+
+
+def test_the_public_description_tells_of_no_field_that_some_may_not_read() -> None:
+    item = object_def("item", field("name", "text"), field("salary", "number"))
+    rules = {"field_permissions": {"salary": {"read": ["boss"]}}}
+    permission = ObjectPermissions(object=item.name, document=rules)
+    snapshot = MetadataSnapshot(1, {item.name: item}, permissions={item.name: permission})
+    text = json.dumps(describe(for_everybody(snapshot)))
+    assert "name" in text
+    assert "salary" not in text

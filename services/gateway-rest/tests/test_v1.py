@@ -48,6 +48,7 @@ CORE = {
     "meta.getLegalNextStates": None,
     "actions.invoke": "action",
     "actions.invokeGlobal": "action",
+    "security.explain": "explain_access",
 }
 """The calls that reach the kernel, with the verb."""
 

@@ -14,7 +14,9 @@ from objectql.drivers.protocol import Driver
 from objectql.errors import (
     FieldUnknown,
     InvalidFilter,
+    InvalidRequest,
     ObjectQLError,
+    ObjectUnknown,
     PermissionDenied,
     RecordNotFound,
     ValidationFailed,
@@ -29,10 +31,15 @@ from objectql.wire.messages import (
     BulkRow,
     CreateRequest,
     DeleteRequest,
+    ExplainAccessRequest,
     FindRequest,
     GetRequest,
+    MetaGetRequest,
+    MetaListRequest,
+    PermissionsRequest,
     SearchRequest,
     UpdateRequest,
+    ViewRequest,
     WhereWriteRequest,
 )
 
@@ -360,3 +367,95 @@ async def test_bulk_batch_and_upsert_obey_the_same_rules(kernel: Kernel) -> None
         )
     names = {row["name"] for row in await find(kernel, "account", caller("admin"))}
     assert names == {"bulk", "West", "Far", "Nobody"}
+
+
+# --- what is told about permissions and metadata --------------------------------------------------
+
+
+async def test_a_caller_is_told_what_it_may_do(kernel: Kernel) -> None:
+    reply = await kernel.handle_permissions(PermissionsRequest(), caller("sales", "x"))
+    told = json.loads(reply.body)
+    assert (told["user"], told["roles"]) == ("u1", ["sales", "x"])
+    account = told["objects"]["account"]
+    assert account["operations"] == ["create", "read", "update", "delete"]
+    assert set(account["records"].values()) == {"some"}
+    assert account["fields"]["name"] == {"update": True, "create": True}
+    assert account["fields"]["region"] == {"update": False, "create": False}
+    assert account["fields"]["id"]["update"] is False
+    assert not {"salary", "secret"} & set(account["fields"])
+    nobody = await kernel.handle_permissions(PermissionsRequest(), caller("stranger"))
+    assert json.loads(nobody.body)["objects"] == {}
+
+
+async def explained(kernel: Kernel, *question: Any, **more: Any) -> tuple[bool, str]:
+    request = ExplainAccessRequest(*question, **{"user": "u1", "roles": ("sales",), **more})
+    told = json.loads((await kernel.handle_explain_access(request, caller("admin"))).body)
+    return told["allowed"], "; ".join(told["because"])
+
+
+async def test_a_decision_is_explained_by_its_grants_and_rules(kernel: Kernel) -> None:
+    allowed, why = await explained(kernel, "account", "read", "mine")
+    assert allowed
+    assert why == (
+        'read is granted to sales; record rule "own" holds; record rule "region" does not hold'
+    )
+    assert (await explained(kernel, "account", "read", "far"))[0] is False
+    west = await explained(kernel, "account", "update", "west", claims={"region": "west"})
+    assert west[0] is False
+    assert 'record rule "region" does not grant update' in west[1]
+    refused = await explained(kernel, "account", "delete", roles=("guest",))
+    assert refused == (False, "no role of the caller (guest) is granted delete")
+    audited = await explained(kernel, "account", "read", "far", roles=("auditor",))
+    assert audited == (True, "view_all is granted to auditor; that grant extends to every record")
+    assert (await explained(kernel, "account", "create"))[0] is True
+
+
+@pytest.mark.parametrize(
+    ("question", "error"),
+    [
+        (("account", "fly"), InvalidRequest),
+        (("nothing", "read"), ObjectUnknown),
+        (("account", "read", "none"), RecordNotFound),
+    ],
+)
+async def test_a_question_without_meaning_is_refused(
+    kernel: Kernel, question: tuple[str, ...], error: type[ObjectQLError]
+) -> None:
+    with pytest.raises(error):
+        await explained(kernel, *question)
+
+
+async def test_only_administrators_ask_about_decisions(kernel: Kernel) -> None:
+    with pytest.raises(PermissionDenied):
+        await kernel.handle_explain_access(
+            ExplainAccessRequest("account", "read", user="u2"), caller("sales")
+        )
+
+
+async def test_metadata_does_not_tell_of_hidden_fields(kernel: Kernel) -> None:
+    sales, admin = caller("sales"), caller("admin")
+    for context, is_told in ((sales, False), (admin, True)):
+        texts = [
+            (await kernel.handle_meta_get(MetaGetRequest("object", "account"), context)).body,
+            (await kernel.handle_meta_list(MetaListRequest("object"), context)).body,
+            (await kernel.handle_view(ViewRequest("account", "list"), context)).body,
+            (await kernel.handle_view(ViewRequest("account", "form"), context)).body,
+            (await kernel.handle_meta_get(MetaGetRequest("permission", "account"), context)).body,
+            (await kernel.handle_meta_list(MetaListRequest("permission"), context)).body,
+        ]
+        assert [b"salary" in text for text in texts] == [is_told] * len(texts)
+        assert all(b"name" in text for text in texts[:4])
+
+
+async def test_a_mask_hides_the_field_from_those_who_may_not_see_it(driver: Driver) -> None:
+    permission = {
+        "object_permissions": {"read": ["*"]},
+        "field_masking": {"salary": {"mask_format": "{last4}", "visible_to": ["boss"]}},
+    }
+    masked = {**CRM, "permissions": {"account": permission}}
+    kernel = Kernel([driver, masked])
+    await kernel.start()
+    await kernel.create("account", {"id": "a", "salary": 5})
+    assert "salary" not in (await find(kernel, "account", caller("sales")))[0]
+    assert (await find(kernel, "account", caller("boss")))[0]["salary"] == 5
+    await kernel.stop()

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+import msgspec
+
+from objectql.context import Actor
+from objectql.ids import ObjectName
 from objectql.metadata.model import ActionDef, ObjectDef
 from objectql.metadata.registry import MetadataSnapshot
+from objectql.security.permissions import PermissionCompiler
 from objectql_gateway_rest.asgi import Response
 from objectql_gateway_rest.call import Call
 from objectql_gateway_rest.openapi_parts import (
@@ -430,6 +435,21 @@ def _bare(kind: str) -> Json:
     return {"type": kind, "items": {}} if kind == "array" else {"type": kind}
 
 
+def for_everybody(snapshot: MetadataSnapshot) -> MetadataSnapshot:
+    """The objects without the fields that some callers may not know of: the document is public."""
+    policy = PermissionCompiler(snapshot, default="allow").policy(Actor(id=""))
+    objects: dict[ObjectName, ObjectDef] = {}
+    for name, definition in snapshot.objects.items():
+        readable = policy.access(name).readable
+        shown = {
+            field_name: field
+            for field_name, field in definition.fields.items()
+            if readable is None or field_name in readable or field_name == "id"
+        }
+        objects[name] = msgspec.structs.replace(definition, fields=shown)
+    return MetadataSnapshot(snapshot.version, objects)
+
+
 class _Rendered:
     """The documents of the snapshot that was described last."""
 
@@ -444,7 +464,7 @@ _rendered = _Rendered()
 def _text(call: Call, edition: str) -> bytes:
     snapshot = call.services.metadata.snapshot
     if _rendered.snapshot is not snapshot:
-        document = describe(snapshot)
+        document = describe(for_everybody(snapshot))
         _rendered.texts = {"3.1": to_json(document), "3.0": to_json(downgrade(document))}
         _rendered.snapshot = snapshot
     return _rendered.texts[edition]

@@ -22,6 +22,8 @@ def verbs(kernel: Kernel) -> dict[str, Verb[Any]]:
         "explain": Verb(m.ExplainRequest, kernel.handle_explain),
         "history": Verb(m.HistoryRequest, kernel.handle_history),
         "search": Verb(m.SearchRequest, kernel.handle_search),
+        "permissions": Verb(m.PermissionsRequest, kernel.handle_permissions),
+        "explain_access": Verb(m.ExplainAccessRequest, kernel.handle_explain_access),
         "create": Verb(m.CreateRequest, kernel.handle_create, is_bounded=False),
         "update": Verb(m.UpdateRequest, kernel.handle_update, is_bounded=False),
         "delete": Verb(m.DeleteRequest, kernel.handle_delete, is_bounded=False),

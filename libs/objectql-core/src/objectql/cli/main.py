@@ -195,6 +195,48 @@ def explain_query(  # noqa: PLR0917 - the options of the command
     typer.echo(json.dumps(found.stages, indent=2) if as_json else found.as_text())
 
 
+@app.command("can")
+def can(  # noqa: PLR0917 - the options of the command
+    user: Annotated[str, typer.Argument(metavar="USER", help="The id of the user.")],
+    action: Annotated[str, typer.Argument(metavar="ACTION", help="create, read, update, delete.")],
+    object_name: Annotated[str, typer.Argument(metavar="OBJECT", help="The object.")],
+    record: Annotated[str | None, typer.Argument(metavar="ID", help="One record of it.")] = None,
+    role: Annotated[
+        list[str] | None,
+        typer.Option(help="A role of the user; repeat. Default: those of the built-in user."),
+    ] = None,
+    claim: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="A fact of the user; repeat.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,  # noqa: FBT002 - a flag
+    url: Annotated[
+        str, typer.Option(envvar="OQL_REST_URL", help="The gateway.")
+    ] = "http://127.0.0.1:8080",
+    token: Annotated[
+        str, typer.Option(envvar="OQL_ADMIN_TOKEN", help="An administrator's token.")
+    ] = "",
+) -> None:
+    """Tell whether a user may do something, and which grants and rules decide."""
+    from objectql.cli.can import decision_lines, explain_access
+
+    try:
+        question = {
+            "object": object_name,
+            "operation": action,
+            "recordId": record,
+            "userId": user,
+            "roles": role,
+            "claims": dict(_claim(text) for text in claim or ()),
+        }
+        found = explain_access(url, token, question)
+    except ValueError as exc:
+        typer.echo(str(exc), err=True)
+        raise typer.Exit(1) from exc
+    typer.echo(json.dumps(found, indent=2) if as_json else "\n".join(decision_lines(found)))
+    if not found["allowed"]:
+        raise typer.Exit(3)
+
+
 @app.command("version")
 def show_version() -> None:
     """Print the versions of ObjectQL and Python."""

@@ -94,10 +94,10 @@ class RecordAccess:
         """
         rows = self._scope.policy.access(object_.name).rows
         rule = rows.get(right)
-        if rule is None or await self._is_within(object_, id_, rule, f"{right} rows"):
+        if rule is None or await self.is_within(object_, id_, rule, f"{right} rows"):
             return
         read = rows.get("read")
-        if read is not None and not await self._is_within(object_, id_, read, "read rows"):
+        if read is not None and not await self.is_within(object_, id_, read, "read rows"):
             raise RecordNotFound(object=object_.name, id=id_)
         raise PermissionDenied(operation=right, object=object_.name)
 
@@ -111,7 +111,7 @@ class RecordAccess:
 
         """
         rule = self._scope.policy.access(object_.name).images.get(right)
-        if rule is not None and not await self._is_within(object_, id_, rule, f"{right} images"):
+        if rule is not None and not await self.is_within(object_, id_, rule, f"{right} images"):
             raise PermissionDenied(operation=right, object=object_.name)
 
     async def check_condition(
@@ -123,7 +123,7 @@ class RecordAccess:
             PermissionDenied: it does not.
 
         """
-        if not await self._is_within(object_, id_, condition, f"action {action}"):
+        if not await self.is_within(object_, id_, condition, f"action {action}"):
             raise PermissionDenied(operation=f"execute {action} on", object=object_.name)
 
     async def check_references(
@@ -157,7 +157,7 @@ class RecordAccess:
         rows = await self._reader.rows(query, self._scope)
         return len(rows) == len(set(ids))
 
-    async def _is_within(self, object_: ObjectDef, id_: str, rule: Filter, what: str) -> bool:
+    async def is_within(self, object_: ObjectDef, id_: str, rule: Filter, what: str) -> bool:
         policy = OneRule(rule, f"{self._scope.policy.shape} {what} of {object_.name}")
         query = Query(
             object=object_.name,

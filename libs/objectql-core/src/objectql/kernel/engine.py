@@ -38,7 +38,7 @@ class Model:
     def __init__(self, snapshot: MetadataSnapshot, settings: KernelSettings) -> None:
         self.snapshot = snapshot
         self.version = snapshot.version
-        self._permissions = PermissionCompiler(snapshot, default=settings.default_access)
+        self.permissions = PermissionCompiler(snapshot, default=settings.default_access)
         self._scoped = ScopedPolicies()
         self._validators: dict[str, RecordValidator] = {}
         self._rules: dict[str, RuleSet] = {}
@@ -60,7 +60,7 @@ class Model:
 
     def policy(self, actor: Actor) -> AccessRules:
         """What `actor` may do."""
-        return self._scoped.narrowed(self._permissions.policy(actor), actor.scopes)
+        return self._scoped.narrowed(self.permissions.policy(actor), actor.scopes)
 
     def validator(self, object_: ObjectDef) -> RecordValidator:
         """The compiled field checks of an object of this snapshot."""

@@ -27,6 +27,8 @@ from objectql.kernel.history import HistoryReader
 from objectql.kernel.identity.identity import Identity
 from objectql.kernel.json import decode_json, decode_object, encode_json
 from objectql.kernel.metadata import MetadataPublisher
+from objectql.kernel.metadata_view import hidden_fields, shown_definition, without_fields
+from objectql.kernel.permission_view import explain_access, permissions_of, somebody
 from objectql.kernel.pipeline import Pipeline
 from objectql.kernel.planning import Scope
 from objectql.kernel.read import Reader
@@ -50,6 +52,7 @@ from objectql.wire.messages import (
     CreateRequest,
     DeleteReply,
     DeleteRequest,
+    ExplainAccessRequest,
     ExplainRequest,
     FindRequest,
     GetRequest,
@@ -62,6 +65,7 @@ from objectql.wire.messages import (
     MetaTypesRequest,
     MetaWriteReply,
     PageReply,
+    PermissionsRequest,
     RecordReply,
     SearchRequest,
     SnapshotReply,
@@ -249,6 +253,41 @@ class Operations:
             change.record, change.id, change.version, change.dropped, change.warnings, token
         )
 
+    # --- permissions ---
+
+    async def handle_permissions(self, request: PermissionsRequest, context: Context) -> JsonReply:
+        """What the caller may do."""
+
+        async def core(_request: PermissionsRequest, context: Context) -> JsonReply:
+            return self._json(permissions_of(self.reader.scope(context)))
+
+        return await self.pipeline.run("meta", "*", request, context, core)
+
+    async def handle_explain_access(
+        self, request: ExplainAccessRequest, context: Context
+    ) -> JsonReply:
+        """A decision about the caller, or about another user, and its reasons."""
+
+        async def core(request: ExplainAccessRequest, context: Context) -> JsonReply:
+            actor = context.actor
+            if not actor.is_admin or actor.scopes is not None:
+                raise PermissionDenied(
+                    operation="explain the permissions on", object=request.object
+                )
+            if request.user is not None:
+                roles = request.roles
+                if roles is None:
+                    directory = self.identity.directory
+                    roles = (await directory.known_user(actor.tenant, request.user)).roles
+                actor = somebody(actor, request.user, roles, request.claims)
+            scope = self.reader.scope(msgspec.structs.replace(context, actor=actor))
+            told = await explain_access(
+                scope, self.reader, request.object, request.operation, request.id
+            )
+            return self._json(told)
+
+        return await self.pipeline.run("meta", request.object, request, context, core)
+
     # --- metadata ---
 
     async def handle_meta_types(self, request: MetaTypesRequest, context: Context) -> JsonReply:
@@ -267,11 +306,14 @@ class Operations:
     async def handle_meta_list(self, request: MetaListRequest, context: Context) -> JsonReply:
         """The documents of one type."""
 
-        async def core(request: MetaListRequest, _context: Context) -> JsonReply:
+        async def core(request: MetaListRequest, context: Context) -> JsonReply:
             definitions = self.engine.registry.list(request.type)
+            policy = self.engine.model.policy(context.actor)
             return self._json(
                 [
-                    self.document(request.type, _name(definition))
+                    shown_definition(
+                        self.document(request.type, _name(definition)), definition, policy
+                    )
                     for definition in definitions
                     if request.package is None or definition.package == request.package
                 ]
@@ -282,10 +324,13 @@ class Operations:
     async def handle_meta_get(self, request: MetaGetRequest, context: Context) -> JsonReply:
         """One document; `found` is false when there is none."""
 
-        async def core(request: MetaGetRequest, _context: Context) -> JsonReply:
-            if self.engine.registry.get(request.type, request.name) is None:
+        async def core(request: MetaGetRequest, context: Context) -> JsonReply:
+            definition = self.engine.registry.get(request.type, request.name)
+            if definition is None:
                 return JsonReply(b"null", self.engine.model.version, found=False)
-            return self._json(self.document(request.type, request.name))
+            document = self.document(request.type, request.name)
+            policy = self.engine.model.policy(context.actor)
+            return self._json(shown_definition(document, definition, policy))
 
         return await self.pipeline.run("meta", "*", request, context, core)
 
@@ -325,8 +370,11 @@ class Operations:
     async def handle_view(self, request: ViewRequest, context: Context) -> JsonReply:
         """The stored or generated view of an object."""
 
-        async def core(request: ViewRequest, _context: Context) -> JsonReply:
-            return self._json(self.view(request.object, request.type))
+        async def core(request: ViewRequest, context: Context) -> JsonReply:
+            view = self.view(request.object, request.type)
+            model = self.engine.model
+            object_, policy = model.object(request.object), model.policy(context.actor)
+            return self._json(without_fields(view, hidden_fields(object_, policy)))
 
         return await self.pipeline.run("meta", "*", request, context, core)
 

@@ -122,15 +122,27 @@ def _roles(node: Node | None) -> Roles:
 
 
 def _field_rules(keys: Mapping[str, Node]) -> dict[FieldName, FieldRule]:
-    if "field_permissions" not in keys:
-        return {}
+    """Field permissions; a masked field is hidden from those who may not see it in full.
+
+    That shows less than the mask would, never more.
+    """
     found: dict[FieldName, FieldRule] = {}
-    for name, member in keys["field_permissions"].entries().items():
+    for name, member in _entries(keys, "field_permissions"):
         parts = {k: _roles(n) for k, n in read_keys(member, accepted.FIELD_GRANTS).items()}
         found[FieldName(name)] = FieldRule(
             read=parts.get("read"), update=parts.get("update"), create=parts.get("create")
         )
+    for name, member in _entries(keys, "field_masking"):
+        seeing = _roles(read_keys(member, accepted.MASK).get("visible_to"))
+        rule = found.get(FieldName(name), FieldRule())
+        if rule.read is not None and EVERYBODY not in rule.read:
+            seeing = rule.read if EVERYBODY in seeing else seeing & rule.read
+        found[FieldName(name)] = msgspec.structs.replace(rule, read=seeing)
     return found
+
+
+def _entries(keys: Mapping[str, Node], name: str) -> list[tuple[str, Node]]:
+    return list(keys[name].entries().items()) if name in keys else []
 
 
 def _rights(parts: Mapping[str, Node]) -> frozenset[Right]:

@@ -252,6 +252,28 @@ class ActionRequest(Message, frozen=True):
     params: bytes = b"{}"
 
 
+# --- permissions ---------------------------------------------------------------------------
+
+
+class PermissionsRequest(Message, frozen=True):
+    """Verb `permissions`; answered by `JsonReply` with what the caller may do."""
+
+
+class ExplainAccessRequest(Message, frozen=True):
+    """Verb `explain_access`; answered by `JsonReply` with a decision and its reasons.
+
+    Without `user` it is about the caller. Administrators may ask about others of their tenant:
+    as whom they have `roles` and `claims`; without `roles`, as a user of the built-in directory.
+    """
+
+    object: str
+    operation: str
+    id: str | None = None
+    user: str | None = None
+    roles: tuple[str, ...] | None = None
+    claims: dict[str, Any] = {}
+
+
 # --- metadata ------------------------------------------------------------------------------
 
 

@@ -1,0 +1,181 @@
+"""Permissions told to people: what a caller may do, and why a decision is as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from objectql.context import Actor
+from objectql.errors import InvalidRequest, RecordNotFound
+from objectql.kernel.access import RecordAccess
+from objectql.kernel.planning import Scope
+from objectql.kernel.read import Reader
+from objectql.metadata.model import ObjectDef
+from objectql.query.ast import Filter
+from objectql.query.filter_print import describe_filter
+from objectql.security.access import MODIFY_ALL, VIEW_ALL, Fields
+from objectql.security.filters import EVERY_RECORD
+from objectql.security.rules import RIGHTS, ObjectRules, Right, Roles, holds_any
+
+
+def permissions_of(scope: Scope) -> dict[str, Any]:
+    """What the caller may do with each object that it may touch at all, and with its fields.
+
+    `records` says for each right whether it extends to `all` or only to `some` records; fields
+    that may not be read are not named.
+    """
+    actor = scope.context.actor
+    found: dict[str, Any] = {}
+    for name, object_ in scope.model.snapshot.objects.items():
+        access = scope.policy.access(name)
+        operations = [right for right in RIGHTS if right in access.operations]
+        if not operations:
+            continue
+        limited = access.rows.keys() | (access.images.keys() & {"create"})
+        found[str(name)] = {
+            "operations": operations,
+            "records": {right: "some" if right in limited else "all" for right in operations},
+            "fields": _fields(object_, access.readable, access.updatable, access.creatable),
+            "actions": [a for a in object_.actions if _may_run(scope, name, a)],
+        }
+    return {"user": actor.id, "roles": list(actor.roles), "objects": found}
+
+
+def _fields(
+    object_: ObjectDef, readable: Fields, updatable: Fields, creatable: Fields
+) -> dict[str, Any]:
+    return {
+        str(name): {
+            "update": field.is_writable and (updatable is None or name in updatable),
+            "create": field.is_writable and (creatable is None or name in creatable),
+        }
+        for name, field in object_.fields.items()
+        if name == "id" or ((readable is None or name in readable) and not field.info.write_only)
+    }
+
+
+def _may_run(scope: Scope, object_name: str, action: str) -> bool:
+    access = scope.policy.access(object_name)
+    if action in access.restricted_actions:
+        return action in access.actions
+    return "update" in access.operations
+
+
+async def explain_access(
+    scope: Scope, reader: Reader, object_name: str, right: str, id_: str | None
+) -> dict[str, Any]:
+    """Whether the caller of `scope` may do `right`, on record `id_` if given; and why.
+
+    `because` tells each step in words: the grant, then each rule and whether it is for the caller
+    and holds for the record.
+
+    Raises:
+        InvalidRequest: there is no such right.
+        ObjectUnknown, RecordNotFound: there is no such object, or no such record at all.
+
+    """
+    asked: Right | None = next((known for known in RIGHTS if known == right), None)
+    if asked is None:
+        raise InvalidRequest(reason=f"{right[:40]} is not one of {', '.join(RIGHTS)}")
+    object_ = scope.model.object(object_name)
+    access = RecordAccess(reader, scope)
+    if id_ is not None and not await access.is_within(object_, id_, EVERY_RECORD, "any"):
+        raise RecordNotFound(object=object_name, id=id_)
+    if scope.context.actor.is_admin:
+        return _told(is_allowed=True, because=["administrators may do everything in their tenant"])
+    explanation = _Explanation(scope, access, object_, asked, id_)
+    return await explanation.tell()
+
+
+class _Explanation:
+    def __init__(
+        self, scope: Scope, access: RecordAccess, object_: ObjectDef, right: Right, id_: str | None
+    ) -> None:
+        self._scope = scope
+        self._access = access
+        self._object = object_
+        self._right: Right = right
+        self._id = id_
+        self._rules: ObjectRules = scope.model.permissions.rules[object_.name]
+        self._held: Roles = scope.model.permissions.held(scope.context.actor)
+        self._because: list[str] = []
+
+    async def tell(self) -> dict[str, Any]:
+        decided = self._scope.policy.access(self._object.name)
+        if not self._explain_grant(is_granted=self._right in decided.operations):
+            return _told(is_allowed=False, because=self._because)
+        if self._skips_rules():
+            self._because.append("that grant extends to every record")
+            return _told(is_allowed=True, because=self._because)
+        await self._explain_rules()
+        rule = (decided.images if self._right == "create" else decided.rows).get(self._right)
+        if rule is None:
+            self._because.append("no rule leaves out any record")
+            return _told(is_allowed=True, because=self._because)
+        if self._id is None or self._right == "create":
+            self._because.append("it depends on the record")
+            return _told(is_allowed=True, because=self._because, records=describe_filter(rule))
+        is_allowed = await self._holds(rule)
+        return _told(is_allowed=is_allowed, because=self._because)
+
+    def _explain_grant(self, *, is_granted: bool) -> bool:
+        if not self._rules.is_declared:
+            what = "is open" if is_granted else "is closed"
+            self._because.append(f"no document speaks of {self._object.name}; the server {what}")
+            return is_granted
+        if not is_granted:
+            held = ", ".join(sorted(self._held)) or "none that any document names"
+            self._because.append(f"no role of the caller ({held}) is granted {self._right}")
+            return False
+        for name, roles in self._rules.grants.items():
+            if name in (self._right, *self._implying()) and holds_any(self._held, roles):
+                by = ", ".join(sorted(roles & self._held)) or "everybody"
+                self._because.append(f"{name} is granted to {by}")
+        return True
+
+    def _implying(self) -> tuple[str, ...]:
+        return {"read": (VIEW_ALL, MODIFY_ALL), "create": ()}.get(self._right, (MODIFY_ALL,))
+
+    def _skips_rules(self) -> bool:
+        skipping = [self._rules.grants.get(name, frozenset()) for name in self._implying()]
+        return any(holds_any(self._held, roles) for roles in skipping)
+
+    async def _explain_rules(self) -> None:
+        for rule in self._rules.rows:
+            if self._right not in rule.rights:
+                verdict = f"does not grant {self._right}"
+            elif not holds_any(self._held, rule.roles):
+                verdict = f"is for {', '.join(sorted(rule.roles))}"
+            else:
+                verdict = await self._verdict(rule.filter)
+            self._because.append(f'{rule.kind} rule "{rule.name}" {verdict}')
+        limit = self._rules.limit
+        if limit is None:
+            return
+        mine = [
+            (role, f) for role, f in limit.exceptions if holds_any(self._held, frozenset({role}))
+        ]
+        for role, filter_ in mine:
+            verdict = "lifts it" if filter_ is None else await self._verdict(filter_)
+            self._because.append(f"row-level security: the exception for {role} {verdict}")
+        if not mine:
+            verdict = await self._verdict(limit.default)
+            self._because.append(f"row-level security: the default rule {verdict}")
+
+    async def _verdict(self, filter_: Filter) -> str:
+        if self._id is None or self._right == "create":
+            return "may apply"
+        return "holds" if await self._holds(filter_) else "does not hold"
+
+    async def _holds(self, filter_: Filter) -> bool:
+        assert self._id is not None
+        return await self._access.is_within(self._object, self._id, filter_, repr(filter_))
+
+
+def _told(*, is_allowed: bool, because: list[str], **more: Any) -> dict[str, Any]:
+    return {"allowed": is_allowed, "because": because, **more}
+
+
+def somebody(asker: Actor, user: str, roles: tuple[str, ...], claims: Mapping[str, Any]) -> Actor:
+    """Another caller of the asker's tenant, as whom a decision is explained."""
+    return Actor(id=user, tenant=asker.tenant, roles=roles, claims=dict(claims))

@@ -20,6 +20,7 @@ from objectql.context import Actor, Context
 from objectql.drivers.pool import PoolSettings
 from objectql.drivers.sql.postgres import PostgresDriver, PostgresSettings
 from objectql.drivers.sql.postgres_calls import PostgresCalls
+from objectql.drivers.sql.postgres_walls import TenantConnection
 from objectql.kernel import json as kernel_json
 from objectql.kernel.kernel import Kernel
 from objectql.query.parse import parse_query
@@ -84,7 +85,7 @@ class RecordingDriver(PostgresDriver):
         super().__init__(settings)
         self.statements: list[str] = []
 
-    async def _connect(self) -> asyncpg.Connection:
+    async def _connect(self) -> TenantConnection:
         connection = await super()._connect()
         connection.add_query_logger(lambda logged: self.statements.append(logged.query))
         return connection

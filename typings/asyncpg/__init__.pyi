@@ -3,12 +3,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Literal
 
+from typing_extensions import TypeVar
+
 class Record(Sequence[Any]):
     def __getitem__(self, key: Any) -> Any: ...
     def __len__(self) -> int: ...
     def __iter__(self) -> Iterator[Any]: ...
 
 class Connection:
+    def __init__(self, *args: Any, **kwargs: Any) -> None: ...
     async def fetch(self, query: str, *args: object, timeout: float | None = None) -> list[Record]: ...
     async def fetchval(self, query: str, *args: object, timeout: float | None = None) -> Any: ...
     async def execute(self, query: str, *args: object, timeout: float | None = None) -> str: ...
@@ -33,6 +36,8 @@ class LoggedQuery:
     query: str
     args: Sequence[object]
 
+_C = TypeVar("_C", bound=Connection, default=Connection)
+
 async def connect(
     dsn: str | None = None,
     *,
@@ -40,7 +45,8 @@ async def connect(
     statement_cache_size: int = 100,
     max_cached_statement_lifetime: int = 300,
     server_settings: dict[str, str] | None = None,
-) -> Connection: ...
+    connection_class: type[_C] = ...,
+) -> _C: ...
 
 class PostgresError(Exception):
     sqlstate: str | None

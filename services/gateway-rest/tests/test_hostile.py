@@ -243,7 +243,7 @@ async def test_a_client_that_hangs_up_gets_no_answer(services: Any, kernel: Any)
         "path": "/api/task",
         "raw_path": b"/api/task",
         "query_string": b"",
-        "headers": [(b"authorization", b"Bearer ann")],
+        "headers": [(b"host", b"x"), (b"authorization", b"Bearer ann")],
     }
     await create_application(services)(scope, receive, send)
     assert sent == []

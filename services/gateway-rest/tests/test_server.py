@@ -12,13 +12,16 @@ import pytest
 from objectql.wire.messages import RecordReply
 from objectql_gateway_rest.application import create_application
 from objectql_gateway_rest.server import HttpServer
+from objectql_gateway_rest.settings import ListenSettings
 
 pytestmark = pytest.mark.servers
+
+LISTEN = ListenSettings(port=0)
 
 
 @pytest.fixture
 async def server(services: Any) -> AsyncIterator[HttpServer]:
-    made = HttpServer(create_application(services), host="127.0.0.1", port=0, drain_s=5)
+    made = HttpServer(create_application(services), LISTEN, drain_s=5)
     running = asyncio.create_task(made.run())
     async with asyncio.timeout(5):
         await made.wait_listening()
@@ -71,7 +74,7 @@ async def test_broken_http_is_400(server: HttpServer, request_text: bytes) -> No
 
 
 async def test_stopping_answers_what_is_in_flight(services: Any, kernel: Any) -> None:
-    made = HttpServer(create_application(services), host="127.0.0.1", port=0, drain_s=5)
+    made = HttpServer(create_application(services), LISTEN, drain_s=5)
     running = asyncio.create_task(made.run())
     await made.wait_listening()
     asked, release = asyncio.Event(), asyncio.Event()
@@ -94,7 +97,7 @@ async def test_stopping_answers_what_is_in_flight(services: Any, kernel: Any) ->
 
 
 async def test_a_taken_port_is_told(server: HttpServer, services: Any) -> None:
-    other = HttpServer(create_application(services), host="127.0.0.1", port=server.port, drain_s=1)
+    other = HttpServer(create_application(services), ListenSettings(port=server.port), drain_s=1)
     with pytest.raises(OSError, match="cannot listen"):
         await other.run()
 

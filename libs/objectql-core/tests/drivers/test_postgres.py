@@ -163,10 +163,10 @@ async def blocker(database_url: str) -> AsyncIterator[asyncpg.Connection]:
     await connection.close()
 
 
-async def until_waiting(observer: asyncpg.Connection) -> None:
-    """Return when a statement of the driver waits for a lock."""
+async def until_waiting(observer: asyncpg.Connection, count: int = 1) -> None:
+    """Return when so many statements wait for a lock."""
     query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-    while not await observer.fetchval(query):
+    while await observer.fetchval(query) < count:
         await asyncio.sleep(0.005)
 
 
@@ -272,6 +272,7 @@ async def test_write_whose_answer_is_lost_has_an_unknown_outcome(
     async with Cable(port_of(database_url)) as cable:
         far = await through(cable, database_url)
         await far.connect()
+        assert await ids(far, CUSTOMERS) == []  # the connection shows the tenant's rows by now
         cable.speaks.clear()
         writing = asyncio.create_task(
             far.write([insert(CUSTOMERS, "c1")], scope(), idempotency=key())
@@ -327,16 +328,27 @@ async def test_connection_lost_before_the_commit_undoes_everything(
     assert await ids(driver, CUSTOMERS) == ["c3"]
 
 
-async def test_deadlock_is_retried(driver: PostgresDriver, blocker: asyncpg.Connection) -> None:
-    await write(driver, insert(CUSTOMERS, "c1"), insert(CUSTOMERS, "c2"))
-    await blocker.execute("BEGIN; SELECT 1 FROM customers WHERE id = 'c2' FOR UPDATE")
-    changes = [update(CUSTOMERS, "c1", name="Bea"), update(CUSTOMERS, "c2", city="Ulm")]
+async def test_deadlock_is_retried(
+    driver: PostgresDriver, blocker: asyncpg.Connection, database_url: str
+) -> None:
+    """The driver's last wait closes the circle; the other never looks for one, so it gives way."""
+    await write(driver, *(insert(CUSTOMERS, f"c{n}") for n in (1, 2, 3)))
+    observer, gate = [await asyncpg.connect(database_url) for _ in range(2)]
+    await gate.execute("BEGIN; SELECT 1 FROM customers WHERE id = 'c2' FOR UPDATE")
+    await blocker.execute("SET deadlock_timeout = '1h'")
+    await blocker.execute("BEGIN; SELECT 1 FROM customers WHERE id = 'c3' FOR UPDATE")
+    changes = [update(CUSTOMERS, f"c{n}", city="Ulm") for n in (1, 2, 3)]
     writing = asyncio.create_task(write(driver, *changes))
-    await until_waiting(blocker)
-    # The driver has waited longer, so it finds the deadlock and gives way.
-    await blocker.execute("UPDATE customers SET name = 'Cem' WHERE id = 'c1'; COMMIT")
-    assert [outcome.status for outcome in await writing] == ["written", "written"]
+    await until_waiting(observer)
+    wanted = "UPDATE customers SET name = 'Cem' WHERE id = 'c1'; COMMIT"
+    blocking = asyncio.create_task(blocker.execute(wanted))
+    await until_waiting(observer, 2)
+    await gate.execute("COMMIT")
+    assert [outcome.status for outcome in await writing] == ["written"] * 3
     assert driver.statistics()["retries_total"] >= 1
+    await blocking
+    await observer.close()
+    await gate.close()
 
 
 async def test_expired_key_is_free_again(

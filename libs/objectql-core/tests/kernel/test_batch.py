@@ -18,7 +18,7 @@ from objectql.errors import (
     RecordNotFound,
     WriteConflict,
 )
-from objectql.ids import DataSource
+from objectql.ids import DataSource, TenantId
 from objectql.kernel.features import KernelSettings
 from objectql.kernel.kernel import Kernel
 from objectql.wire.messages import BatchOperation, BatchReply, BatchRequest
@@ -109,9 +109,15 @@ async def test_a_serialization_failure_starts_the_batch_anew(settings: KernelSet
 
         @asynccontextmanager
         async def begin(
-            self, *, isolation: Isolation = "read_committed", deadline_ms: int | None = None
+            self,
+            *,
+            isolation: Isolation = "read_committed",
+            deadline_ms: int | None = None,
+            tenant: TenantId | None = None,
         ) -> AsyncGenerator[MemorySession, None]:
-            async with super().begin(isolation=isolation, deadline_ms=deadline_ms) as session:
+            async with super().begin(
+                isolation=isolation, deadline_ms=deadline_ms, tenant=tenant
+            ) as session:
                 yield session
                 if self.clashes:
                     self.clashes -= 1

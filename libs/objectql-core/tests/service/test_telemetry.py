@@ -6,6 +6,8 @@ import re
 import sys
 from typing import Any
 
+import pytest
+
 from objectql.service.telemetry import METRICS, JsonFormatter, Metrics
 
 
@@ -32,6 +34,44 @@ def test_log_line_is_json_with_event_origin_and_facts() -> None:
 def test_log_line_hides_secrets_and_passwords_in_urls() -> None:
     written = line("x", jwt_secret="hush", authorization="hush", url="nats://a:hush@h:1")
     assert "hush" not in json.dumps(written)
+
+
+TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJodXNoIn0.hush-hush_hush"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "cannot connect to nats://kernel:hush@h:1,nats://hush@i:1",
+        f"refused {TOKEN}",
+        "Authorization: Bearer hush-hush",
+        "authorization: basic aHVzaA==hush",
+        "the key oqlk_0192_hush",
+        "DETAIL:  Key (tenant_id, email)=(default, hush@example.org) already exists.",
+        "DETAIL:  Failing row contains (1, hush, null, (hush)).",
+        'DETAIL:  Failing row contains (1, "a\\n) hush, null).\nhush',
+        "the refresh token oqlr_0192_a.hush-hush",
+    ],
+)
+def test_no_secret_and_no_value_of_a_record_gets_into_a_line(text: str) -> None:
+    nested = {"deep": [{"reason": text}]}
+    try:
+        raise ValueError(text)
+    except ValueError:
+        record = logging.LogRecord("objectql.x", logging.ERROR, "f", 1, text, None, sys.exc_info())
+    record.reason, record.nested = text, nested
+    found = JsonFormatter("k", "k-1").format(record)
+    assert "hush" not in found.lower().replace("authorization", "")
+    assert json.loads(found)["level"] == "error"
+
+
+@pytest.mark.parametrize("text", ["a\nb", "a\r\n{}", "\x1b[31m", "\x00", "a\u2028b"])
+def test_whatever_is_logged_stays_one_line(text: str) -> None:
+    record = logging.LogRecord("objectql.x", logging.INFO, "f", 1, text, None, None)
+    record.reason, record.listed = text, [text]
+    found = JsonFormatter("k", "k-1").format(record)
+    assert not [c for c in found if ord(c) < 32]
+    assert json.loads(found)["reason"] == text
 
 
 def test_log_line_carries_the_stack_on_one_line() -> None:

@@ -99,6 +99,7 @@ def test_a_key_is_replaced_without_a_request_being_refused() -> None:
             headers = to_headers(FULL)
             headers[SIGNATURE] = ContextKeys(ours).sign(SUBJECT, headers, b"x")
             assert is_believed(ContextKeys(theirs), SUBJECT, headers, b"x")
+    headers = to_headers(FULL)
     headers[SIGNATURE] = ContextKeys([OLD]).sign(SUBJECT, headers, b"x")
     assert not is_believed(ContextKeys([NEW]), SUBJECT, headers, b"x")
 

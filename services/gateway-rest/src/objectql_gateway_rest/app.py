@@ -9,6 +9,7 @@ from objectql.service.identity import IdentityView
 from objectql.service.run import Process
 from objectql_gateway_rest.application import create_application
 from objectql_gateway_rest.call import Services
+from objectql_gateway_rest.cors import Cors
 from objectql_gateway_rest.metadata_view import MetadataView
 from objectql_gateway_rest.recent import RecentTransactions
 from objectql_gateway_rest.recent_writes import RecentWrites
@@ -42,14 +43,14 @@ async def build(process: Process[GatewayRestSettings]) -> None:
         observe=metrics.observe_request,
         server_timing=settings.server_timing,
     )
-    application = create_application(services)
-    server = HttpServer(
-        application,
-        host=settings.http.host,
-        port=settings.http.port,
-        drain_s=settings.drain_s,
+    application = create_application(
+        services,
+        hosts=settings.http.hosts,
+        cors=Cors(settings.cors) if settings.cors.origins else None,
     )
-    process.address = f"http://{settings.http.host}:{settings.http.port}"
+    server = HttpServer(application, settings.http, drain_s=settings.drain_s)
+    scheme = "http" if settings.http.certificate is None else "https"
+    process.address = f"{scheme}://{settings.http.host}:{settings.http.port}"
     process.metadata_version = lambda: metadata.version
     process.load = lambda: float(application.gateway.in_flight)
     metrics.read("oql_requests_in_flight", process.load)

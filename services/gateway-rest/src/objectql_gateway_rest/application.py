@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from fastapi import FastAPI  # noqa: TID251 - one of the HTTP gateways
 
 from objectql_gateway_rest import (
@@ -26,6 +28,7 @@ from objectql_gateway_rest import (
 )
 from objectql_gateway_rest.asgi import Receive, Scope, Send
 from objectql_gateway_rest.call import Services
+from objectql_gateway_rest.cors import Cors
 from objectql_gateway_rest.gateway import Gateway
 from objectql_gateway_rest.routes import Route
 
@@ -76,6 +79,8 @@ class Application(FastAPI):
             await self.gateway(scope, receive, send)
 
 
-def create_application(services: Services) -> Application:
+def create_application(
+    services: Services, *, hosts: Iterable[str] = (), cors: Cors | None = None
+) -> Application:
     """The application with every route of the gateway."""
-    return Application(Gateway(ROUTES, services))
+    return Application(Gateway(ROUTES, services, hosts=hosts, cors=cors))

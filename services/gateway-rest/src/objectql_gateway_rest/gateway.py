@@ -7,8 +7,10 @@ from collections.abc import Iterable
 
 from objectql.errors import Internal, ObjectQLError, Overloaded
 from objectql.wire.messages import Timing
+from objectql_gateway_rest.admission import admit
 from objectql_gateway_rest.asgi import ClientGone, Receive, Request, Response, Scope, Send
 from objectql_gateway_rest.call import Call, Services
+from objectql_gateway_rest.cors import Cors
 from objectql_gateway_rest.problems import Surface, respond_error
 from objectql_gateway_rest.routes import Route, Router
 
@@ -22,8 +24,17 @@ _SDK_PREFIXES = ("data", "metadata", "objectql", "query", "command", "execute", 
 class Gateway:
     """Serves a table of routes."""
 
-    def __init__(self, routes: Iterable[Route], services: Services) -> None:
+    def __init__(
+        self,
+        routes: Iterable[Route],
+        services: Services,
+        *,
+        hosts: Iterable[str] = (),
+        cors: Cors | None = None,
+    ) -> None:
         self._router = Router(routes)
+        self._hosts = frozenset(host.lower() for host in hosts)
+        self._cors = cors
         self._services = services
         self._in_flight = 0
 
@@ -52,11 +63,16 @@ class Gateway:
         response.headers.append((b"x-request-id", call.request_id.encode()))
         if call.written is not None:
             response.headers.append((b"oql-consistency-token", call.written.encode()))
+        if self._cors is not None:
+            response.headers += self._cors.headers(request.headers.get("origin"))
         await response.send(send, with_body=request.method != "HEAD")
 
     async def _answer(self, call: Call) -> Response:
         surface: Surface = surface_of(call.request.path)
         try:
+            admit(call.request, self._hosts)
+            if self._cors is not None and (answer := self._cors.preflight(call.request)):
+                return answer
             segments = call.request.segments()
             if self._in_flight > self._services.limits.in_flight:
                 raise Overloaded(retry_after_ms=_RETRY_AFTER_MS)

@@ -10,10 +10,18 @@ from collections.abc import Generator
 import uvicorn
 
 from objectql_gateway_rest.application import Application
-from objectql_gateway_rest.corked import CorkedProtocol
+from objectql_gateway_rest.guarded import GuardedProtocol
+from objectql_gateway_rest.settings import ListenSettings
 
 _KEEP_ALIVE_S = 75
 _BACKLOG = 2048
+_SAFE = [
+    ("x-content-type-options", "nosniff"),
+    ("referrer-policy", "no-referrer"),
+    ("content-security-policy", "frame-ancestors 'none'"),
+]
+"""On every answer. A page of ours adds a policy of its own, and browsers heed both."""
+_ONLY_ENCRYPTED = ("strict-transport-security", "max-age=31536000")
 
 
 class _Server(uvicorn.Server):
@@ -35,12 +43,19 @@ class _Server(uvicorn.Server):
 class HttpServer:
     """Serves the application on one address until `stop`."""
 
-    def __init__(self, application: Application, *, host: str, port: int, drain_s: float) -> None:
+    def __init__(self, application: Application, listen: ListenSettings, *, drain_s: float) -> None:
+        class Protocol(GuardedProtocol):
+            head_timeout_s = listen.head_timeout_s
+            body_timeout_s = listen.body_timeout_s
+
         config = uvicorn.Config(
             application,
-            host=host,
-            port=port,
-            http=CorkedProtocol,
+            host=listen.host,
+            port=listen.port,
+            http=Protocol,
+            headers=_SAFE if listen.certificate is None else [*_SAFE, _ONLY_ENCRYPTED],
+            ssl_certfile=listen.certificate,
+            ssl_keyfile=listen.key,
             ws="none",
             lifespan="off",
             access_log=False,

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from objectql.service.settings import AuthSettings, HttpSettings, ServiceSettings
+from objectql_gateway_rest.guarded import BODY_TIMEOUT_S, HEAD_TIMEOUT_S
 
 
 class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,12 +28,50 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
     in_flight: Annotated[int, Meta(ge=1, description="requests at a time; more are 503")] = 2048
 
 
+class ListenSettings(HttpSettings, frozen=True, kw_only=True):
+    """Where and how clients are served."""
+
+    hosts: Annotated[
+        tuple[str, ...],
+        Meta(description="names by which clients may call this gateway; empty: any"),
+    ] = ()
+    certificate: Annotated[
+        str | None, Meta(description="path of the certificate chain; clients then use HTTPS")
+    ] = None
+    key: Annotated[str | None, Meta(description="path of its key")] = None
+    head_timeout_s: Annotated[
+        float, Meta(gt=0, description="for the request line and headers to arrive")
+    ] = HEAD_TIMEOUT_S
+    body_timeout_s: Annotated[float, Meta(gt=0, description="for the body to arrive")] = (
+        BODY_TIMEOUT_S
+    )
+
+
+class CorsSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Which pages in browsers may call. None, unless there are origins."""
+
+    origins: Annotated[
+        tuple[Annotated[str, Meta(pattern=r"^(\*|https?://[A-Za-z0-9.:\[\]-]+)$")], ...],
+        Meta(description="as `https://app.example.org`; `*` is every page, and never with cookies"),
+    ] = ()
+    credentials: Annotated[bool, Meta(description="let browsers send cookies")] = False
+    max_age_s: Annotated[
+        int, Meta(ge=0, le=86_400, description="how long browsers remember the answer")
+    ] = 600
+
+    def __post_init__(self) -> None:
+        """Refuse to lend the cookies of the signed in to every page there is."""
+        if self.credentials and "*" in self.origins:
+            raise ValueError("cookies for every origin: name the origins")
+
+
 class GatewayRestSettings(ServiceSettings, frozen=True, kw_only=True):
     """`OQL_GATEWAY_REST_*`."""
 
     service: ClassVar[str] = "gateway-rest"
 
-    http: HttpSettings = HttpSettings()
+    http: ListenSettings = ListenSettings()
+    cors: CorsSettings = CorsSettings()
     auth: AuthSettings = AuthSettings()
     limits: LimitSettings = LimitSettings()
     server_timing: Annotated[

@@ -95,6 +95,9 @@ class Tenancy(msgspec.Struct, frozen=True, kw_only=True):
         Literal["accept", "refuse"],
         Meta(description="requests in the name of tenants that are not registered"),
     ] = "refuse"
+    row_security: Annotated[
+        bool, Meta(description="Postgres policies as a second wall between tenants")
+    ] = True
 
 
 class KernelSettings(ServiceSettings, frozen=True, kw_only=True):

@@ -67,7 +67,11 @@ def _open_postgres(
         acquire_timeout_s=limits.acquire_timeout_s,
         idle_timeout_s=limits.idle_timeout_s,
     )
-    primary = PostgresSettings(url=url, pool=pools.grant(name, wanted))
+    primary = PostgresSettings(
+        url=url,
+        pool=pools.grant(name, wanted),
+        row_security=settings.tenancy.row_security,
+    )
     replicas = _replicas(name, wanted, settings, pools)
     if not replicas:
         driver = PostgresDriver(primary, name=name)

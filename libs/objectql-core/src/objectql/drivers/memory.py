@@ -345,10 +345,14 @@ class MemoryDriver:
 
     @contextlib.asynccontextmanager
     async def begin(
-        self, *, isolation: Isolation = "read_committed", deadline_ms: int | None = None
+        self,
+        *,
+        isolation: Isolation = "read_committed",
+        deadline_ms: int | None = None,
+        tenant: TenantId | None = None,
     ) -> AsyncGenerator[MemorySession, None]:
         """See `Driver`. Every isolation is serial execution."""
-        del isolation
+        del isolation, tenant
         self._enter(deadline_ms)
         async with self._writer.hold(deadline_ms):
             self._enter(deadline_ms)

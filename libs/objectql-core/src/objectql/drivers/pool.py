@@ -50,13 +50,15 @@ class Connector(msgspec.Struct, Generic[C], frozen=True):
     """How the pool makes, probes and ends connections.
 
     `connect` and `ping` raise `ObjectQLError` when the source does not answer. `is_open` is a
-    cheap look at local state. `close` must not raise.
+    cheap look at local state. `close` must not raise. `trait` is what a connection is prepared
+    for; whoever wants that gets it if it is idle.
     """
 
     connect: Callable[[], Awaitable[C]]
     close: Callable[[C], Awaitable[None]]
     ping: Callable[[C], Awaitable[None]]
     is_open: Callable[[C], bool]
+    trait: Callable[[C], str] | None = None
 
 
 class ConnectionPool(Generic[C]):
@@ -100,17 +102,30 @@ class ConnectionPool(Generic[C]):
             raise
         self._reaper = asyncio.create_task(self._reap(), name=f"pool-reaper-{self.name}")
 
-    def acquire_now(self) -> C | None:
-        """A warm connection if one is idle and fresh, else None."""
+    def acquire_now(self, trait: str | None = None) -> C | None:
+        """A warm connection if one is idle and fresh, else None.
+
+        Of several the newest that has `trait`, else the one that is idle for longest: so callers
+        with different traits do not take turns on one.
+        """
         if self._closed or not self._idle:
             return None
-        connection, since = self._idle[-1]
+        at = -1 if trait is None else self._place_of(trait)
+        connection, since = self._idle[at]
         stale = self._clock.monotonic_s() - since > self.settings.ping_after_s
         if stale or not self._connector.is_open(connection):
             return None
-        self._idle.pop()
+        del self._idle[at]
         self._hand_out()
         return connection
+
+    def _place_of(self, trait: str) -> int:
+        read = self._connector.trait
+        if read is not None:
+            for at in range(len(self._idle) - 1, -1, -1):
+                if read(self._idle[at][0]) == trait:
+                    return at
+        return 0
 
     async def acquire(self, timeout_s: float | None = None) -> C:
         """A connection, within `timeout_s` (default: the setting) seconds.

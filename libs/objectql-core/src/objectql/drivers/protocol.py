@@ -446,9 +446,16 @@ class Driver(Protocol):
         ...
 
     def begin(
-        self, *, isolation: Isolation = "read_committed", deadline_ms: int | None = None
+        self,
+        *,
+        isolation: Isolation = "read_committed",
+        deadline_ms: int | None = None,
+        tenant: TenantId | None = None,
     ) -> AbstractAsyncContextManager[Session]:
-        """A transaction: commits when the block ends, rolls back when it raises."""
+        """A transaction: commits when the block ends, rolls back when it raises.
+
+        It is prepared for the records of `tenant`; those of others cost a round trip more.
+        """
         ...
 
     async def sweep(self) -> None:

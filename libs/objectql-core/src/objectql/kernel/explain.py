@@ -70,7 +70,9 @@ async def explain_read(
             "plan": {"strategy": plan.strategy},
         }
     last_s = clock.monotonic_s()
-    async with driver.begin(deadline_ms=scope.context.deadline_ms) as session:
+    async with driver.begin(
+        deadline_ms=scope.context.deadline_ms, tenant=scope.context.tenant
+    ) as session:
         native = await session.explain(lowered, params, analyze=request.analyze)
     note("database")
     shown["database"] = None if native is None else decode_json(native)

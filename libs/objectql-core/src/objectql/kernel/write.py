@@ -232,7 +232,7 @@ class Writer:
         touched: set[Touched] = set()  # of a unit that ended well, whatever becomes of its commit
         try:
             async with driver.begin(
-                isolation=isolation, deadline_ms=context.deadline_ms
+                isolation=isolation, deadline_ms=context.deadline_ms, tenant=context.tenant
             ) as session:
                 unit = Unit(
                     self._engine,

@@ -266,7 +266,11 @@ class _Reader:
             self._field(variable, field, values)
         if len(self.issues) > before:
             return None
-        return type_(**values)
+        try:
+            return type_(**values)
+        except ValueError as exc:  # values that exclude each other
+            self._problem(prefix, "INVALID_SETTING", str(exc))
+            return None
 
     def report_unknown(self) -> None:
         for variable in sorted(self._given.keys() - self._used):

@@ -7,6 +7,7 @@ A log call names an event with a fixed word and gives its facts as `extra`:
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from collections.abc import Callable
 from typing import IO, Any, Literal, NamedTuple, TypeAlias
@@ -15,7 +16,7 @@ import msgspec
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import generate_latest
 
-from objectql.service.settings import HIDDEN, LogSettings, without_passwords
+from objectql.service.settings import HIDDEN, LogSettings
 
 # --- logs ------------------------------------------------------------------------------------
 
@@ -35,7 +36,7 @@ class JsonFormatter(logging.Formatter):
         line: dict[str, Any] = {
             "ts": msgspec.json.decode(msgspec.json.encode(_instant(record.created))),
             "level": record.levelname.lower(),
-            "event": without_passwords(record.getMessage()),
+            "event": record.getMessage(),
             **self._fixed,
         }
         for name, value in vars(record).items():
@@ -48,8 +49,8 @@ class JsonFormatter(logging.Formatter):
         if not record.name.startswith("objectql"):
             line["logger"] = record.name
         if record.exc_info:
-            line["stack"] = without_passwords(self.formatException(record.exc_info))
-        return _encoder.encode(line).decode()
+            line["stack"] = self.formatException(record.exc_info)
+        return without_secrets(_encoder.encode(line).decode())
 
 
 def configure_logs(
@@ -79,7 +80,28 @@ def _trace_id(traceparent: Any) -> str:
 def _safe(name: str, value: Any) -> Any:
     if any(word in name.lower() for word in _SECRET_WORDS):
         return HIDDEN
-    return without_passwords(value) if isinstance(value, str) else value
+    return value
+
+
+def without_secrets(line: str) -> str:
+    """`line` (JSON) without what looks like a secret or a record's value, wherever it stands.
+
+    The last resort: an error's text may quote what it failed on, however deep it lies.
+    """
+    for pattern, shown in _HIDING:
+        line = pattern.sub(shown, line)
+    return line
+
+
+_HIDING = (
+    (re.compile(r'(?<=://)[^/@\s"]*@'), f"{HIDDEN}@"),  # user and password of an address
+    (re.compile(r"\beyJ[\w-]*\.[\w-]+\.[\w-]*"), HIDDEN),  # a JWT
+    (re.compile(r"\boql[a-z]_[\w.-]+"), HIDDEN),  # an API key or a refresh token of ours
+    (re.compile(r"(?i)\b(bearer|basic) +[\w.~+/=-]+"), rf"\1 {HIDDEN}"),
+    # What Postgres quotes in DETAIL (its errcodes of class 23): keys and whole rows.
+    # Values may hold anything, so the rest of the text goes too.
+    (re.compile(r'(Key \([^"]*?\)=|Failing row contains )(?:[^"\\]|\\.)*'), rf"\1{HIDDEN}"),
+)
 
 
 # --- metrics ---------------------------------------------------------------------------------

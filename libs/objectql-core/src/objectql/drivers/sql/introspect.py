@@ -2,7 +2,7 @@
 
 Both questions answer rows `table, kind, name, detail`. The detail of a column is its type, that
 of an index `columns>`, with `partial` where a condition limits it, that of a foreign key
-`column>target table`.
+`column>target table`. A `policy` is one of row-level security.
 """
 
 from __future__ import annotations
@@ -28,6 +28,9 @@ SELECT t.relname, 'foreign_key', c.conname, a.attname || '>' || r.relname
   FROM pg_constraint c JOIN pg_class t ON t.oid = c.conrelid JOIN pg_class r ON r.oid = c.confrelid
   JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = c.conkey[cardinality(c.conkey)]
  WHERE t.relnamespace = current_schema()::regnamespace AND c.contype = 'f'
+UNION ALL
+SELECT t.relname, 'policy', p.polname, '' FROM pg_policy p JOIN pg_class t ON t.oid = p.polrelid
+ WHERE t.relnamespace = current_schema()::regnamespace
 """
 
 INTROSPECT_SQLITE = """
@@ -53,11 +56,12 @@ class IndexInfo(msgspec.Struct, frozen=True):
 
 
 class TableInfo(msgspec.Struct, frozen=True):
-    """One table: types by column, indexes, and `(column, target table)` by foreign key."""
+    """One table: types by column, indexes, `(column, target table)` by foreign key, policies."""
 
     columns: Mapping[str, str] = {}
     indexes: Mapping[str, IndexInfo] = {}
     foreign_keys: Mapping[str, tuple[str, str]] = {}
+    policies: frozenset[str] = frozenset()
 
 
 IntrospectedSchema = Mapping[str, TableInfo]
@@ -69,6 +73,7 @@ def parse_introspection(rows: Iterable[Sequence[Any]]) -> IntrospectedSchema:
     columns: dict[str, dict[str, str]] = {}
     indexes: dict[str, dict[str, IndexInfo]] = {}
     foreign_keys: dict[str, dict[str, tuple[str, str]]] = {}
+    policies: dict[str, set[str]] = {}
     for table, kind, name, detail in rows:
         if kind == "column":
             columns.setdefault(table, {})[name] = detail
@@ -76,10 +81,17 @@ def parse_introspection(rows: Iterable[Sequence[Any]]) -> IntrospectedSchema:
             names, _, partial = str(detail).partition(">")
             info = IndexInfo(frozenset(names.split(",")), bool(partial))
             indexes.setdefault(table, {})[name] = info
+        elif kind == "policy":
+            policies.setdefault(table, set()).add(name)
         else:
             column, _, target = str(detail).partition(">")
             foreign_keys.setdefault(table, {})[name] = (column, target)
     return {
-        table: TableInfo(found, indexes.get(table, {}), foreign_keys.get(table, {}))
+        table: TableInfo(
+            found,
+            indexes.get(table, {}),
+            foreign_keys.get(table, {}),
+            frozenset(policies.get(table, ())),
+        )
         for table, found in columns.items()
     }

@@ -61,6 +61,10 @@ class LoweredSql:
         """The SQL's arguments, given the plan's parameters as canonical values."""
         return [encode(params[index]) for index, encode in self.encoders]
 
+    def tenant_of(self, params: Sequence[Value]) -> str:
+        """Whose rows the statement reads, given the plan's parameters."""
+        return str(params[self.query.tenant.index])
+
     @cached_property
     def record(self) -> LoweredSql:
         """The same query for its first record only; made when first asked for."""

@@ -12,11 +12,10 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequen
 from functools import partial
 from typing import Any, Final, TypeVar
 
-import asyncpg  # noqa: TID251 - this package is the home of the database drivers
 import msgspec
 
-from objectql.clock import Clock, SystemClock
-from objectql.drivers.pool import ConnectionPool, Connector, PoolSettings
+from objectql.clock import Clock
+from objectql.drivers.pool import ConnectionPool
 from objectql.drivers.protocol import (
     Capabilities,
     Freshness,
@@ -31,28 +30,20 @@ from objectql.drivers.protocol import (
     WriteScope,
 )
 from objectql.drivers.sql.answers import Source
-from objectql.drivers.sql.dialect import identifier
 from objectql.drivers.sql.dialect_postgres import POSTGRES
-from objectql.drivers.sql.errors import ConstraintNames
 from objectql.drivers.sql.history import SqlHistory
 from objectql.drivers.sql.identity import SqlIdentityStore
 from objectql.drivers.sql.lower import lower
+from objectql.drivers.sql.postgres_access import PostgresAccess, PostgresSettings
 from objectql.drivers.sql.postgres_calls import (
     Deadline,
-    PostgresCalls,
     Target,
-    is_server_failure,
-)
-from objectql.drivers.sql.postgres_connect import (
-    MAX_STATEMENT_S,
-    Canceller,
-    close_connection,
-    open_connection,
 )
 from objectql.drivers.sql.postgres_groups import LoneWrite, WriteGroups
 from objectql.drivers.sql.postgres_reads import PostgresReads
 from objectql.drivers.sql.postgres_schema import PostgresSchema
 from objectql.drivers.sql.postgres_session import IDEMPOTENCY_SQL, PostgresSession
+from objectql.drivers.sql.postgres_walls import TenantConnection
 from objectql.drivers.sql.record import image_text
 from objectql.drivers.sql.system import (
     POSTGRES_WORDS,
@@ -71,7 +62,6 @@ from objectql.drivers.sql.writes import (
     shape_of,
 )
 from objectql.errors import (
-    DeadlineExceeded,
     ObjectQLError,
     PoolExhausted,
     Unavailable,
@@ -88,6 +78,8 @@ MAX_RETRIES: Final = 3
 """Of a write outside a session after a serialization failure or deadlock (reference §16.5)."""
 
 DEFAULT_SOURCE: Final = DataSource("default")
+__all__ = ["DEFAULT_SOURCE", "MAX_RETRIES", "PostgresDriver", "PostgresSettings"]
+
 _FIRST_PAUSE_S: Final = 0.005
 _IDEMPOTENCY_TABLE: Final = "oql_idempotency"
 _BEGIN: dict[Isolation, str] = {
@@ -98,19 +90,7 @@ _BEGIN: dict[Isolation, str] = {
 _AUTOCOMMIT = Target()
 
 
-class PostgresSettings(msgspec.Struct, frozen=True):
-    """How to reach one database. `url` is a `postgresql://` URL."""
-
-    url: str
-    pool: PoolSettings = PoolSettings()
-    connect_timeout_s: float = 5.0
-    statement_cache: int = 1024
-    max_statement_s: float = MAX_STATEMENT_S
-    group_writes: bool = True
-    """Let single-row writes that arrive together share a transaction."""
-
-
-class PostgresDriver(PostgresReads):
+class PostgresDriver(PostgresAccess, PostgresReads):
     """See `Driver`."""
 
     def __init__(
@@ -120,21 +100,9 @@ class PostgresDriver(PostgresReads):
         name: DataSource = DEFAULT_SOURCE,
         clock: Clock | None = None,
     ) -> None:
-        self._settings = settings
-        self._name = name
-        self._clock = clock or SystemClock()
-        self._names = ConstraintNames()
+        super().__init__(settings, name=name, clock=clock)
         self._statements = WriteStatements(_image)
-        self._canceller = Canceller(self._connect)
-        self._calls = PostgresCalls(self._names, self._clock, self._canceller.cancel)
-        connector = Connector[asyncpg.Connection](
-            connect=self._connect,
-            close=close_connection,
-            ping=self._ping,
-            is_open=lambda connection: not connection.is_closed(),
-        )
-        self._pool = ConnectionPool(name, connector, settings.pool, self._clock)
-        self._retries = self._reads = self._writes = self._transactions = 0
+        self._retries = self._transactions = 0
         self._groups = WriteGroups(self._write_one, self._commit, self._statements)
         self.metadata = SqlMetadataStore(self)
         self.outbox = SqlOutbox(self, POSTGRES_WORDS)
@@ -142,7 +110,9 @@ class PostgresDriver(PostgresReads):
         self.leases = SqlLeases(self, POSTGRES_WORDS)
         self.identity = SqlIdentityStore(self)
         self.tenants = SqlTenantStore(self)
-        self._schema = PostgresSchema(self.begin)
+        self._schema = PostgresSchema(
+            self.begin, lambda: self._role, has_walls=settings.row_security
+        )
 
     @property
     def name(self) -> DataSource:
@@ -160,7 +130,7 @@ class PostgresDriver(PostgresReads):
         return Capabilities()
 
     @property
-    def pool(self) -> ConnectionPool[asyncpg.Connection]:
+    def pool(self) -> ConnectionPool[TenantConnection]:
         """The connections, for the process's `PoolManager`."""
         return self._pool
 
@@ -168,7 +138,7 @@ class PostgresDriver(PostgresReads):
 
     async def connect(self) -> None:
         """See `Driver`."""
-        await self._pool.open()
+        await self._open()
         try:
             await self._schema.create_system_tables()
             await self.run(IDEMPOTENCY_SQL.purge)
@@ -178,8 +148,7 @@ class PostgresDriver(PostgresReads):
 
     async def close(self) -> None:
         """See `Driver`."""
-        await self._pool.close()
-        await self._canceller.close()
+        await self._close()
 
     async def check_health(self) -> None:
         """See `Driver`."""
@@ -201,30 +170,6 @@ class PostgresDriver(PostgresReads):
             "grouped_writes_total": self._groups.grouped,
         }
 
-    async def _connect(self) -> asyncpg.Connection:
-        return await open_connection(
-            self._settings.url,
-            name=self._name,
-            timeout_s=self._settings.connect_timeout_s,
-            statement_cache=self._settings.statement_cache,
-            max_statement_s=self._settings.max_statement_s,
-        )
-
-    async def _ping(self, connection: asyncpg.Connection) -> None:
-        deadline = Deadline(self._clock, self._clock.now_ms() + 2000)
-        await self._calls.rows(connection, "SELECT 1", (), deadline)
-
-    async def _acquire(self, deadline: Deadline) -> asyncpg.Connection:
-        connection = self._pool.acquire_now()
-        if connection is not None:
-            return connection
-        return await self._pool.acquire(deadline.left_s())
-
-    def _deadline(self, at_ms: int | None) -> Deadline:
-        deadline = Deadline(self._clock, at_ms)
-        deadline.left_s()
-        return deadline
-
     # --- reads ---------------------------------------------------------------------------------
 
     def lower(self, query: BoundQuery) -> Lowered:
@@ -234,12 +179,13 @@ class PostgresDriver(PostgresReads):
     async def _answer(
         self,
         read: Callable[[Source], Awaitable[T]],
+        tenant: str,
         deadline_ms: int | None,
         freshness: Freshness | None,
     ) -> T:
         """See `PostgresReads`; there is nothing fresher than the primary."""
         del freshness
-        return await read(Source(partial(self._read, deadline_ms)))
+        return await read(Source(partial(self._read, self._shown(tenant), deadline_ms)))
 
     async def position(self) -> int | None:  # noqa: RUF029 - the port's shape
         """See `Driver`."""
@@ -248,25 +194,6 @@ class PostgresDriver(PostgresReads):
     def read_counts(self) -> ReadCounts:
         """See `Driver`."""
         return ReadCounts(self._reads)
-
-    async def _read(
-        self, deadline_ms: int | None, text: str, args: Sequence[object]
-    ) -> Sequence[Sequence[Any]]:
-        self._reads += 1
-        deadline = self._deadline(deadline_ms)
-        connection = await self._acquire(deadline)
-        is_sound = False
-        try:
-            rows = await self._calls.rows(connection, text, args, deadline)
-            is_sound = True
-            return rows
-        except DeadlineExceeded:
-            raise  # the cancellation may still be on its way
-        except ObjectQLError:
-            is_sound = True
-            raise
-        finally:
-            self._pool.release(connection, discard=not is_sound)
 
     # --- writes --------------------------------------------------------------------------------
 
@@ -306,7 +233,7 @@ class PostgresDriver(PostgresReads):
             if scope.batch or scope.batch_size != 1 or not self._settings.group_writes:
                 return await self._write_one(lone)
             return await self._groups.write(lone)
-        async with self.begin(deadline_ms=deadline.at_ms) as session:
+        async with self.begin(deadline_ms=deadline.at_ms, tenant=scope.tenant) as session:
             if idempotency is not None:
                 remembered = await session.recall(idempotency)
                 if remembered is not None:
@@ -327,9 +254,8 @@ class PostgresDriver(PostgresReads):
         args = (document((write,), form), *parameters(scope, idempotency))
         self._names.learn((write.object,))
         try:
-            rows = await self._commit(
-                text, args, deadline, Target(write.kind, write.object.name, write.id)
-            )
+            target = Target(write.kind, write.object.name, write.id)
+            rows = await self._commit(text, args, deadline, target, scope.tenant)
         except UniqueViolation as exc:
             remembered = await self._find(idempotency)
             if remembered is not None:
@@ -353,26 +279,9 @@ class PostgresDriver(PostgresReads):
             return None
         return remembered_of(await self.read(IDEMPOTENCY_SQL.find, *idempotency_key(idempotency)))
 
-    async def _commit(
-        self, text: str, args: Sequence[object], deadline: Deadline, target: Target
-    ) -> Sequence[Sequence[Any]]:
-        """The rows of a statement that is a transaction of its own."""
-        self._writes += 1
-        connection = await self._acquire(deadline)
-        is_sound = False
-        try:
-            rows = await self._calls.commit_rows(connection, text, args, deadline, target)
-            is_sound = True
-            return rows
-        except ObjectQLError:
-            is_sound = True  # a lost connection is closed, which the pool sees for itself
-            raise
-        finally:
-            self._pool.release(connection, discard=not is_sound)
-
     async def read(self, text: str, *params: object) -> Sequence[Sequence[Any]]:
         """See `SystemRunner`."""
-        return await self._read(None, text, params)
+        return await self._read(None, None, text, params)
 
     async def run(self, text: str, *params: object) -> Sequence[Sequence[Any]]:
         """See `SystemRunner`."""
@@ -390,15 +299,27 @@ class PostgresDriver(PostgresReads):
 
     @contextlib.asynccontextmanager
     async def begin(
-        self, *, isolation: Isolation = "read_committed", deadline_ms: int | None = None
+        self,
+        *,
+        isolation: Isolation = "read_committed",
+        deadline_ms: int | None = None,
+        tenant: TenantId | None = None,
     ) -> AsyncGenerator[PostgresSession, None]:
         """See `Driver`."""
         deadline = self._deadline(deadline_ms)
-        connection = await self._acquire(deadline)
+        shown = None if tenant is None else self._shown(tenant)
+        connection = await self._acquire(deadline, shown)
         self._transactions += 1
         is_sound = False
         try:
-            session = PostgresSession(connection, self._calls, self._statements, deadline)
+            await self._calls.show(connection, shown, deadline)
+            session = PostgresSession(
+                connection,
+                self._calls,
+                self._statements,
+                deadline,
+                has_walls=self._settings.row_security,
+            )
             await session.run(_BEGIN[isolation])
             try:
                 yield session
@@ -412,18 +333,6 @@ class PostgresDriver(PostgresReads):
             is_sound = True
         finally:
             self._pool.release(connection, discard=not is_sound)
-
-    async def _roll_back(self, connection: asyncpg.Connection, session: PostgresSession) -> bool:
-        """Whether the connection may be used again; if not, closing it undoes the transaction."""
-        if isinstance(session.failure, DeadlineExceeded | Unavailable) or connection.is_closed():
-            return False
-        try:
-            await connection.execute("ROLLBACK", timeout=2.0)
-        except Exception as exc:
-            if is_server_failure(exc):
-                return False
-            raise
-        return True
 
     # --- schema --------------------------------------------------------------------------------
 
@@ -445,7 +354,7 @@ class PostgresDriver(PostgresReads):
     async def drop_object(self, object_: ObjectName, table: str) -> None:
         """See `Driver`. References to the table from others lose their constraint."""
         del object_
-        await self.run(f"DROP TABLE IF EXISTS {identifier(table)} CASCADE")
+        await self._schema.drop(table)
 
 
 def _image(object_: ObjectDef, alias: str) -> str:

@@ -15,6 +15,7 @@ import asyncpg  # noqa: TID251 - this package is the home of the database driver
 
 from objectql.clock import Clock
 from objectql.drivers.sql.errors import ConstraintNames, Doing, Refusal, translate
+from objectql.drivers.sql.postgres_walls import SHOW, TenantConnection
 from objectql.errors import DeadlineExceeded, ObjectQLError, OutcomeUnknown, Unavailable
 
 CANCEL_GRACE_S: Final = 2.0
@@ -126,6 +127,16 @@ class PostgresCalls:
             return await connection.fetch(text, *args, timeout=deadline.left_s())
         except Exception as exc:
             raise self.error(exc, target) from exc
+
+    async def show(
+        self, connection: TenantConnection, tenant: str | None, deadline: Deadline
+    ) -> None:
+        """Let the connection show the rows of `tenant`; None says that it need not."""
+        if tenant is None or connection.tenant == tenant:
+            return
+        connection.tenant = ""  # until it is known to have come through
+        await self.rows(connection, SHOW, (tenant,), deadline)
+        connection.tenant = tenant
 
     async def commit_rows(
         self,

@@ -10,6 +10,7 @@ import asyncpg  # noqa: TID251 - this package is the home of the database driver
 
 from objectql.drivers.sql.postgres_calls import is_server_failure
 from objectql.drivers.sql.postgres_types import use_our_types
+from objectql.drivers.sql.postgres_walls import TenantConnection
 from objectql.errors import Unavailable
 
 MAX_STATEMENT_S: Final = 120.0
@@ -23,8 +24,11 @@ async def open_connection(
     timeout_s: float,
     statement_cache: int,
     max_statement_s: float = MAX_STATEMENT_S,
-) -> asyncpg.Connection:
+    role: str | None = None,
+) -> TenantConnection:
     """A connection to the server at `url`, in UTC; `name` is the data source's, for errors.
+
+    It puts on `role`, see `postgres_walls`.
 
     A statement is cancelled at its request's deadline. Should the one who cancels have died, the
     server itself ends it after `max_statement_s`.
@@ -37,12 +41,14 @@ async def open_connection(
         async with asyncio.timeout(timeout_s):
             connection = await asyncpg.connect(
                 url,
+                connection_class=TenantConnection,
                 statement_cache_size=statement_cache,
                 max_cached_statement_lifetime=0,
                 server_settings={
                     "application_name": "objectql",
                     "timezone": "UTC",
                     "statement_timeout": str(round(max_statement_s * 1000)),
+                    **({} if role is None else {"role": role}),
                 },
             )
             try:

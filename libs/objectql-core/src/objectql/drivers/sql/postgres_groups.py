@@ -55,7 +55,12 @@ class Commit(Protocol):
     """Runs a statement that is a transaction of its own; its rows."""
 
     def __call__(
-        self, text: str, args: Sequence[object], deadline: Deadline, target: Target
+        self,
+        text: str,
+        args: Sequence[object],
+        deadline: Deadline,
+        target: Target,
+        tenant: str,
     ) -> Awaitable[Sequence[Sequence[Any]]]: ...
 
 
@@ -184,7 +189,8 @@ class WriteGroups:
         args = (group_document(lone[:3] for lone in group), first.scope.tenant)
         target = Target(shape.kind, shape.object.name, first.write.id)
         try:
-            rows = await self._commit(self._statements.text(shape, "group"), args, deadline, target)
+            text = self._statements.text(shape, "group")
+            rows = await self._commit(text, args, deadline, target, first.scope.tenant)
         except OutcomeUnknown:
             raise
         except ObjectQLError:

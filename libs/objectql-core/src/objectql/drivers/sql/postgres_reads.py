@@ -27,10 +27,11 @@ class PostgresReads(ABC):
     async def _answer(
         self,
         read: Callable[[Source], Awaitable[T]],
+        tenant: str,
         deadline_ms: int | None,
         freshness: Freshness | None,
     ) -> T:
-        """What `read` makes of a server that is fresh enough."""
+        """What `read` of rows of `tenant` makes of a server that is fresh enough."""
 
     async def fetch(
         self,
@@ -43,7 +44,10 @@ class PostgresReads(ABC):
         """See `Driver`."""
         lowered = lowered_sql(query)
         return await self._answer(
-            lambda source: fetch_page(lowered, params, source), deadline_ms, freshness
+            lambda source: fetch_page(lowered, params, source),
+            lowered.tenant_of(params),
+            deadline_ms,
+            freshness,
         )
 
     async def fetch_one(
@@ -57,7 +61,10 @@ class PostgresReads(ABC):
         """See `Driver`."""
         lowered = lowered_sql(query).record
         return await self._answer(
-            lambda source: fetch_record(lowered, params, source), deadline_ms, freshness
+            lambda source: fetch_record(lowered, params, source),
+            lowered.tenant_of(params),
+            deadline_ms,
+            freshness,
         )
 
     async def fetch_each(
@@ -71,7 +78,10 @@ class PostgresReads(ABC):
         """See `Driver`."""
         lowered = lowered_sql(query)
         return await self._answer(
-            lambda source: fetch_pages(lowered, params, source), deadline_ms, freshness
+            lambda source: fetch_pages(lowered, params, source),
+            lowered.tenant_of(params[0]),
+            deadline_ms,
+            freshness,
         )
 
     async def fetch_one_each(
@@ -85,5 +95,8 @@ class PostgresReads(ABC):
         """See `Driver`."""
         lowered = lowered_sql(query).record
         return await self._answer(
-            lambda source: fetch_records(lowered, params, source), deadline_ms, freshness
+            lambda source: fetch_records(lowered, params, source),
+            lowered.tenant_of(params[0]),
+            deadline_ms,
+            freshness,
         )

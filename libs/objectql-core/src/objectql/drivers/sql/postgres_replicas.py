@@ -10,10 +10,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
-import asyncpg  # noqa: TID251 - this package is the home of the database drivers
 import msgspec
 
 from objectql.clock import Clock
@@ -22,6 +21,7 @@ from objectql.drivers.protocol import Freshness, ReplicaStatus
 from objectql.drivers.sql.postgres_calls import Deadline, PostgresCalls
 from objectql.drivers.sql.postgres_connect import close_connection, open_connection
 from objectql.drivers.sql.postgres_position import OF_REPLICA, Positions, measure
+from objectql.drivers.sql.postgres_walls import TenantConnection
 from objectql.drivers.sql.replicas import EjectionReason, PrimaryLog, Standing, choose
 from objectql.errors import DeadlineExceeded, ObjectQLError, Unavailable
 
@@ -53,7 +53,7 @@ class ReplicaSettings(msgspec.Struct, frozen=True):
 class Link(NamedTuple):
     """A connection to a replica: since when, and to which run of its server."""
 
-    connection: asyncpg.Connection
+    connection: TenantConnection
     opened_at_s: float
     life: str
 
@@ -62,9 +62,17 @@ class PostgresReplica:
     """One hot standby: its pool, its standing, its counters."""
 
     def __init__(
-        self, name: str, settings: ReplicaSettings, primary: PrimaryLog, clock: Clock
+        self,
+        name: str,
+        settings: ReplicaSettings,
+        primary: PrimaryLog,
+        clock: Clock,
+        *,
+        role: Callable[[], str | None],
     ) -> None:
+        """`role` is what connections that read put on, see `postgres_walls`."""
         self.name = name
+        self._role = role
         self.standing = Standing(primary, max_lag_s=settings.max_lag_s)
         self.reads = 0
         self.ejections: Counter[str] = Counter()
@@ -76,6 +84,7 @@ class PostgresReplica:
             close=self._close_link,
             ping=self._ping,
             is_open=lambda link: not link.connection.is_closed(),
+            trait=lambda link: link.connection.tenant,
         )
         self.pool = ConnectionPool(name, connector, settings.pool, clock)
         self._positions = Positions(self._connect, OF_REPLICA, clock)
@@ -136,12 +145,13 @@ class PostgresReplica:
             ejections=dict(self.ejections),
         )
 
-    async def _connect(self) -> asyncpg.Connection:
+    async def _connect(self) -> TenantConnection:
         return await open_connection(
             self._settings.url,
             name=self.name,
             timeout_s=CONNECT_TIMEOUT_S,
             statement_cache=self._settings.statement_cache,
+            role=self._role(),
         )
 
     async def _connect_link(self) -> Link:
@@ -230,7 +240,12 @@ class PostgresReplicas:
         return tuple(replica.status(now_s) for replica in self.members)
 
     async def rows(
-        self, text: str, args: Sequence[object], deadline: Deadline, wanted: Freshness
+        self,
+        text: str,
+        args: Sequence[object],
+        deadline: Deadline,
+        wanted: Freshness,
+        tenant: str | None,
     ) -> Rows | None:
         """The rows of a read from a replica that is fresh enough; None: the primary is to be asked.
 
@@ -247,7 +262,9 @@ class PostgresReplicas:
         if replica is None:
             return None
         try:
-            link = replica.pool.acquire_now() or await replica.pool.acquire(deadline.left_s())
+            link = replica.pool.acquire_now(tenant)
+            if link is None:
+                link = await replica.pool.acquire(deadline.left_s())
         except Unavailable:
             replica.eject("lost")
             return None
@@ -257,6 +274,7 @@ class PostgresReplicas:
             if not (replica.is_known_over(link) and replica.standing.may_answer(wanted, now_s)):
                 is_sound = True
                 return None
+            await self._calls.show(link.connection, tenant, deadline)
             rows = await self._calls.rows(link.connection, text, args, deadline)
             is_sound = True
             replica.reads += 1

@@ -46,7 +46,7 @@ class ReplicatedPostgresDriver(PostgresDriver):
         primary_log = PrimaryLog()
         self._replicas = PostgresReplicas(
             [
-                PostgresReplica(replica, its, primary_log, self._clock)
+                PostgresReplica(replica, its, primary_log, self._clock, role=lambda: self._role)
                 for replica, its in replicas.items()
             ],
             Positions(self._connect_to_measure, OF_PRIMARY, self._clock),
@@ -91,22 +91,24 @@ class ReplicatedPostgresDriver(PostgresDriver):
     async def _answer(
         self,
         read: Callable[[Source], Awaitable[T]],
+        tenant: str,
         deadline_ms: int | None,
         freshness: Freshness | None,
     ) -> T:
         """See `PostgresReads`."""
         if freshness is not None:
-            replica = Source(self._replica_run(deadline_ms, freshness), is_replica=True)
+            run = self._replica_run(tenant, deadline_ms, freshness)
             with suppress(_NoReplica):
-                return await read(replica)
-        return await super()._answer(read, deadline_ms, None)
+                return await read(Source(run, is_replica=True))
+        return await super()._answer(read, tenant, deadline_ms, None)
 
-    def _replica_run(self, deadline_ms: int | None, freshness: Freshness) -> Run:
+    def _replica_run(self, tenant: str, deadline_ms: int | None, freshness: Freshness) -> Run:
         """Runs statements on replicas; `_NoReplica` where the primary is to be asked."""
         deadline = self._deadline(deadline_ms)
+        shown = self._shown(tenant)
 
         async def run(text: str, args: Sequence[object]) -> Sequence[Sequence[Any]]:
-            rows = await self._replicas.rows(text, args, deadline, freshness)
+            rows = await self._replicas.rows(text, args, deadline, freshness, shown)
             if rows is None:
                 raise _NoReplica
             return rows

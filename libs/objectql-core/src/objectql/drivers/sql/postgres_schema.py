@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 
-from objectql.drivers.protocol import SchemaPlan
+import msgspec
+
+from objectql.drivers.protocol import SchemaPlan, SchemaStep
 from objectql.drivers.sql.ddl import plan_tables
+from objectql.drivers.sql.dialect import identifier
 from objectql.drivers.sql.identity import identity_tables
-from objectql.drivers.sql.introspect import INTROSPECT_POSTGRES, parse_introspection
+from objectql.drivers.sql.introspect import (
+    INTROSPECT_POSTGRES,
+    IntrospectedSchema,
+    parse_introspection,
+)
 from objectql.drivers.sql.postgres_session import PostgresSession
+from objectql.drivers.sql.postgres_walls import (
+    AS_OWNER,
+    POLICY,
+    grants,
+    lower_wall,
+    raise_wall,
+)
+from objectql.drivers.sql.scope import table_name
 from objectql.drivers.sql.system import POSTGRES_WORDS, TAKE_SCHEMA_LOCK, system_tables
 from objectql.drivers.sql.tenants import tenant_deletions
 from objectql.ids import TenantId
@@ -20,15 +36,25 @@ _NO_LIMIT = "SET LOCAL statement_timeout = 0"
 
 
 class PostgresSchema:
-    """Changes of the schema, each in one transaction that `begin` opens, one kernel at a time."""
+    """Changes of the schema, each in one transaction that `begin` opens, one kernel at a time.
 
-    def __init__(self, begin: Callable[[], AbstractAsyncContextManager[PostgresSession]]) -> None:
+    `role` tells what connections put on, see `postgres_walls`.
+    """
+
+    def __init__(
+        self,
+        begin: Callable[[], AbstractAsyncContextManager[PostgresSession]],
+        role: Callable[[], str | None],
+        *,
+        has_walls: bool,
+    ) -> None:
         self._begin = begin
+        self._role = role
+        self._has_walls = has_walls
 
     async def create_system_tables(self) -> None:
         """Create those that are missing. Two kernels that start at once wait for each other."""
-        async with self._begin() as session:
-            await session.run(TAKE_SCHEMA_LOCK)
+        async with self._changing() as session:
             for statement in (*system_tables(POSTGRES_WORDS), *identity_tables(POSTGRES_WORDS)):
                 await session.run(statement)
 
@@ -36,20 +62,53 @@ class PostgresSchema:
         """See `Driver.plan_schema`."""
         async with self._begin() as session:
             existing = parse_introspection(await session.run(INTROSPECT_POSTGRES))
-        return plan_tables(existing, objects, "postgres", allow_destructive=allow_destructive)
+        plan = plan_tables(existing, objects, "postgres", allow_destructive=allow_destructive)
+        walls = tuple(plan_walls(existing, objects, are_wanted=self._has_walls))
+        return msgspec.structs.replace(plan, steps=(*plan.steps, *walls))
 
     async def apply(self, plan: SchemaPlan) -> None:
         """See `Driver.apply_schema`: all or nothing."""
+        async with self._changing() as session:
+            for step in plan.steps:
+                await session.run(step.statement)
+
+    async def drop(self, table: str) -> None:
+        """Drop a table. References to it from others lose their constraint."""
+        async with self._changing() as session:
+            await session.run(f"DROP TABLE IF EXISTS {identifier(table)} CASCADE")
+
+    @contextlib.asynccontextmanager
+    async def _changing(self) -> AsyncGenerator[PostgresSession]:
+        """A transaction of the tables' owner; what it leaves is granted to the role."""
         async with self._begin() as session:
             await session.run(_NO_LIMIT)
             await session.run(TAKE_SCHEMA_LOCK)
-            for step in plan.steps:
-                await session.run(step.statement)
+            await session.run(AS_OWNER)
+            yield session
+            role = self._role()
+            if role is not None:
+                for statement in grants(role):
+                    await session.run(statement)
 
     async def delete_tenant(self, tenant: TenantId, objects: Sequence[ObjectDef]) -> None:
         """See `Driver.delete_tenant`."""
         async with self._begin() as session:
             await session.run(_NO_LIMIT)
             await session.run("SET CONSTRAINTS ALL DEFERRED")
+            await session.show(tenant)
             for statement in tenant_deletions(objects):
                 await session.run(statement, tenant)
+
+
+def plan_walls(
+    existing: IntrospectedSchema, objects: Sequence[ObjectDef], *, are_wanted: bool
+) -> Iterator[SchemaStep]:
+    """The steps after which the tables of `objects` have walls between tenants, or none."""
+    for object_ in objects:
+        table = table_name(object_)
+        known = existing.get(table)
+        is_there = known is not None and POLICY in known.policies
+        if are_wanted and not is_there:
+            yield SchemaStep(f"raise the wall between tenants in {table}", raise_wall(table))
+        elif is_there and not are_wanted:
+            yield SchemaStep(f"lower the wall between tenants in {table}", lower_wall(table))

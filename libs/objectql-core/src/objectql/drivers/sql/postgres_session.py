@@ -6,8 +6,6 @@ import contextlib
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
-import asyncpg  # noqa: TID251 - this package is the home of the database drivers
-
 from objectql.drivers.protocol import (
     Idempotency,
     Lowered,
@@ -20,6 +18,7 @@ from objectql.drivers.protocol import (
 )
 from objectql.drivers.sql.answers import Source, fetch_page, lowered_sql, record_of
 from objectql.drivers.sql.postgres_calls import READ, Deadline, PostgresCalls, Target
+from objectql.drivers.sql.postgres_walls import SHOW_LOCAL, TenantConnection
 from objectql.drivers.sql.system import (
     NEXT_SEQUENCE,
     POSTGRES_WORDS,
@@ -47,16 +46,20 @@ class PostgresSession:
 
     def __init__(
         self,
-        connection: asyncpg.Connection,
+        connection: TenantConnection,
         calls: PostgresCalls,
         statements: WriteStatements,
         deadline: Deadline,
+        *,
+        has_walls: bool,
     ) -> None:
         self._connection = connection
         self._calls = calls
         self._statements = statements
         self._deadline = deadline
         self._savepoints = 0
+        self._has_walls = has_walls
+        self._tenant = connection.tenant
         self._claims: set[tuple[str, str, str]] = set()
         self.failure: ObjectQLError | None = None
         """What made the transaction unusable; a failed statement dooms it, savepoints apart."""
@@ -73,6 +76,12 @@ class PostgresSession:
             self.failure = failure
             raise
 
+    async def show(self, tenant: str) -> None:
+        """Let the statements that follow see the rows of `tenant`, until the transaction ends."""
+        if self._has_walls and tenant != self._tenant:
+            await self.run(SHOW_LOCAL, tenant)
+            self._tenant = tenant
+
     async def read(self, text: str, *params: object) -> Sequence[Sequence[Any]]:
         """See `SystemRunner`."""
         return await self.run(text, *params)
@@ -87,11 +96,14 @@ class PostgresSession:
 
     async def fetch(self, query: Lowered, params: Sequence[Value]) -> Page:
         """See `Session`."""
-        return await fetch_page(lowered_sql(query), params, Source(self._rows))
+        lowered = lowered_sql(query)
+        await self.show(lowered.tenant_of(params))
+        return await fetch_page(lowered, params, Source(self._rows))
 
     async def fetch_one(self, query: Lowered, params: Sequence[Value]) -> RecordImage | None:
         """See `Session`."""
         lowered = lowered_sql(query).record
+        await self.show(lowered.tenant_of(params))
         return record_of(await self.run(lowered.text, *lowered.arguments(params)))
 
     async def explain(
@@ -102,6 +114,7 @@ class PostgresSession:
         options = "ANALYZE, BUFFERS, FORMAT JSON" if analyze else "FORMAT JSON"
         if analyze:
             await self.run("SET TRANSACTION READ ONLY")
+        await self.show(lowered.tenant_of(params))
         text = f"EXPLAIN ({options}) {lowered.text}"
         rows = await self.run(text, *lowered.arguments(params))
         return str(rows[0][0]).encode()
@@ -115,6 +128,7 @@ class PostgresSession:
         """See `Session`; runs of like writes go as one statement."""
         if idempotency is not None:
             await self._claim(idempotency)
+        await self.show(scope.tenant)
         shared = parameters(scope, None)
         outcomes: list[WriteOutcome] = []
         for shape, run in runs(writes):
@@ -131,6 +145,7 @@ class PostgresSession:
 
     async def lock(self, object_: ObjectDef, tenant: TenantId, id_: str) -> RecordImage | None:
         """See `Session`."""
+        await self.show(tenant)
         return record_of(await self.run(self._statements.lock_text(object_), tenant, id_))
 
     async def _claim(self, idempotency: Idempotency) -> None:
@@ -176,7 +191,7 @@ class PostgresSession:
         """See `Session`."""
         self._savepoints += 1
         name = f"s{self._savepoints}"
-        claims = set(self._claims)
+        claims, tenant = set(self._claims), self._tenant
         await self.run(f"SAVEPOINT {name}")
         try:
             yield
@@ -184,5 +199,5 @@ class PostgresSession:
         except Exception:
             self.failure = None
             await self.run(f"ROLLBACK TO SAVEPOINT {name}")
-            self._claims = claims
+            self._claims, self._tenant = claims, tenant
             raise

@@ -358,10 +358,14 @@ class SqliteDriver:
 
     @contextlib.asynccontextmanager
     async def begin(
-        self, *, isolation: Isolation = "read_committed", deadline_ms: int | None = None
+        self,
+        *,
+        isolation: Isolation = "read_committed",
+        deadline_ms: int | None = None,
+        tenant: TenantId | None = None,
     ) -> AsyncGenerator[SqliteSession, None]:
         """See `Driver`. Every isolation is serial execution."""
-        del isolation
+        del isolation, tenant
         check_deadline(self._clock, deadline_ms)
         async with self._turn.hold(deadline_ms):
             writer = self._open_writer()

@@ -2,7 +2,8 @@
 
 A statement is a chain of common table expressions: the rows come in as one JSON document
 (`input`), the record is locked and read (`old`), written (`written`), and the outbox row, the
-history row of a tracked object and the idempotency record are inserted from what was written. The answer holds the images.
+history row of a tracked object and the idempotency record are inserted from what was written. The
+answer holds the images.
 
 All parts of such a statement share one snapshot, but `old` waits for the row lock and then sees
 the newest version of the row, and the write of a locked row goes to that version too. The outbox

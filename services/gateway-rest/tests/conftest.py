@@ -16,7 +16,7 @@ from objectql.clock import SystemClock
 from objectql.context import Actor, Context
 from objectql.errors import Unauthenticated
 from objectql.ids import FieldName, ObjectName
-from objectql.metadata.model import ActionDef, FieldDef, ObjectDef, Option, system_fields
+from objectql.metadata.model import ActionDef, Features, FieldDef, ObjectDef, Option, system_fields
 from objectql.metadata.registry import MetadataSnapshot
 from objectql.wire import messages as m
 from objectql.wire import tenants as t
@@ -33,6 +33,7 @@ REQUESTS: dict[str, type[msgspec.Struct]] = {
     "get": m.GetRequest,
     "aggregate": m.AggregateRequest,
     "explain": m.ExplainRequest,
+    "history": m.HistoryRequest,
     "search": m.SearchRequest,
     "permissions": m.PermissionsRequest,
     "explain_access": m.ExplainAccessRequest,
@@ -60,6 +61,12 @@ REQUESTS: dict[str, type[msgspec.Struct]] = {
 }
 
 
+ENTRY = (
+    b'{"id":"e1","at":"2026-03-01T10:00:00.000Z","actor":"ann","operation":"updated","version":2,'
+    b'"request_id":"r1","changes":{"title":{"old":"a","new":"b"}}}'
+)
+
+
 class FakeKernel:
     """Answers each verb with what the test laid down, and remembers what it was asked."""
 
@@ -71,6 +78,7 @@ class FakeKernel:
             "get": m.RecordReply(record=b'{"id":"1","title":"a"}', id="1", version=3),
             "aggregate": m.PageReply(items=b'[{"n":2}]', count=1, limit=1000),
             "explain": m.JsonReply(body=b'{"query":{}}'),
+            "history": m.PageReply(items=b"[" + ENTRY + b"]", count=1, limit=100),
             "search": m.JsonReply(body=b'{"query":"foo","hits":[]}'),
             "permissions": m.JsonReply(body=b'{"user":"u1","roles":[],"objects":{}}'),
             "explain_access": m.JsonReply(body=b'{"allowed":true,"because":[]}'),
@@ -161,6 +169,7 @@ TASK = define(
             },
         }
     },
+    enable=Features(track_history=True),
     actions={
         "close": ActionDef("close", params={"why": field("why", required=True)}),
         "sweep": ActionDef("sweep", type="global"),

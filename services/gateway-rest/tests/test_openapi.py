@@ -151,6 +151,7 @@ async def test_answers_agree_with_the_description(client: Any, document: Any) ->
         ("/api/task", "GET"): await client.get("/api/task"),
         ("/api/task", "POST"): await client.post("/api/task", json={"title": "a"}),
         ("/api/task/{id}", "GET"): await client.get("/api/task/1"),
+        ("/api/task/{id}/history", "GET"): await client.get("/api/task/1/history"),
         ("/api/task/{id}", "PATCH"): await client.patch("/api/task/1", json={"title": "a"}),
         ("/api/task/{id}", "DELETE"): await client.delete("/api/task/1"),
         ("/api/task/bulk", "POST"): await client.post(

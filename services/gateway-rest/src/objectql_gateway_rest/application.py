@@ -11,6 +11,7 @@ from objectql_gateway_rest import (
     auth_routes,
     bulk,
     docs_page,
+    history,
     metadata_routes,
     openapi,
     permission_routes,
@@ -33,6 +34,7 @@ from objectql_gateway_rest.routes import Route
 
 _MODULES = (
     records,
+    history,
     bulk,
     actions,
     auth_routes,

@@ -16,6 +16,7 @@ from objectql_gateway_rest.call import Call
 from objectql_gateway_rest.openapi_parts import (
     EXPLANATION,
     HEADERS,
+    HISTORY,
     PAGE_META,
     PARAMETERS,
     PROBLEM,
@@ -49,6 +50,7 @@ def describe(snapshot: MetadataSnapshot) -> Json:
         "Problem": PROBLEM,
         "PageMeta": PAGE_META,
         "Explanation": EXPLANATION,
+        "History": HISTORY,
         "Query": _query_schema(),
     }
     tags: list[Json] = []
@@ -186,6 +188,12 @@ def _object_paths(definition: ObjectDef, kind: str) -> Json:
             )
         },
     }
+    if definition.enable.track_history:
+        entries = success("What became of it, the latest first.", ref("schemas", "History"))
+        paths[f"{one_path}/history"] = {
+            "parameters": [ref("parameters", "id")],
+            "get": operation("get", "History", {"200": entries}, "history_top", "after"),
+        }
     for action in definition.actions.values():
         if not action.internal:
             path = one_path if action.type == "record" else f"/api/{name}"

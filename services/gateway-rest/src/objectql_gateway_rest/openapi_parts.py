@@ -34,6 +34,7 @@ PARAMETERS: Json = {
     "select": _query("$select", _TEXT, "Fields to return: `id,number`."),
     "expand": _query("$expand", _TEXT, "Relations to put in place: `customer($select=name)`."),
     "top": _query("$top", {"type": "integer", "minimum": 0, "maximum": 1000}, "Page size."),
+    "history_top": _query("$top", {"type": "integer", "minimum": 1, "maximum": 100}, "Page size."),
     "skip": _query(
         "$skip", {"type": "integer", "minimum": 0, "maximum": 1_000_000}, "Records to pass over."
     ),
@@ -130,6 +131,37 @@ PAGE_META: Json = {
         "has_next": {"type": "boolean"},
         "next": {"type": "string", "description": "Cursor for `$after`."},
         "total": {"type": "integer", "description": "All matches, when `$count` asks."},
+    },
+}
+
+_HISTORY_ENTRY: Json = {
+    "type": "object",
+    "required": ["id", "at", "actor", "operation", "version", "request_id", "changes"],
+    "properties": {
+        "id": _TEXT,
+        "at": {"type": "string", "format": "date-time"},
+        "actor": {"type": "string", "description": "The id of who did it."},
+        "operation": {"type": "string", "enum": ["created", "updated", "deleted"]},
+        "version": {"type": "integer", "description": "The record's, after the change."},
+        "request_id": {"type": "string", "description": "Names the request in the logs."},
+        "changes": {
+            "type": "object",
+            "description": "The fields that changed, of those that the caller may read.",
+            "additionalProperties": {
+                "type": "object",
+                "required": ["old", "new"],
+                "properties": {"old": {}, "new": {}},
+            },
+        },
+    },
+}
+
+HISTORY: Json = {
+    "type": "object",
+    "required": ["items", "meta"],
+    "properties": {
+        "items": {"type": "array", "items": _HISTORY_ENTRY},
+        "meta": {"$ref": "#/components/schemas/PageMeta"},
     },
 }
 

@@ -42,7 +42,9 @@ TIDY_EVERY_S = 600.0
 
 PUBLISHED = "metadata:published"
 TENANTS = "tenants"
-READS = frozenset({"find", "explain", "get", "count", "aggregate", "search", "meta", "auth"})
+READS = frozenset(
+    {"find", "explain", "get", "count", "aggregate", "search", "history", "meta", "auth"}
+)
 
 
 async def build(process: Process[KernelSettings]) -> None:

@@ -20,6 +20,7 @@ def verbs(kernel: Kernel) -> dict[str, Verb[Any]]:
         "get": Verb(m.GetRequest, kernel.handle_get),
         "aggregate": Verb(m.AggregateRequest, kernel.handle_aggregate),
         "explain": Verb(m.ExplainRequest, kernel.handle_explain),
+        "history": Verb(m.HistoryRequest, kernel.handle_history),
         "search": Verb(m.SearchRequest, kernel.handle_search),
         "permissions": Verb(m.PermissionsRequest, kernel.handle_permissions),
         "explain_access": Verb(m.ExplainAccessRequest, kernel.handle_explain_access),

@@ -21,6 +21,7 @@ from objectql.drivers.memory_state import (
     to_json,
 )
 from objectql.drivers.memory_stores import (
+    MemoryHistory,
     MemoryLeases,
     MemoryMetadataStore,
     MemoryOutbox,
@@ -183,6 +184,7 @@ class MemoryDriver:
         self._reads = self._writes = self._transactions = 0
         self.metadata = MemoryMetadataStore()
         self.outbox = MemoryOutbox(self._clock)
+        self.history = MemoryHistory()
         self.leases = MemoryLeases(self._clock)
         self.identity = MemoryIdentityStore()
         self.tenants = MemoryTenantStore()
@@ -229,6 +231,7 @@ class MemoryDriver:
         async with self._writer.hold():
             self._tables.forget(tenant)
             self.outbox.forget(tenant)
+            self.history.forget(tenant)
             self.identity.forget(tenant)
 
     def statistics(self) -> Mapping[str, float]:
@@ -362,6 +365,7 @@ class MemoryDriver:
             check_deadline(self._clock, deadline_ms)
             transaction.commit()
             self.outbox.append(transaction.events)
+            self.history.append(transaction.history)
 
     # --- schema --------------------------------------------------------------------------------
 

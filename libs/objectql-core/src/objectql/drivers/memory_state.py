@@ -120,6 +120,8 @@ class Transaction:
         self.remembered = Overlay(tables.remembered)
         self.sequences = Overlay(tables.sequences)
         self.events: list[ChangeEvent] = []
+        self.history: list[ChangeEvent] = []
+        """Those of `events` that are kept."""
 
     def rows_of(self, object_: ObjectDef, tenant: str) -> Iterator[Record]:
         """All records of an object in a tenant."""
@@ -266,6 +268,8 @@ class Transaction:
             batch_size=scope.batch_size,
         )
         self.events.append(event)
+        if write.object.enable.track_history:
+            self.history.append(event)
 
     def next_sequence(self, tenant: TenantId, scope: str, count: int) -> int:
         """The first of `count` reserved numbers."""
@@ -276,11 +280,11 @@ class Transaction:
     def mark(self) -> object:
         """The state now, for `undo_to`."""
         overlays = [(overlay, dict(overlay.changes)) for overlay in self._overlays()]
-        return overlays, len(self.events)
+        return overlays, len(self.events), len(self.history)
 
     def undo_to(self, mark: Any) -> None:
         """Forget what was done since `mark`."""
-        overlays, events = mark
+        overlays, events, history = mark
         known = {id(overlay) for overlay, _ in overlays}
         for overlay in self._overlays():
             if id(overlay) not in known:
@@ -288,6 +292,7 @@ class Transaction:
         for overlay, changes in overlays:
             overlay.changes = changes
         del self.events[events:]
+        del self.history[history:]
 
     def commit(self) -> None:
         """Make the changes everyone's."""

@@ -13,6 +13,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 import msgspec
 
+from objectql.drivers.history import HistoryStore
 from objectql.drivers.identity import IdentityStore
 from objectql.drivers.tenants import TenantStore
 from objectql.events import ChangeEvent
@@ -201,8 +202,9 @@ class Session(Protocol):
         scope: WriteScope,
         idempotency: Idempotency | None = None,
     ) -> tuple[WriteOutcome, ...]:
-        """Write rows and their outbox events, in order; `stale` and `missing` rows write nothing.
+        """Write rows and their events, in order; `stale` and `missing` rows write nothing.
 
+        The events go to the outbox; those of objects with `enable.track_history` also to `history`.
         With `idempotency` the record is stored with an empty reply; `remember` fills it.
 
         Raises:
@@ -335,6 +337,8 @@ class Driver(Protocol):
     @property
     def outbox(self) -> Outbox: ...
     @property
+    def history(self) -> HistoryStore: ...
+    @property
     def leases(self) -> Leases: ...
     @property
     def identity(self) -> IdentityStore: ...
@@ -461,8 +465,8 @@ class Driver(Protocol):
     async def delete_tenant(self, tenant: TenantId, objects: Sequence[ObjectDef]) -> None:
         """Delete all that this source keeps of `tenant`, in one transaction, without events.
 
-        Records of `objects` (all of this source), the outbox, idempotency records, sequences. May
-        be called any number of times.
+        Records of `objects` (all of this source), the outbox, the history, idempotency records,
+        sequences. May be called any number of times.
         """
         ...
 

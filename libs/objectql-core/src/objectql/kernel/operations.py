@@ -23,6 +23,7 @@ from objectql.kernel.change import Change
 from objectql.kernel.consistency import Consistency
 from objectql.kernel.engine import Engine
 from objectql.kernel.explain import explain_read
+from objectql.kernel.history import HistoryReader
 from objectql.kernel.identity.identity import Identity
 from objectql.kernel.json import decode_json, decode_object, encode_json
 from objectql.kernel.metadata import MetadataPublisher
@@ -55,6 +56,7 @@ from objectql.wire.messages import (
     ExplainRequest,
     FindRequest,
     GetRequest,
+    HistoryRequest,
     JsonReply,
     MetaDeleteRequest,
     MetaGetRequest,
@@ -91,6 +93,7 @@ class Operations:
             engine.clock,
             self.pipeline,
         )
+        self._history = HistoryReader(engine, self.reader)
         self._consistency = Consistency(engine)
         self._bulk = BulkRunner(engine, self.reader, self.writer)
         self._batch = BatchRunner(engine, self.reader, self.writer)
@@ -136,6 +139,14 @@ class Operations:
         scope = self.reader.scope(context)
         stages = await explain_read(request, scope, self.reader.planner, self.engine.clock)
         return self._json(stages)
+
+    async def handle_history(self, request: HistoryRequest, context: Context) -> PageReply:
+        """What became of a record."""
+        return await self.pipeline.run("history", request.object, request, context, self._past)
+
+    async def _past(self, request: HistoryRequest, context: Context) -> PageReply:
+        scope = self.reader.scope(context)
+        return await self._history.page(request, scope, self.api(scope, 1))
 
     async def handle_search(self, request: SearchRequest, context: Context) -> JsonReply:
         """Hits in several objects."""

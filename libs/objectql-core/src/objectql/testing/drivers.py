@@ -6,6 +6,7 @@ Subclass `DriverSuite` and give it a `driver` fixture: a connected, empty driver
 
 from __future__ import annotations
 
+from objectql.testing.driver_history import HistoryPromises
 from objectql.testing.driver_identity import IdentityPromises
 from objectql.testing.driver_records import RecordPromises
 from objectql.testing.driver_samples import OBJECTS
@@ -17,6 +18,11 @@ __all__ = ["OBJECTS", "DriverSuite"]
 
 
 class DriverSuite(
-    RecordPromises, TransactionPromises, StorePromises, TenantPromises, IdentityPromises
+    RecordPromises,
+    TransactionPromises,
+    StorePromises,
+    HistoryPromises,
+    TenantPromises,
+    IdentityPromises,
 ):
     """Everything that a driver promises."""

@@ -81,6 +81,18 @@ class ExplainRequest(Message, frozen=True):
     analyze: bool = False
 
 
+class HistoryRequest(Message, frozen=True):
+    """Verb `history`: what became of one record, the latest first; answered by `PageReply`.
+
+    `after` is the cursor of the page before.
+    """
+
+    object: str
+    id: str
+    limit: int | None = None
+    after: str | None = None
+
+
 class SearchRequest(Message, frozen=True):
     """Verb `search`: one text over several objects (none named: all searchable ones)."""
 

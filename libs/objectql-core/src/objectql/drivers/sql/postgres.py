@@ -31,6 +31,7 @@ from objectql.drivers.protocol import (
 )
 from objectql.drivers.sql.answers import Source
 from objectql.drivers.sql.dialect_postgres import POSTGRES
+from objectql.drivers.sql.history import SqlHistory
 from objectql.drivers.sql.identity import SqlIdentityStore
 from objectql.drivers.sql.lower import lower
 from objectql.drivers.sql.postgres_access import PostgresAccess, PostgresSettings
@@ -105,6 +106,7 @@ class PostgresDriver(PostgresAccess, PostgresReads):
         self._groups = WriteGroups(self._write_one, self._commit, self._statements)
         self.metadata = SqlMetadataStore(self)
         self.outbox = SqlOutbox(self, POSTGRES_WORDS)
+        self.history = SqlHistory(self)
         self.leases = SqlLeases(self, POSTGRES_WORDS)
         self.identity = SqlIdentityStore(self)
         self.tenants = SqlTenantStore(self)

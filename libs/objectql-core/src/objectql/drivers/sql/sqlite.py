@@ -39,6 +39,7 @@ from objectql.drivers.sql.ddl import plan_tables
 from objectql.drivers.sql.dialect import identifier
 from objectql.drivers.sql.dialect_sqlite import SQLITE
 from objectql.drivers.sql.errors import ConstraintNames, Doing, translate
+from objectql.drivers.sql.history import SqlHistory
 from objectql.drivers.sql.identity import SqlIdentityStore, identity_tables
 from objectql.drivers.sql.introspect import INTROSPECT_SQLITE, parse_introspection
 from objectql.drivers.sql.lower import LoweredSql, lower
@@ -102,6 +103,7 @@ class SqliteDriver:
         self._reads = self._writes = self._transactions = 0
         self.metadata = SqlMetadataStore(self)
         self.outbox = SqlOutbox(self, SQLITE_WORDS)
+        self.history = SqlHistory(self)
         self.leases = SqlLeases(self, SQLITE_WORDS)
         self.identity = SqlIdentityStore(self)
         self.tenants = SqlTenantStore(self)

@@ -24,8 +24,10 @@ from objectql.errors import DeleteRestricted, Issue, ObjectQLError, ValidationFa
 from objectql.metadata.model import ObjectDef
 from objectql.values import Value
 
-_OUTBOX = """INSERT INTO oql_outbox (event_id, tenant, object, record_id, kind, version, at, actor,
+_EVENT = """(event_id, tenant, object, record_id, kind, version, at, actor,
 request_id, traceparent, batch, batch_size, before, after) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)"""
+_OUTBOX = f"INSERT INTO oql_outbox {_EVENT}"
+_HISTORY = f"INSERT INTO oql_history {_EVENT}"
 
 
 class _Statements(NamedTuple):
@@ -212,31 +214,31 @@ def _note(
     old: _Stored | None,
     new: _Stored | None,
 ) -> WriteOutcome:
-    """The outcome of a write that was done, with its event in the outbox."""
+    """The outcome of a write that was done, with its event in the outbox and, if kept, the history."""
     version = new.version if new is not None else 0
     if old is not None and new is None:
         version = old.version + 1
     before = None if old is None else old.image
     after = None if new is None else new.image
-    connection.rows(
-        _OUTBOX,
-        (
-            write.event_id,
-            scope.tenant,
-            write.object.name,
-            write.id,
-            EVENT_KINDS[write.kind],
-            version,
-            write.at,
-            scope.actor,
-            scope.request_id,
-            scope.traceparent,
-            scope.batch,
-            scope.batch_size,
-            before,
-            after,
-        ),
+    event = (
+        write.event_id,
+        scope.tenant,
+        write.object.name,
+        write.id,
+        EVENT_KINDS[write.kind],
+        version,
+        write.at,
+        scope.actor,
+        scope.request_id,
+        scope.traceparent,
+        scope.batch,
+        scope.batch_size,
+        before,
+        after,
     )
+    connection.rows(_OUTBOX, event)
+    if write.object.enable.track_history:
+        connection.rows(_HISTORY, event)
     return WriteOutcome(
         "written",
         version,

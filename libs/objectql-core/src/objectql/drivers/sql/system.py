@@ -74,17 +74,20 @@ TAKE_SCHEMA_LOCK = f"SELECT pg_advisory_xact_lock({_SCHEMA_LOCK})"
 
 def system_tables(words: SystemWords) -> tuple[str, ...]:
     """Statements that create what is missing; they may run any number of times."""
-    return (
-        f"""CREATE TABLE IF NOT EXISTS oql_outbox (
-            position {words.serial}, event_id text NOT NULL, tenant text NOT NULL,
+    event = f"""position {words.serial}, event_id text NOT NULL, tenant text NOT NULL,
             object text NOT NULL, record_id text NOT NULL, kind text NOT NULL,
             version bigint NOT NULL, at text NOT NULL, actor text NOT NULL,
             request_id text NOT NULL, traceparent text NOT NULL, batch text NOT NULL,
-            batch_size integer NOT NULL, before text, after text, published_at {words.instant})""",
+            batch_size integer NOT NULL, before text, after text"""
+    return (
+        f"CREATE TABLE IF NOT EXISTS oql_outbox ({event}, published_at {words.instant})",
         """CREATE INDEX IF NOT EXISTS oql_outbox_pending ON oql_outbox (position)
             WHERE published_at IS NULL""",
         """CREATE INDEX IF NOT EXISTS oql_outbox_published ON oql_outbox (published_at)
             WHERE published_at IS NOT NULL""",
+        f"CREATE TABLE IF NOT EXISTS oql_history ({event})",
+        """CREATE INDEX IF NOT EXISTS oql_history_record
+            ON oql_history (tenant, object, record_id, position)""",
         f"""CREATE TABLE IF NOT EXISTS oql_idempotency (
             tenant text NOT NULL, principal text NOT NULL, key text NOT NULL,
             body_hash {words.binary} NOT NULL, reply {words.binary} NOT NULL,
@@ -112,7 +115,7 @@ def system_tables(words: SystemWords) -> tuple[str, ...]:
 
 
 TENANT_TABLES = (
-    *("oql_outbox", "oql_idempotency", "oql_sequences"),
+    *("oql_outbox", "oql_history", "oql_idempotency", "oql_sequences"),
     *("oql_users", "oql_sessions", "oql_api_keys", "oql_sign_in_attempts"),
 )
 """What keeps something of each tenant, in a column `tenant`."""
@@ -238,8 +241,9 @@ class SqlMetadataStore:
         return version
 
 
-_EVENT_COLUMNS = """event_id, tenant, object, record_id, kind, version, at, actor, before, after,
+EVENT_COLUMNS = """event_id, tenant, object, record_id, kind, version, at, actor, before, after,
 request_id, traceparent, batch, batch_size"""
+"""What the outbox and the history keep of an event, in the order of `event_of`."""
 
 
 class SqlOutbox:
@@ -252,11 +256,11 @@ class SqlOutbox:
     async def pending(self, limit: int) -> tuple[tuple[int, ChangeEvent], ...]:
         """See `Outbox` and the head of this module."""
         rows = await self._runner.read(
-            f"""SELECT position, {_EVENT_COLUMNS} FROM oql_outbox
+            f"""SELECT position, {EVENT_COLUMNS} FROM oql_outbox
             WHERE published_at IS NULL ORDER BY position LIMIT CAST($1 AS bigint)""",
             limit,
         )
-        return tuple((row[0], _event(row)) for row in rows)
+        return tuple((row[0], event_of(row)) for row in rows)
 
     async def mark_published(self, positions: Sequence[int]) -> None:
         """See `Outbox`."""
@@ -286,7 +290,8 @@ class SqlOutbox:
         return len(rows)
 
 
-def _event(row: Sequence[Any]) -> ChangeEvent:
+def event_of(row: Sequence[Any]) -> ChangeEvent:
+    """The event in a row of a position and `EVENT_COLUMNS`."""
     before, after = row[9], row[10]
     return ChangeEvent(
         id=row[1],

@@ -1,8 +1,9 @@
 """The statements that change records on Postgres, each doing everything in one round trip.
 
 A statement is a chain of common table expressions: the rows come in as one JSON document
-(`input`), the record is locked and read (`old`), written (`written`), and the outbox row and the
-idempotency record are inserted from what was written. The answer holds the images.
+(`input`), the record is locked and read (`old`), written (`written`), and the outbox row, the
+history row of a tracked object and the idempotency record are inserted from what was written. The
+answer holds the images.
 
 All parts of such a statement share one snapshot, but `old` waits for the row lock and then sees
 the newest version of the row, and the write of a locked row goes to that version too. The outbox
@@ -235,13 +236,16 @@ def write_text(shape: Shape, form: Form, image: Image) -> str:
             "raw r LEFT JOIN answer a ON a._n = r._n LEFT JOIN known k ON k._n = r._n ORDER BY r._n"
         )
     kind = string_literal(EVENT_KINDS[shape.kind])
-    return f"""WITH {core},
-outbox AS (
-    INSERT INTO oql_outbox (event_id, tenant, object, record_id, kind, version, at, actor,
+    event = f"""(event_id, tenant, object, record_id, kind, version, at, actor,
     request_id, traceparent, batch, batch_size, before, after)
     SELECT a._event, $2, {string_literal(object_.name)}, a.id, {kind}, a.version,
     a._at, {request}, a.before, a.after
-    FROM {source} WHERE a.version IS NOT NULL ORDER BY a._n){remember}
+    FROM {source} WHERE a.version IS NOT NULL ORDER BY a._n"""
+    keeps = object_.enable.track_history
+    history = f",\nhistory AS (\n    INSERT INTO oql_history {event})" if keeps else ""
+    return f"""WITH {core},
+outbox AS (
+    INSERT INTO oql_outbox {event}){history}{remember}
 SELECT {_COLUMNS}{known}
 FROM {answer}"""
 

@@ -246,3 +246,19 @@ async def test_a_refresh_token_used_twice_at_once_ends_the_session(world: World)
     with pytest.raises(Unauthenticated):
         await world.refresh(tokens)
     assert await sessions_of(world) == []
+
+
+async def test_a_sign_in_with_a_new_password_ends_the_other_sessions(world: World) -> None:
+    elsewhere = await world.sign_in()
+    here = await world.sign_in(new_password=NEW_PASSWORD)
+    assert await sessions_of(world) == [here.session]
+    assert await world.roles(elsewhere) is None
+    assert await world.roles(here) == ["admin", "sales"]
+
+
+async def test_a_sign_in_with_the_old_password_that_overlaps_one_with_a_new_is_ended(
+    world: World,
+) -> None:
+    world.store.meanwhile = world.sign_in
+    here = await world.sign_in(new_password=NEW_PASSWORD)
+    assert await sessions_of(world) == [here.session]

@@ -20,7 +20,15 @@ from typing import Final, NoReturn, TypeVar
 import msgspec
 
 from objectql.context import Context
-from objectql.drivers.identity import AttemptLimits, Insert, Replace, Session, User
+from objectql.drivers.identity import (
+    AttemptLimits,
+    IdentityChange,
+    Insert,
+    Replace,
+    Revocation,
+    Session,
+    User,
+)
 from objectql.errors import (
     Overloaded,
     PasswordChangeRequired,
@@ -240,7 +248,7 @@ class Sessions:
         return None
 
     async def _open(self, user: User, request: SignInRequest, hashed: str | None) -> TokensReply:
-        """Tokens of a new session of exactly this version of the user."""
+        """Tokens of a new session of exactly this version of the user; a new password ends others."""
         if user.must_change and request.new_password is None:
             raise PasswordChangeRequired
         changed = user
@@ -257,7 +265,11 @@ class Sessions:
             created_ms=now_ms,
             expires_ms=now_ms + int(self._policy.session_days * _DAY_MS),
         )
-        await self._directory.apply([Replace(changed), Insert(session)])
+        ends: list[IdentityChange] = []
+        revoke: list[Revocation] = []
+        if request.new_password is not None:
+            ends, revoke = await self._directory.ends_of(user)
+        await self._directory.apply([Replace(changed), *ends, Insert(session)], revoke)
         return await self._tokens(changed, session, text, now_ms)
 
     async def _tokens(

@@ -18,7 +18,7 @@ from objectql.drivers.identity import (
     User,
 )
 from objectql.drivers.memory_identity import MemoryIdentityStore
-from objectql.errors import Unauthenticated
+from objectql.errors import RateLimited, Unauthenticated
 from objectql.ids import TenantId
 from objectql.kernel.identity.directory import Directory
 from objectql.kernel.identity.hashing import PasswordWorkers
@@ -262,3 +262,14 @@ async def test_a_sign_in_with_the_old_password_that_overlaps_one_with_a_new_is_e
     world.store.meanwhile = world.sign_in
     here = await world.sign_in(new_password=NEW_PASSWORD)
     assert await sessions_of(world) == [here.session]
+
+
+@pytest.mark.parametrize("other", ["ann@x", "nobody@x"])
+async def test_failures_of_a_name_tell_nothing_about_an_email(world: World, other: str) -> None:
+    for _ in range(IdentityPolicy().free_attempts):
+        with pytest.raises(Unauthenticated):
+            await world.sign_in("a guess", name="ann")
+    with pytest.raises(RateLimited):
+        await world.sign_in("a guess", name=" ANN ")
+    with pytest.raises(Unauthenticated):
+        await world.sign_in("a guess", name=other)

@@ -102,8 +102,8 @@ class Sessions:
         if not name.isprintable():
             name = _NOBODY
         user = await self._directory.user_called(tenant, name)
-        counted = name[:255] if user is None else user.name
-        user = await self._proven(tenant, counted, user, request.password)
+        # As it was typed: a counter that name and email share tells that they are one user's.
+        user = await self._proven(tenant, name[:255], user, request.password)
         hashed = await self._new_hash(user, request)
 
         async def open_session(user: User) -> TokensReply:

@@ -273,3 +273,17 @@ async def test_failures_of_a_name_tell_nothing_about_an_email(world: World, othe
         await world.sign_in("a guess", name=" ANN ")
     with pytest.raises(Unauthenticated):
         await world.sign_in("a guess", name=other)
+
+
+async def test_who_is_made_again_counts_from_then_on(world: World) -> None:
+    before = await world.sign_in()
+    await world.users.delete(UserDeleteRequest("u1"), by(system_actor(ACME)))
+    assert await world.roles(before) is None
+    given = UserCreateRequest("ann", password=PASSWORD, roles=("sales",), id="u1")
+    await world.users.create(given, by(system_actor(ACME)))
+    assert await world.roles(before) is None
+    assert await world.roles(await world.sign_in()) == ["sales"]
+
+
+async def test_a_user_who_is_made_for_the_first_time_voids_nothing(world: World) -> None:
+    assert await world.store.revocations(-1) == (0, ())

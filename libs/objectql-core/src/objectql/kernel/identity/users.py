@@ -15,6 +15,7 @@ import msgspec
 
 from objectql.context import DEFAULT_TENANT, Context, system_actor
 from objectql.drivers.identity import (
+    FOREVER_MS,
     ApiKey,
     Delete,
     IdentityChange,
@@ -51,6 +52,7 @@ from objectql.wire.identity import (
 _MAX_NAME: Final = 120
 _MAX_ROLES: Final = 100
 _MAX_PAGE: Final = 1000
+_ALL: Final = -1
 _COMMITS: Final = 8
 """How often a change is tried while others change the same user, as every sign-in does."""
 
@@ -109,7 +111,10 @@ class Users:
         check_user(user)
         if request.password is not None:
             user = await self._with_password(user, request.password)
-        await self._directory.apply([Insert(user)])
+        if request.id is None:
+            await self._directory.apply([Insert(user)])
+        else:
+            await self._insert_again(user)
         return described(user)
 
     async def update(self, request: UserUpdateRequest, context: Context) -> dict[str, Any]:
@@ -188,6 +193,21 @@ class Users:
         elif user.roles != before.roles or not before.is_active:
             revoke.append(self._directory.void("user", user.tenant, user.id))
         await self._directory.apply([Replace(user), *changes], revoke)
+
+    async def _insert_again(self, user: User) -> None:
+        """Insert a user with a given id, which may be that of a deleted one.
+
+        That one is void for good; from now on the new one is not, and what the old one left goes.
+        Of an id that was never void nothing becomes so: another issuer may know it already.
+        """
+        _, known = await self._directory.store.revocations(_ALL)
+        is_void = any(
+            (one.kind, one.tenant, one.id, one.before_ms)
+            == ("user", user.tenant, user.id, FOREVER_MS)
+            for one in known
+        )
+        revoke = [self._directory.void("user", user.tenant, user.id)] if is_void else []
+        await self._directory.apply([Insert(user), *await self._left_of(user)], revoke)
 
     async def _left_of(self, user: User) -> list[IdentityChange]:
         """How the keys and sessions of a user are deleted."""

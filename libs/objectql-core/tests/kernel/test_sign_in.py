@@ -18,7 +18,7 @@ from objectql.drivers.identity import (
     User,
 )
 from objectql.drivers.memory_identity import MemoryIdentityStore
-from objectql.errors import RateLimited, Unauthenticated
+from objectql.errors import PermissionDenied, RateLimited, Unauthenticated
 from objectql.ids import TenantId
 from objectql.kernel.identity.directory import Directory
 from objectql.kernel.identity.hashing import PasswordWorkers
@@ -30,6 +30,7 @@ from objectql.wire.identity import (
     PasswordRequest,
     RefreshRequest,
     SignInRequest,
+    SignOutRequest,
     TokensReply,
     UserCreateRequest,
     UserDeleteRequest,
@@ -287,3 +288,14 @@ async def test_who_is_made_again_counts_from_then_on(world: World) -> None:
 
 async def test_a_user_who_is_made_for_the_first_time_voids_nothing(world: World) -> None:
     assert await world.store.revocations(-1) == (0, ())
+
+
+async def test_a_key_with_scopes_ends_no_session_and_sets_no_password(world: World) -> None:
+    tokens = await world.sign_in()
+    key = by(Actor(id="u1", tenant=ACME, roles=("admin",), scopes=("account:read",)))
+    for request in (SignOutRequest(everywhere=True), SignOutRequest(tokens.refresh_token)):
+        with pytest.raises(PermissionDenied):
+            await world.sessions.sign_out(request, key)
+    with pytest.raises(PermissionDenied):
+        await world.sessions.change_password(PasswordRequest(PASSWORD, NEW_PASSWORD), key)
+    assert await sessions_of(world) == [tokens.session]

@@ -32,6 +32,7 @@ from objectql.drivers.identity import (
 from objectql.errors import (
     Overloaded,
     PasswordChangeRequired,
+    PermissionDenied,
     RateLimited,
     Unauthenticated,
     WriteConflict,
@@ -154,8 +155,15 @@ class Sessions:
         raise Overloaded(retry_after_ms=_RETRY_AFTER_MS)
 
     async def sign_out(self, request: SignOutRequest, context: Context) -> None:
-        """End a session, or all of the caller's; ending what has ended is no error."""
+        """End a session, or all of the caller's; ending what has ended is no error.
+
+        Raises:
+            PermissionDenied: by a key that is good for some objects only.
+
+        """
         actor = context.actor
+        if actor.scopes is not None:
+            raise PermissionDenied(operation="end", object="sessions")
         text = parse_refresh(request.refresh_token or "")
         if request.everywhere:
             await self._directory.end_sessions(
@@ -173,13 +181,16 @@ class Sessions:
         """Set the caller's password and end the caller's other sessions.
 
         Raises:
+            PermissionDenied: by a key that is good for some objects only.
             Unauthenticated: the current password is another, or the caller has none.
             RateLimited: it was guessed at too often.
             ValidationFailed: the new password is none.
 
         """
         actor = context.actor
-        if actor.scopes is not None or not actor.session:
+        if actor.scopes is not None:
+            raise PermissionDenied(operation="change", object="the password")
+        if not actor.session:
             raise Unauthenticated
         user = await self._directory.user(actor.tenant, actor.id)
         counted = actor.id if user is None else user.name

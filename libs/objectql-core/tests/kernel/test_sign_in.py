@@ -18,7 +18,7 @@ from objectql.drivers.identity import (
     User,
 )
 from objectql.drivers.memory_identity import MemoryIdentityStore
-from objectql.errors import PermissionDenied, RateLimited, Unauthenticated
+from objectql.errors import PermissionDenied, RateLimited, TenantRefused, Unauthenticated
 from objectql.ids import TenantId
 from objectql.kernel.identity.directory import Directory
 from objectql.kernel.identity.hashing import PasswordWorkers
@@ -102,6 +102,7 @@ class World(NamedTuple):
     workers: Workers
     sessions: Sessions
     users: Users
+    suspended: set[TenantId]
 
     async def sign_in(self, password: str = PASSWORD, **more: Any) -> TokensReply:
         request = SignInRequest(more.pop("name", "ann"), password, **more)
@@ -134,7 +135,14 @@ async def world() -> World:
     store, workers, policy, clock = Store(), Workers(), IdentityPolicy(), StepClock()
     directory = Directory(store, policy, clock)
     signer = Signer(store, policy, clock)
-    world = World(store, workers, Sessions(directory, workers, signer), Users(directory, workers))
+    suspended: set[TenantId] = set()
+
+    async def admit(tenant: TenantId) -> None:
+        if tenant in suspended:
+            raise TenantRefused
+
+    sessions = Sessions(directory, workers, signer, admit)
+    world = World(store, workers, sessions, Users(directory, workers), suspended)
     given = UserCreateRequest(
         "ann", email="ann@x", password=PASSWORD, roles=("admin", "sales"), id="u1"
     )
@@ -299,3 +307,12 @@ async def test_a_key_with_scopes_ends_no_session_and_sets_no_password(world: Wor
     with pytest.raises(PermissionDenied):
         await world.sessions.change_password(PasswordRequest(PASSWORD, NEW_PASSWORD), key)
     assert await sessions_of(world) == [tokens.session]
+
+
+async def test_a_session_of_a_suspended_tenant_rests(world: World) -> None:
+    tokens = await world.sign_in()
+    world.suspended.add(ACME)
+    with pytest.raises(Unauthenticated):
+        await world.refresh(tokens)
+    world.suspended.clear()
+    assert await world.roles(await world.refresh(tokens)) == ["admin", "sales"]

@@ -15,7 +15,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Final, NoReturn, TypeVar
+from typing import Final, NoReturn, TypeAlias, TypeVar
 
 import msgspec
 
@@ -34,10 +34,11 @@ from objectql.errors import (
     PasswordChangeRequired,
     PermissionDenied,
     RateLimited,
+    TenantRefused,
     Unauthenticated,
     WriteConflict,
 )
-from objectql.ids import uuid7
+from objectql.ids import TenantId, uuid7
 from objectql.kernel.identity.directory import Directory, replaced
 from objectql.kernel.identity.hashing import PasswordWorkers
 from objectql.kernel.identity.secret_texts import (
@@ -62,6 +63,9 @@ log = logging.getLogger(__name__)
 
 R = TypeVar("R")
 
+Admit: TypeAlias = Callable[[TenantId], Awaitable[None]]
+"""Raises `TenantRefused` for a tenant that may not act."""
+
 _DAY_MS: Final = 86_400_000
 _NOBODY: Final = ""
 """Stands for names that no user can have."""
@@ -74,13 +78,16 @@ _RETRY_AFTER_MS: Final = 1000
 class Sessions:
     """The sessions of built-in users."""
 
-    def __init__(self, directory: Directory, workers: PasswordWorkers, signer: Signer) -> None:
+    def __init__(
+        self, directory: Directory, workers: PasswordWorkers, signer: Signer, admit: Admit
+    ) -> None:
         self._directory = directory
         self._store = directory.store
         self._clock = directory.clock
         self._policy = directory.policy
         self._workers = workers
         self._signer = signer
+        self._admit = admit
         policy = directory.policy
         self._limits = AttemptLimits(
             policy.free_attempts,
@@ -126,13 +133,19 @@ class Sessions:
         """New tokens of the same session; the old refresh token is spent.
 
         Raises:
-            Unauthenticated: not a refresh token of a live session. One that was used before ends it.
+            Unauthenticated: not a refresh token of a live session, or its tenant may not act. One
+                that was used before ends the session.
+            Overloaded: others change the user all the time.
 
         """
         text = parse_refresh(request.refresh_token)
         found = () if text is None else await self._store.find(Session, {"id": text.session})
         if text is None or not found or not is_of(text.family, found[0].family):
             self._refuse("refresh_unknown", context)
+        try:  # the request is nobody's, so only the session tells which tenant is asked for
+            await self._admit(TenantId(found[0].tenant))
+        except TenantRefused:
+            self._refuse("refresh_tenant", context)
         for _ in range(_COMMITS):
             session, now_ms = found[0], self._clock.now_ms()
             user = await self._directory.user(session.tenant, session.user)

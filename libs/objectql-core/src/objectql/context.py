@@ -43,6 +43,16 @@ class Actor(msgspec.Struct, frozen=True, omit_defaults=True):
         """May do everything inside the tenant."""
         return self.is_system or ADMIN_ROLE in self.roles
 
+    @property
+    def is_operator(self) -> bool:
+        """May administer what all tenants share: the role `system`, held in the tenant `default`.
+
+        In another tenant it means nothing, so that whoever hands out roles there gains nothing.
+        """
+        return self.is_system or (
+            SYSTEM_ROLE in self.roles and self.tenant == DEFAULT_TENANT and self.scopes is None
+        )
+
 
 class Context(msgspec.Struct, frozen=True, omit_defaults=True):
     """The facts of one request.

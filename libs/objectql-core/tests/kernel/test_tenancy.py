@@ -144,9 +144,18 @@ async def test_second_registration_of_an_id_is_refused(kernel: Kernel) -> None:
         await register(kernel)
 
 
-@pytest.mark.parametrize("roles", [(), ("admin",), ("systems",)])
-async def test_only_the_system_role_administers(kernel: Kernel, roles: tuple[str, ...]) -> None:
-    outsider = by(Actor(id="u1", roles=roles))
+@pytest.mark.parametrize(
+    "outsider",
+    [
+        Actor(id="u1"),
+        Actor(id="u1", roles=("admin",)),
+        Actor(id="u1", tenant=ACME, roles=("system", "admin")),
+        Actor(id="u1", roles=("system",), scopes=("*:*",)),
+    ],
+)
+async def test_only_the_role_system_of_the_default_tenant_administers(
+    kernel: Kernel, outsider: Actor
+) -> None:
     tenancy = kernel.tenancy
     calls: list[tuple[Callable[..., Any], Any]] = [
         (tenancy.handle_list, TenantListRequest()),
@@ -158,7 +167,7 @@ async def test_only_the_system_role_administers(kernel: Kernel, roles: tuple[str
     ]
     for handle, request in calls:
         with pytest.raises(PermissionDenied):
-            await handle(request, outsider)
+            await handle(request, by(outsider))
 
 
 async def test_suspended_tenant_may_neither_read_nor_write_until_it_is_resumed(

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import msgspec
 
-from objectql.context import DEFAULT_TENANT, SYSTEM_ROLE, Context
+from objectql.context import DEFAULT_TENANT, Context
 from objectql.errors import MetadataNotFound, PermissionDenied
 from objectql.kernel.access import shown
 from objectql.kernel.actions import ActionRunner
@@ -435,5 +435,5 @@ def _check_administrator(context: Context, operation: str, type_: str) -> None:
     """
     actor = context.actor
     is_owner = actor.is_admin and actor.tenant == DEFAULT_TENANT and actor.scopes is None
-    if not (is_owner or actor.is_system or SYSTEM_ROLE in actor.roles):
+    if not (is_owner or actor.is_operator):
         raise PermissionDenied(operation=operation, object=f"metadata of type {type_}")

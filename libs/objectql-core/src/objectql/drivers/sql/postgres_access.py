@@ -100,7 +100,7 @@ class PostgresAccess:
         deadline = Deadline(self._clock, self._clock.now_ms() + 2000)
         await self._calls.rows(connection, "SELECT 1", (), deadline)
 
-    async def _acquire(self, deadline: Deadline, tenant: str | None) -> TenantConnection:
+    async def _acquire(self, deadline: Deadline, tenant: str | None = None) -> TenantConnection:
         connection = self._pool.acquire_now(tenant)
         if connection is not None:
             return connection
@@ -124,11 +124,10 @@ class PostgresAccess:
     ) -> Sequence[Sequence[Any]]:
         self._reads += 1
         deadline = self._deadline(deadline_ms)
-        connection = await self._acquire(deadline, tenant)
+        connection = await self._acquire(deadline)
         is_sound = False
         try:
-            await self._calls.show(connection, tenant, deadline)
-            rows = await self._calls.rows(connection, text, args, deadline)
+            rows = await self._calls.rows_of(connection, tenant, text, args, deadline)
             is_sound = True
             return rows
         except DeadlineExceeded:

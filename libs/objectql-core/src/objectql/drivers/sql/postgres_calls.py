@@ -15,7 +15,7 @@ import asyncpg  # noqa: TID251 - this package is the home of the database driver
 
 from objectql.clock import Clock
 from objectql.drivers.sql.errors import ConstraintNames, Doing, Refusal, translate
-from objectql.drivers.sql.postgres_walls import SHOW, TenantConnection
+from objectql.drivers.sql.postgres_walls import SHOW, TenantConnection, shown_to
 from objectql.errors import DeadlineExceeded, ObjectQLError, OutcomeUnknown, Unavailable
 
 CANCEL_GRACE_S: Final = 2.0
@@ -127,6 +127,19 @@ class PostgresCalls:
             return await connection.fetch(text, *args, timeout=deadline.left_s())
         except Exception as exc:
             raise self.error(exc, target) from exc
+
+    async def rows_of(
+        self,
+        connection: TenantConnection,
+        tenant: str | None,
+        text: str,
+        args: Sequence[object],
+        deadline: Deadline,
+    ) -> Sequence[Sequence[Any]]:
+        """`rows` of a read outside transactions that is shown the rows of `tenant`; None: it need not."""
+        if tenant is not None and not text.startswith("EXPLAIN"):  # that reads nothing
+            text, args = shown_to(text, len(args) + 1), (*args, tenant)
+        return await self.rows(connection, text, args, deadline)
 
     async def show(
         self, connection: TenantConnection, tenant: str | None, deadline: Deadline

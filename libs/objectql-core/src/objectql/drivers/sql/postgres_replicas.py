@@ -262,9 +262,7 @@ class PostgresReplicas:
         if replica is None:
             return None
         try:
-            link = replica.pool.acquire_now(tenant)
-            if link is None:
-                link = await replica.pool.acquire(deadline.left_s())
+            link = replica.pool.acquire_now() or await replica.pool.acquire(deadline.left_s())
         except Unavailable:
             replica.eject("lost")
             return None
@@ -274,8 +272,7 @@ class PostgresReplicas:
             if not (replica.is_known_over(link) and replica.standing.may_answer(wanted, now_s)):
                 is_sound = True
                 return None
-            await self._calls.show(link.connection, tenant, deadline)
-            rows = await self._calls.rows(link.connection, text, args, deadline)
+            rows = await self._calls.rows_of(link.connection, tenant, text, args, deadline)
             is_sound = True
             replica.reads += 1
             return rows

@@ -2,8 +2,9 @@
 
 Every table of objects has the policy that a row is there only for the tenant in the connection's
 setting `oql.tenant`. A statement that lost its own condition finds nothing of others, and where no
-tenant is set, nothing at all. A connection remembers whose rows it shows and is told only when
-that changes, so that most statements cost nothing more; see `PostgresCalls.show`.
+tenant is set, nothing at all. A read says by itself whose rows it is shown (`shown_to`). What
+writes cannot: their connection remembers whose rows it shows, and is told when that changes
+(`PostgresCalls.show`).
 
 Superusers and roles with BYPASSRLS see through every policy. Where the cluster connects as one of
 them, its connections put on the role `objectql_rows`, which owns nothing and sees through nothing,
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any, Final
 
 import asyncpg  # noqa: TID251 - this package is the home of the database drivers
@@ -36,6 +38,20 @@ SHOW: Final = "SELECT set_config('oql.tenant', $1, false)"
 
 SHOW_LOCAL: Final = "SELECT set_config('oql.tenant', $1, true)"
 """The same until the end of the transaction, or of the savepoint if that is undone."""
+
+
+@lru_cache(maxsize=4096)
+def shown_to(text: str, place: int) -> str:
+    """The read `text` that shows the rows of the tenant which is its argument `place`, from 1.
+
+    The read looks at the tenant that has been set, so the planner cannot have it run before; and
+    `set_config` is volatile behind `OFFSET 0`, so it runs once, and is not moved. The setting ends
+    with the statement, which is a transaction of its own.
+    """
+    tenant = f"(SELECT set_config('oql.tenant', ${place}, true) AS tenant OFFSET 0) AS wall"
+    rows = f"(SELECT * FROM ({text}) AS rows WHERE wall.tenant IS NOT NULL OFFSET 0) AS answer"  # noqa: S608 - both are ours
+    return f"SELECT answer.* FROM {tenant} CROSS JOIN LATERAL {rows}"  # noqa: S608 - likewise
+
 
 AS_OWNER: Final = "SET LOCAL ROLE NONE"
 """In a transaction that changes the schema; without effect where no role was put on."""
@@ -106,10 +122,15 @@ def grants(role: str) -> Iterator[str]:
 
 
 def raise_wall(table: str) -> str:
-    """The statement after which the rows of `table` are shown to their tenant alone."""
+    """The statement after which the rows of `table` are shown to their tenant alone.
+
+    The sub-select keeps the planner from counting the rows of the tenant that is set while it plans:
+    nobody, before a read has set its own.
+    """
     name = identifier(table)
     return f"""DO $wall$ BEGIN
-    CREATE POLICY {POLICY} ON {name} USING (tenant_id = current_setting('oql.tenant', true));
+    CREATE POLICY {POLICY} ON {name}
+        USING (tenant_id = (SELECT current_setting('oql.tenant', true)));
     ALTER TABLE {name} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 END $wall$"""
 

@@ -139,8 +139,7 @@ def check_may_grant(context: Context, roles: Iterable[str]) -> None:
         PermissionDenied: only who administers all tenants may make others do so.
 
     """
-    actor = context.actor
-    if SYSTEM_ROLE in roles and not (actor.is_system or SYSTEM_ROLE in actor.roles):
+    if SYSTEM_ROLE in roles and not context.actor.is_operator:
         raise PermissionDenied(operation="administer", object="users with the role system")
 
 

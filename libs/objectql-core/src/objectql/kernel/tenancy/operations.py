@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
-from objectql.context import SYSTEM_ROLE, Context
+from objectql.context import Context
 from objectql.errors import InvalidRequest, PermissionDenied
 from objectql.kernel.engine import Engine
 from objectql.kernel.json import encode_json
@@ -33,7 +33,7 @@ MAX_PAGE: Final = 1000
 
 
 class TenantOperations:
-    """One method per verb; each refuses callers without the role `system`."""
+    """One method per verb; each refuses callers who are no operators."""
 
     def __init__(
         self, engine: Engine, pipeline: Pipeline, reader: Reader, directory: TenantDirectory
@@ -45,8 +45,7 @@ class TenantOperations:
     async def _run(
         self, request: Q, context: Context, core: Callable[[Q, Context], Awaitable[R]]
     ) -> R:
-        actor = context.actor
-        if not (actor.is_system or SYSTEM_ROLE in actor.roles):
+        if not context.actor.is_operator:
             raise PermissionDenied(operation="administer", object="tenants")
         return await self._pipeline.run(TENANTS, "*", request, context, core)
 

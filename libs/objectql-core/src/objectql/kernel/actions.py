@@ -124,7 +124,7 @@ class ActionRunner:
             await access.check_condition(object_, request.id, condition, request.action)
         call = _Call(handler, request, scope, params, record)
         idempotency = idempotency_of(
-            context, "action", request.object, request.action, request.id, params
+            scope, "action", request.object, request.action, request.id, params
         )
         if idempotency is not None:
             return await self._once(call, object_, idempotency)

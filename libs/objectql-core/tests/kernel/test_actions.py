@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from objectql.clock import SystemClock
+from objectql.drivers.protocol import Driver
 from objectql.errors import (
     ActionUnknown,
     DeadlineExceeded,
@@ -20,6 +21,8 @@ from objectql.errors import (
 )
 from objectql.kernel.actions import ActionContext, parse_action_reference
 from objectql.kernel.kernel import Kernel
+
+from .conftest import CRM, PERMISSIONS
 
 
 async def promote(ctx: ActionContext) -> Any:
@@ -111,3 +114,42 @@ def test_a_reference_names_object_and_action() -> None:
     assert parse_action_reference("account.send") == ("account", "send")
     assert parse_action_reference("account:send") == ("account", "send")
     assert parse_action_reference("send") == ("global", "send")
+
+
+async def test_of_calls_at_once_the_condition_lets_one_pass(driver: Driver, ask: Any) -> None:
+    rule = {
+        "execute": ["sales"],
+        "conditions": [{"field": "stage", "operator": "=", "value": "new"}],
+    }
+    permission = {**PERMISSIONS["account"], "action_permissions": {"promote": rule}}
+    kernel = Kernel([driver, {**CRM, "permissions": {"account": permission}}])
+    seen: list[Any] = []
+
+    async def win(ctx: ActionContext) -> Any:
+        assert ctx.record is not None
+        assert ctx.id is not None
+        seen.append(ctx.record["stage"])
+        await asyncio.sleep(0.01)
+        await ctx.api.update("account", ctx.id, {"stage": "won"})
+        return len(seen)
+
+    async def call(key: str | None = None) -> Any:
+        return await kernel.action(
+            "account.promote", {"by": 1}, id="a", context=ask("sales", key=key)
+        )
+
+    kernel.engine.actions.register("account", "promote", win)
+    await kernel.start()
+    try:
+        await kernel.create("account", {"id": "a", "name": "A"})
+        results = await asyncio.gather(*(call() for _ in range(6)), return_exceptions=True)
+        assert [r for r in results if not isinstance(r, PermissionDenied)] == [1]
+        await kernel.update("account", "a", {"stage": "new"})
+        keyed = [call(f"k{n}") for n in range(6)]
+        results = await asyncio.gather(*keyed, return_exceptions=True)
+        assert [r for r in results if not isinstance(r, PermissionDenied)] == [2]
+        passed = next(n for n, r in enumerate(results) if r == 2)
+        assert await call(f"k{passed}") == 2  # the condition was for the first time
+        assert seen == ["new", "new"]
+    finally:
+        await kernel.stop()

@@ -21,6 +21,7 @@ from objectql.errors import (
     TenantNotSuspended,
     TenantRefused,
     TenantUnknown,
+    Unauthenticated,
 )
 from objectql.ids import TenantId
 from objectql.kernel.features import KernelSettings
@@ -28,6 +29,7 @@ from objectql.kernel.kernel import Kernel
 from objectql.kernel.tenancy import admin as tenant_admin
 from objectql.kernel.tenancy import export as exports
 from objectql.query.ast import Query
+from objectql.wire.identity import RefreshRequest, SignInRequest, UserCreateRequest
 from objectql.wire.messages import FindRequest, MetaTypesRequest
 from objectql.wire.tenants import (
     TenantChangeRequest,
@@ -182,6 +184,19 @@ async def test_suspended_tenant_may_neither_read_nor_write_until_it_is_resumed(
         await kernel.handle_meta_types(MetaTypesRequest(), of(ACME))
     await change(kernel, suspended=False)
     assert len((await kernel.find("account", context=of(ACME))).value) == 1
+
+
+async def test_suspended_tenant_gets_no_tokens_for_a_session_it_has(kernel: Kernel) -> None:
+    await register(kernel)
+    user = UserCreateRequest("ann", password="correct horse battery")  # noqa: S106
+    await kernel.identity.handle_user_create(user, of(ACME))
+    nobody = by(Actor(id="", tenant=ACME))
+    tokens = await kernel.identity.handle_sign_in(
+        SignInRequest("ann", "correct horse battery"), nobody
+    )
+    await change(kernel, suspended=True)
+    with pytest.raises(Unauthenticated):
+        await kernel.identity.handle_refresh(RefreshRequest(tokens.refresh_token), by(Actor(id="")))
 
 
 async def test_another_kernel_refuses_once_it_has_looked(driver: Driver, kernel: Kernel) -> None:

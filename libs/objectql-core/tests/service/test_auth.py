@@ -126,6 +126,10 @@ async def test_claims_become_the_actor() -> None:
             ),
             "claims",
         ),
+        *(
+            (forged({"alg": "HS256"}, b'{"sub":"ann",%s}' % times, SECRET.encode()), "claims")
+            for times in (b'"exp":1e999', b'"exp":%d,"iat":-1e999' % (NOW_S + 60))
+        ),
     ],
 )
 async def test_bad_token_is_refused_alike_whatever_the_cause(token: str, cause: str) -> None:

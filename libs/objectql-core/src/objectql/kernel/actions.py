@@ -24,6 +24,7 @@ from objectql.kernel.engine import Engine
 from objectql.kernel.json import decode_json, decode_object, encode_json
 from objectql.kernel.planning import Scope
 from objectql.kernel.read import Reader
+from objectql.kernel.unit import Unit
 from objectql.kernel.validate import RecordValidator, compile_validator
 from objectql.kernel.write import OwnTransactions, Writer
 from objectql.metadata.model import ActionDef, ObjectDef
@@ -31,6 +32,7 @@ from objectql.metadata.registry import MetadataSnapshot
 from objectql.plugins.actions import GLOBAL, ActionHandler
 from objectql.plugins.context import Api, HookAbort
 from objectql.plugins.hooks import typed_failure
+from objectql.query.ast import Filter
 from objectql.wire.messages import ActionRequest, GetRequest, JsonReply
 
 
@@ -84,7 +86,7 @@ class _Call(NamedTuple):
     request: ActionRequest
     scope: Scope
     params: dict[str, Any]
-    record: dict[str, Any] | None
+    condition: Filter | None
 
 
 class ActionRunner:
@@ -117,24 +119,22 @@ class ActionRunner:
         scope.policy.check_action(request.object, request.action)
         self._check_kind(request, definition)
         params = self._params(request, definition, scope)
-        record = await self._record(request, scope)
-        condition = scope.policy.access(request.object).action_conditions.get(request.action)
-        if condition is not None and object_ is not None and request.id is not None:
-            access = RecordAccess(self._reader, scope)
-            await access.check_condition(object_, request.id, condition, request.action)
-        call = _Call(handler, request, scope, params, record)
+        conditions = scope.policy.access(request.object).action_conditions
+        condition = None if request.id is None else conditions.get(request.action)
+        call = _Call(handler, request, scope, params, condition)
         idempotency = idempotency_of(
-            context, "action", request.object, request.action, request.id, params
+            scope, "action", request.object, request.action, request.id, params
         )
         if idempotency is not None:
             return await self._once(call, object_, idempotency)
-        if definition is not None and definition.transaction and object_ is not None:
-            driver = self._engine.driver(object_)
-            async with self._writer.unit(driver, scope) as unit:
-                return await self._call(call, unit.api(1))
+        # A condition must still hold when the handler writes, so it takes a transaction as well.
+        is_whole = condition is not None or (definition is not None and definition.transaction)
+        if is_whole and object_ is not None:
+            async with self._writer.unit(self._engine.driver(object_), scope) as unit:
+                return await self._inside(call, object_, unit)
+        record = await self._record(request, scope)
         own = OwnTransactions(self._writer, scope)
-        api = DataApi(self._reader, scope, own, 1)
-        return await self._call(call, api)
+        return await self._call(call, record, DataApi(self._reader, scope, own, 1))
 
     async def _once(
         self, call: _Call, object_: ObjectDef | None, idempotency: Idempotency
@@ -146,9 +146,21 @@ class ActionRunner:
             stored = await self._writer.remembered(unit, idempotency, call.scope.context)
             if stored is not None:
                 return JsonReply(body=stored)
-            reply = await self._call(call, unit.api(1))
+            reply = await self._inside(call, object_, unit)
             await unit.session.remember(idempotency, reply.body)
             return reply
+
+    async def _inside(self, call: _Call, object_: ObjectDef | None, unit: Unit) -> JsonReply:
+        """Run the handler in a transaction; where there is a condition, on the locked record."""
+        request, condition = call.request, call.condition
+        if condition is not None and object_ is not None and request.id is not None:
+            # Two calls at once would both find it satisfied, and both change the record.
+            await unit.lock(object_, request.id)
+        record = await self._record(request, unit.scope)
+        if condition is not None and object_ is not None and request.id is not None:
+            access = RecordAccess(self._reader, unit.scope)
+            await access.check_condition(object_, request.id, condition, request.action)
+        return await self._call(call, record, unit.api(1))
 
     def _find(
         self, request: ActionRequest, object_: ObjectDef | None
@@ -198,13 +210,13 @@ class ActionRunner:
         reply = await self._reader.get(GetRequest(request.object, request.id), scope)
         return decode_json(reply.record)
 
-    async def _call(self, call: _Call, api: Api) -> JsonReply:
+    async def _call(self, call: _Call, record: dict[str, Any] | None, api: Api) -> JsonReply:
         request, context = call.request, call.scope.context
         ctx = ActionContext(
             request,
             context.actor,
             input=call.params,
-            record=call.record,
+            record=record,
             api=api,
             request_id=context.request_id,
         )

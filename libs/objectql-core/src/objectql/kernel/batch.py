@@ -74,7 +74,7 @@ class BatchRunner:
         scope = self._reader.scope(context)
         objects = [scope.model.object(operation.object) for operation in request.operations]
         driver = same_source(self._engine, objects)
-        idempotency = idempotency_of(context, "batch", encode(request))
+        idempotency = idempotency_of(scope, "batch", encode(request))
         size = None if len(request.operations) > 1 else 1
         async with self._writer.unit(driver, scope, size=size, isolation=request.isolation) as unit:
             stored = await self._writer.remembered(unit, idempotency, context)

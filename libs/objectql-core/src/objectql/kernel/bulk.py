@@ -106,7 +106,7 @@ class BulkRunner:
         scope.policy.check(request.operation, request.object)
         data = decode_object(request.data)
         limit = self._engine.settings.max_affected_rows
-        idempotency = idempotency_of(context, "write_where", encode(request))
+        idempotency = idempotency_of(scope, "write_where", encode(request))
         async with self._writer.unit(self._engine.driver(object_), scope, is_bulk=True) as unit:
             stored = await self._writer.remembered(unit, idempotency, context)
             if stored is not None:
@@ -127,7 +127,7 @@ class BulkRunner:
     # --- one transaction for all ---
 
     async def _atomic(self, request: BulkRequest, scope: Scope, driver: Driver) -> BulkReply:
-        idempotency = idempotency_of(scope.context, "bulk", encode(request))
+        idempotency = idempotency_of(scope, "bulk", encode(request))
         try:
             async with self._writer.unit(
                 driver, scope, size=None if len(request.rows) > 1 else 1, is_bulk=True
@@ -174,7 +174,7 @@ class BulkRunner:
 
     async def _once(self, request: BulkRequest, scope: Scope, driver: Driver) -> BulkReply:
         """A request with a key: one transaction holds its rows and its answer."""
-        idempotency = idempotency_of(scope.context, "bulk", encode(request))
+        idempotency = idempotency_of(scope, "bulk", encode(request))
         async with self._writer.unit(driver, scope, is_bulk=True) as unit:
             stored = await self._writer.remembered(unit, idempotency, scope.context)
             if stored is not None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
 import msgspec
 
@@ -20,8 +20,9 @@ from objectql.errors import (
 )
 from objectql.ids import is_record_id, uuid7
 from objectql.kernel.json import decode_json
+from objectql.kernel.planning import Scope
 from objectql.metadata.model import ObjectDef
-from objectql.query.tokens import is_token
+from objectql.query.tokens import is_token, user_fact
 from objectql.values import Value, instant_of_ms
 
 ChangeAction: TypeAlias = Literal["created", "updated", "unchanged", "deleted"]
@@ -148,12 +149,27 @@ def remembered_reply(remembered: Remembered, idempotency: Idempotency) -> bytes:
 _canonical = msgspec.json.Encoder(order="deterministic", decimal_format="number")
 
 
-def idempotency_of(context: Context, verb: str, *parts: Any) -> Idempotency | None:
-    """The identity of a request with a key; `parts` are all that distinguishes its body."""
+def idempotency_of(scope: Scope, verb: str, *parts: Any) -> Idempotency | None:
+    """The identity of a request with a key; `parts` are all that distinguishes its body.
+
+    A stored answer holds what the caller might see then, and is given back unasked. So the caller's
+    permissions are part of what a key stands for: under others it is another request.
+    """
+    context = scope.context
     if context.idempotency_key is None:
         return None
-    digest = blake2b(_canonical.encode((verb, *parts)), digest_size=16).digest()
-    return Idempotency(context.tenant, context.actor.id, context.idempotency_key, digest)
+    actor, policy = context.actor, scope.policy
+    facts = [_unordered(user_fact(actor, name)) for name in policy.facts()]
+    body = (verb, policy.shape, facts, *parts)
+    digest = blake2b(_canonical.encode(body), digest_size=16).digest()
+    return Idempotency(context.tenant, actor.id, context.idempotency_key, digest)
+
+
+def _unordered(fact: Any) -> Any:
+    """`fact`, alike for lists of the same members: a fresh token may name them in another order."""
+    if isinstance(fact, list | tuple):
+        return sorted(repr(member) for member in cast("Sequence[Any]", fact))
+    return fact
 
 
 def write_scope(context: Context, *, size: int | None = 1) -> WriteScope:

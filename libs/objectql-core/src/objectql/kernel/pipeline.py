@@ -107,6 +107,16 @@ class Pipeline:
             return False
         return True
 
+    async def admit(self, tenant: TenantId) -> None:
+        """Return if `tenant` may act; for requests that name their tenant elsewhere than the actor.
+
+        Raises:
+            TenantRefused: it may not.
+
+        """
+        if not self._admission.is_active(tenant):
+            await self._admission.admit(tenant)
+
     async def run(
         self,
         operation: str,

@@ -293,6 +293,17 @@ class Unit:
             raise RecordNotFound(object=object_name, id=value)
         return found[0]
 
+    async def lock(self, object_: ObjectDef, id_: str) -> None:
+        """Keep others from changing a record before this transaction has ended.
+
+        Raises:
+            RecordNotFound: there is none, whoever may see it.
+
+        """
+        self.touch(object_.name, id_)
+        if await self.session.lock(object_, self._events.tenant, id_) is None:
+            raise RecordNotFound(object=object_.name, id=id_)
+
     def touch(self, object_name: str, id_: str) -> None:
         """Say that answers with this record may be out of date after the commit."""
         self.touched.add((object_name, id_))

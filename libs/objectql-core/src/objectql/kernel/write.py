@@ -64,7 +64,7 @@ class Writer:
         object_ = scope.model.object(request.object)
         scope.policy.check("create", request.object)
         data = decode_object(request.data)
-        idempotency = idempotency_of(context, "create", request.object, data)
+        idempotency = idempotency_of(scope, "create", request.object, data)
         if self._is_direct(scope, object_, "create"):
             moment = Moment.of(context, self._engine.clock.now_ms())
             hidden = check_keys(scope.policy, object_, "create", data)
@@ -92,9 +92,7 @@ class Writer:
         scope.policy.check("update", request.object)
         data = decode_object(request.data)
         conditions = (request.replace, request.if_version, request.if_updated_at)
-        idempotency = idempotency_of(
-            context, "update", request.object, request.id, data, *conditions
-        )
+        idempotency = idempotency_of(scope, "update", request.object, request.id, data, *conditions)
         self._check_version_given(object_, request.if_version, request.if_updated_at)
         is_plain = not request.replace and request.if_updated_at is None
         is_plain = is_plain and not has_increments(data)
@@ -134,7 +132,7 @@ class Writer:
         object_ = scope.model.object(request.object)
         scope.policy.check("delete", request.object)
         conditions = (request.if_version, request.if_updated_at)
-        idempotency = idempotency_of(context, "delete", request.object, request.id, *conditions)
+        idempotency = idempotency_of(scope, "delete", request.object, request.id, *conditions)
         self._check_version_given(object_, request.if_version, request.if_updated_at)
         is_plain = request.if_updated_at is None
         is_free = not scope.model.snapshot.inverse_lookups(object_.name)

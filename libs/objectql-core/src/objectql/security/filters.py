@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import msgspec
 
-from objectql.query.ast import And, Compare, Filter, Not, Or, Path
+from objectql.query.ast import And, Compare, Fact, Filter, Not, Or, Path
 
 NOBODY: Filter = Or(())
 """What no record satisfies."""
@@ -42,3 +44,16 @@ def moved(filter_: Filter, via: Path) -> Filter:
             return msgspec.structs.replace(filter_, path=(*via, *filter_.path), ref=ref)
         case Compare():
             return filter_
+
+
+def facts_in(filter_: Filter) -> Iterator[str]:
+    """The names of the facts that `filter_` compares with."""
+    match filter_:
+        case And(items) | Or(items):
+            for item in items:
+                yield from facts_in(item)
+        case Not(item):
+            yield from facts_in(item)
+        case Compare():
+            if isinstance(filter_.value, Fact):
+                yield filter_.value.name

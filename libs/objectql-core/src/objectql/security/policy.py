@@ -9,7 +9,7 @@ memory. Policies that decide alike share a `shape`.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple, TypeAlias
 
 from objectql.context import Actor
@@ -24,6 +24,7 @@ from objectql.query.rules import BoundRule, bind_rule
 from objectql.query.scope import Schema
 from objectql.query.values_in import resolve
 from objectql.security.access import Fields, ObjectAccess
+from objectql.security.filters import facts_in
 from objectql.security.rules import RIGHTS, Right
 from objectql.values import Record
 
@@ -88,6 +89,10 @@ class FullAccess:
         """All fields."""
         return record
 
+    def facts(self) -> tuple[str, ...]:
+        """None decides anything."""
+        return ()
+
 
 class RolePolicy:
     """What a set of roles may do. `shape` is equal for policies that decide alike."""
@@ -102,6 +107,7 @@ class RolePolicy:
         self._is_open = is_open
         self._unknown = ObjectAccess(frozenset(RIGHTS) if is_open else frozenset())
         self.shape = self._digest()
+        self._facts = tuple(sorted(set(_facts(access.values()))))
 
     def access(self, object: str) -> ObjectAccess:
         """What may be done to `object`."""
@@ -198,6 +204,10 @@ class RolePolicy:
             return record
         return {name: value for name, value in record.items() if name in readable or name == "id"}
 
+    def facts(self) -> tuple[str, ...]:
+        """The facts of the caller that decide beside the `shape`, in order."""
+        return self._facts
+
     def _digest(self) -> str:
         """Deterministic over processes: the text of structs and sorted sets."""
         parts = [f"{self._is_open}"]
@@ -207,6 +217,14 @@ class RolePolicy:
 
 def _targets(object: ObjectDef) -> Iterator[str]:
     return (field.reference for field in object.fields.values() if field.reference is not None)
+
+
+def _facts(accesses: Iterable[ObjectAccess]) -> Iterator[str]:
+    """The facts that any filter names."""
+    for access in accesses:
+        for filters in (access.rows, access.images, access.action_conditions):
+            for filter_ in filters.values():
+                yield from facts_in(filter_)
 
 
 def _text(access: ObjectAccess) -> str:

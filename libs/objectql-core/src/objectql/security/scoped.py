@@ -107,6 +107,10 @@ class ScopedPolicy(FullAccess):
         """What the roles may see of `record`."""
         return self._inner.visible(object, record)
 
+    def facts(self) -> tuple[str, ...]:
+        """The facts that decide for the roles."""
+        return self._inner.facts()
+
 
 class ScopedPolicies:
     """The scoped policies in use, each made once; at most `_CAPACITY` are kept."""

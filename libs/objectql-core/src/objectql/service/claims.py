@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 from typing import Any, Final, NamedTuple, NoReturn, TypeAlias, cast
 
 import msgspec
@@ -137,12 +138,15 @@ def _claim(claims: Claims, name: str, default: object) -> object:
 
 def _seconds(claims: Claims, name: str) -> float:
     value = claims[name]
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:  # noqa: PLR0124 - NaN
+    if isinstance(value, bool) or not isinstance(value, int | float):
         _refuse()
     try:
-        return float(value)
+        seconds = float(value)
     except OverflowError:
         _refuse()
+    if not math.isfinite(seconds):  # JSON has no word for it, but 1e999 is read as one
+        _refuse()
+    return seconds
 
 
 def _object(part: str) -> dict[str, Any]:

@@ -91,6 +91,17 @@ class Directory:
         revocation = Revocation("session", session.tenant, session.id, FOREVER_MS, until_ms)
         return Delete(session), revocation
 
+    async def ends_of(
+        self, user: User, *, but: str = ""
+    ) -> tuple[list[IdentityChange], list[Revocation]]:
+        """How all sessions of a user are ended but one of an id.
+
+        To be committed with a `Replace` of the `user` read before: a later session conflicts.
+        """
+        sessions = await self.sessions_of(user.tenant, user.id)
+        ends = [self.ended(session) for session in sessions if session.id != but]
+        return [change for change, _ in ends], [void for _, void in ends]
+
     async def end_sessions(self, sessions: Iterable[Session]) -> None:
         """End them at once."""
         ends = [self.ended(session) for session in sessions]

@@ -20,7 +20,7 @@ from objectql.kernel.identity.directory import (
 )
 from objectql.kernel.identity.hashing import PasswordWorkers
 from objectql.kernel.identity.policy import IdentityPolicy
-from objectql.kernel.identity.sessions import Sessions
+from objectql.kernel.identity.sessions import Admit, Sessions
 from objectql.kernel.identity.signing import Signer
 from objectql.kernel.identity.users import Users
 from objectql.kernel.json import encode_json
@@ -83,7 +83,9 @@ class Identity:
 
     def _ready(self) -> _Parts:
         if self._parts is None:
-            self._parts = _Parts(self._make_store(), self._policy, self._clock)
+            self._parts = _Parts(
+                self._make_store(), self._policy, self._clock, self._pipeline.admit
+            )
             if self._announce is not None:
                 self._parts.directory.announce = self._announce
         return self._parts
@@ -217,11 +219,13 @@ class Identity:
 class _Parts:
     """What is made when the store is there."""
 
-    def __init__(self, store: IdentityStore, policy: IdentityPolicy, clock: Clock) -> None:
+    def __init__(
+        self, store: IdentityStore, policy: IdentityPolicy, clock: Clock, admit: Admit
+    ) -> None:
         self.directory = Directory(store, policy, clock)
         self.workers = PasswordWorkers(policy)
         self.signer = Signer(store, policy, clock)
-        self.sessions = Sessions(self.directory, self.workers, self.signer)
+        self.sessions = Sessions(self.directory, self.workers, self.signer, admit)
         self.users = Users(self.directory, self.workers)
         self.keys = ApiKeys(self.directory)
 

@@ -7,6 +7,7 @@ with sessions and keys, in every process. Nobody can lock themselves out or give
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ import msgspec
 
 from objectql.context import DEFAULT_TENANT, Context, system_actor
 from objectql.drivers.identity import (
+    FOREVER_MS,
     ApiKey,
     Delete,
     IdentityChange,
@@ -22,7 +24,13 @@ from objectql.drivers.identity import (
     Revocation,
     User,
 )
-from objectql.errors import Issue, PermissionDenied, UniqueViolation, ValidationFailed
+from objectql.errors import (
+    Issue,
+    PermissionDenied,
+    UniqueViolation,
+    ValidationFailed,
+    WriteConflict,
+)
 from objectql.ids import is_record_id, uuid7
 from objectql.kernel.identity.directory import (
     Directory,
@@ -44,6 +52,9 @@ from objectql.wire.identity import (
 _MAX_NAME: Final = 120
 _MAX_ROLES: Final = 100
 _MAX_PAGE: Final = 1000
+_ALL: Final = -1
+_COMMITS: Final = 8
+"""How often a change is tried while others change the same user, as every sign-in does."""
 
 
 class Users:
@@ -100,7 +111,10 @@ class Users:
         check_user(user)
         if request.password is not None:
             user = await self._with_password(user, request.password)
-        await self._directory.apply([Insert(user)])
+        if request.id is None:
+            await self._directory.apply([Insert(user)])
+        else:
+            await self._insert_again(user)
         return described(user)
 
     async def update(self, request: UserUpdateRequest, context: Context) -> dict[str, Any]:
@@ -110,31 +124,27 @@ class Users:
             PermissionDenied: the caller is no administrator, or would not be one any more.
             RecordNotFound: there is no such user.
             ValidationFailed, UniqueViolation: as `create`.
-            WriteConflict: somebody else has changed the user meanwhile.
+            WriteConflict: others change the user all the time.
 
         """
         check_administrator(context)
-        before = await self._directory.known_user(context.tenant, request.id)
-        check_may_grant(context, before.roles)
-        user = replaced(before, self._clock, **_given(request))
-        check_may_grant(context, user.roles)
-        _check_not_oneself(user, context)
-        check_user(user)
-        changes: list[IdentityChange] = []
-        revoke: list[Revocation] = []
-        if request.password is not msgspec.UNSET:
-            user = await self._with_password(user, request.password)
-        if request.password is not msgspec.UNSET or not user.is_active:
-            for session in await self._directory.sessions_of(user.tenant, user.id):
-                change, revocation = self._directory.ended(session)
-                changes.append(change)
-                revoke.append(revocation)
-        if not user.is_active:
-            revoke.append(self._directory.void_for_good("user", user.tenant, user.id))
-        elif user.roles != before.roles or not before.is_active:
-            revoke.append(self._directory.void("user", user.tenant, user.id))
-        await self._directory.apply([Replace(user), *changes], revoke)
-        return described(user)
+        hashed = None
+        for _ in range(_COMMITS):
+            before = await self._directory.known_user(context.tenant, request.id)
+            check_may_grant(context, before.roles)
+            user = replaced(before, self._clock, **_given(request))
+            check_may_grant(context, user.roles)
+            _check_not_oneself(user, context)
+            check_user(user)
+            if request.password is not msgspec.UNSET:
+                self._check_may_have(user, request.password)
+                if hashed is None:
+                    hashed = await self._workers.hash(request.password)
+                user = replaced(user, self._clock, password=hashed)
+            with suppress(WriteConflict):  # a sign-in replaces the user too; what is given stands
+                await self._replace(before, user)
+                return described(user)
+        raise WriteConflict
 
     async def delete(self, request: UserDeleteRequest, context: Context) -> None:
         """Delete the user, with sessions and keys.
@@ -142,18 +152,22 @@ class Users:
         Raises:
             PermissionDenied: the caller is no administrator, or the user to delete.
             RecordNotFound: there is no such user.
+            WriteConflict: others change the user all the time.
 
         """
         check_administrator(context)
-        user = await self._directory.known_user(context.tenant, request.id)
-        check_may_grant(context, user.roles)
-        _check_not_oneself(replaced(user, self._clock, is_active=False), context)
-        keys = await self._directory.store.find(ApiKey, {"tenant": user.tenant, "user": user.id})
-        sessions = await self._directory.sessions_of(user.tenant, user.id)
-        await self._directory.apply(
-            [Delete(user), *map(Delete, keys), *map(Delete, sessions)],
-            [self._directory.void_for_good("user", user.tenant, user.id)],
-        )
+        for _ in range(_COMMITS):
+            user = await self._directory.known_user(context.tenant, request.id)
+            check_may_grant(context, user.roles)
+            _check_not_oneself(replaced(user, self._clock, is_active=False), context)
+            left = await self._left_of(user)
+            with suppress(WriteConflict):  # a delete alone would overlook a sign-in since the read
+                await self._directory.apply(
+                    [Replace(user), Delete(user), *left],
+                    [self._directory.void_for_good("user", user.tenant, user.id)],
+                )
+                return
+        raise WriteConflict
 
     async def ensure_administrator(self, name: str, password: str) -> bool:
         """Whether the first administrator had to be made: a user `name` of the default tenant."""
@@ -168,12 +182,49 @@ class Users:
             return False
         return True
 
+    async def _replace(self, before: User, user: User) -> None:
+        """Commit a change of `before`, with what it ends and voids."""
+        changes: list[IdentityChange] = []
+        revoke: list[Revocation] = []
+        if user.password != before.password or not user.is_active:
+            changes, revoke = await self._directory.ends_of(before)
+        if not user.is_active:
+            revoke.append(self._directory.void_for_good("user", user.tenant, user.id))
+        elif user.roles != before.roles or not before.is_active:
+            revoke.append(self._directory.void("user", user.tenant, user.id))
+        await self._directory.apply([Replace(user), *changes], revoke)
+
+    async def _insert_again(self, user: User) -> None:
+        """Insert a user with a given id, which may be that of a deleted one.
+
+        That one is void for good; from now on the new one is not, and what the old one left goes.
+        Of an id that was never void nothing becomes so: another issuer may know it already.
+        """
+        _, known = await self._directory.store.revocations(_ALL)
+        is_void = any(
+            (one.kind, one.tenant, one.id, one.before_ms)
+            == ("user", user.tenant, user.id, FOREVER_MS)
+            for one in known
+        )
+        revoke = [self._directory.void("user", user.tenant, user.id)] if is_void else []
+        await self._directory.apply([Insert(user), *await self._left_of(user)], revoke)
+
+    async def _left_of(self, user: User) -> list[IdentityChange]:
+        """How the keys and sessions of a user are deleted."""
+        which = {"tenant": user.tenant, "user": user.id}
+        keys = await self._directory.store.find(ApiKey, which)
+        sessions = await self._directory.sessions_of(user.tenant, user.id)
+        return [*map(Delete, keys), *map(Delete, sessions)]
+
     async def _with_password(self, user: User, password: str) -> User:
+        self._check_may_have(user, password)
+        return replaced(user, self._clock, password=await self._workers.hash(password))
+
+    def _check_may_have(self, user: User, password: str) -> None:
         if user.is_service:
             issue = Issue("password", "not_allowed", "a service account has keys, no password")
             raise ValidationFailed(object="user", issues=(issue,))
         check_password(password, user, self._policy)
-        return replaced(user, self._clock, password=await self._workers.hash(password))
 
 
 def described(user: User) -> dict[str, Any]:

@@ -74,6 +74,7 @@ TEXTS = FORMATS | {
     "1 day",
     "book",
     "read committed",
+    "oql.tenant",
 }
 """Strings of our own in statements of all kinds, and the object whose changes are announced."""
 

@@ -20,7 +20,6 @@ from objectql.security.rules import (
     ObjectRules,
     Right,
     Roles,
-    SetGrant,
     holds_any,
 )
 
@@ -76,9 +75,6 @@ def compile_access(
 
 def _grants(rules: ObjectRules, held: Roles) -> set[str]:
     granted = {op for op, allowed in rules.grants.items() if holds_any(held, allowed)}
-    for grant in rules.sets:
-        if holds_any(held, grant.roles):
-            granted |= grant.grants
     if VIEW_ALL in granted or MODIFY_ALL in granted:
         granted.add("read")
     if MODIFY_ALL in granted:
@@ -112,7 +108,7 @@ def _images(rules: ObjectRules, held: Roles, granted: Grants, parent: Parent) ->
     if MODIFY_ALL in granted:
         return {}
     is_ruled = any("create" in rule.rights for rule in rules.rows)
-    update = _records(rules, held, "update", parent, is_image=True)
+    update = _records(rules, held, "update", parent)
     if VIEW_ALL not in granted:
         update = joined(_records(rules, held, "read", parent), update)
     found: dict[Right, Filter] = {
@@ -123,40 +119,20 @@ def _images(rules: ObjectRules, held: Roles, granted: Grants, parent: Parent) ->
 
 
 def _records(
-    rules: ObjectRules,
-    held: Roles,
-    right: Right,
-    parent: Parent,
-    *,
-    by: Right | None = None,
-    is_image: bool = False,
+    rules: ObjectRules, held: Roles, right: Right, parent: Parent, *, by: Right | None = None
 ) -> Filter:
     """The records on which there is a right: some rule grants it, and nothing narrows it away.
 
     `by` is the right that the rules are asked for, where it is another one.
     """
     asked = by or right
-    ways = [r.filter for r in rules.rows if asked in r.rights and holds_any(held, r.roles)]
-    scoped = [s for s in rules.sets if right in s.grants and holds_any(held, s.roles)]
-    scopes = [grant.scopes[right] for grant in scoped if right in grant.scopes]
-    if rules.parent is not None:
-        ways.append(moved(parent(right), (rules.parent,)))
+    base = EVERY_RECORD
     if rules.has_row_rules:
-        base = either(*ways, *scopes)
-    elif scopes and len(scopes) == len(scoped) and not _is_granted(rules, held, right):
-        base = either(*scopes)
-    else:
-        base = EVERY_RECORD
-    policies = [p for p in rules.policies if right in p.rights and holds_any(held, p.roles)]
-    if policies:
-        judges = is_image or right == "create"
-        base = joined(base, either(*(p.check if judges else p.using for p in policies)))
+        ways = [r.filter for r in rules.rows if asked in r.rights and holds_any(held, r.roles)]
+        if rules.parent is not None:
+            ways.append(moved(parent(right), (rules.parent,)))
+        base = either(*ways)
     return joined(base, _limit(rules, held))
-
-
-def _is_granted(rules: ObjectRules, held: Roles, right: Right) -> bool:
-    """Whether the permission file itself grants the right."""
-    return holds_any(held, rules.grants.get(right, frozenset()))
 
 
 def _limit(rules: ObjectRules, held: Roles) -> Filter:
@@ -176,13 +152,12 @@ def _fields(rules: ObjectRules, object_: ObjectDef, held: Roles, right: Right) -
 
     What may not be read may not be written either: writing it would tell that it is there.
     """
-    sets = tuple(grant for grant in rules.sets if holds_any(held, grant.roles))
     needed: set[Right] = {"read", right}
     denied = {
         name
         for name in object_.fields
         for each in needed
-        if not _may(rules.fields.get(name), held, each) or not _sets_allow(sets, name, each)
+        if not _may(rules.fields.get(name), held, each)
     }
     return frozenset(n for n in object_.fields if n not in denied) if denied else None
 
@@ -198,10 +173,3 @@ def _may(rule: FieldRule | None, held: Roles, right: Right) -> bool:
         case _:
             allowed = rule.update
     return allowed is None or holds_any(held, allowed)
-
-
-def _sets_allow(sets: tuple[SetGrant, ...], name: FieldName, right: Right) -> bool:
-    """Whether some set allows it, or none speaks of the field."""
-    said = [(grant.readable if right == "read" else grant.editable).get(name) for grant in sets]
-    spoken = [answer for answer in said if answer is not None]
-    return not spoken or any(spoken)

@@ -143,7 +143,7 @@ def _mentioned(rules: ObjectRules) -> Iterator[str]:
     """Every role that a decision may hang on."""
     sets: list[Iterable[str]] = [*rules.grants.values()]
     sets += [action.execute for action in rules.actions.values()]
-    sets += [row.roles for row in (*rules.rows, *rules.policies, *rules.sets)]
+    sets += [row.roles for row in rules.rows]
     for field in rules.fields.values():
         sets += [roles for roles in (field.read, field.update, field.create) if roles is not None]
     if rules.limit is not None:

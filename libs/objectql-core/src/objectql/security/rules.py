@@ -34,7 +34,7 @@ class RowRule(msgspec.Struct, frozen=True):
     """Records that callers with one of `roles` have `rights` on. `name` is for people."""
 
     name: str
-    kind: Literal["record", "sharing", "model", "scope"]
+    kind: Literal["record", "sharing", "model"]
     rights: frozenset[Right]
     filter: Filter
     roles: Roles = frozenset({EVERYBODY})
@@ -50,19 +50,6 @@ class RowLimit(msgspec.Struct, frozen=True):
     exceptions: tuple[tuple[str, Filter | None], ...] = ()
 
 
-class RowPolicy(msgspec.Struct, frozen=True):
-    """A row policy of a permission set: `using` selects records, `check` judges new images.
-
-    Those of one right and one caller widen each other, and narrow what rules have granted.
-    """
-
-    name: str
-    rights: frozenset[Right]
-    roles: Roles
-    using: Filter
-    check: Filter
-
-
 class FieldRule(msgspec.Struct, frozen=True):
     """Who may read and write a field; None leaves it to the permissions on the object."""
 
@@ -76,21 +63,6 @@ class ActionRule(msgspec.Struct, frozen=True):
 
     execute: Roles
     condition: Filter | None = None
-
-
-class SetGrant(msgspec.Struct, frozen=True):
-    """What one permission set grants on the object to its holders.
-
-    `scopes` are the rights that are granted on some records only; `fields` are judged together
-    with those of the caller's other sets.
-    """
-
-    name: str
-    roles: Roles
-    grants: frozenset[str]
-    scopes: Mapping[Right, Filter] = {}
-    readable: Mapping[FieldName, bool] = {}
-    editable: Mapping[FieldName, bool] = {}
 
 
 class ObjectRules(msgspec.Struct, frozen=True):
@@ -110,6 +82,4 @@ class ObjectRules(msgspec.Struct, frozen=True):
     """The lookup whose record decides (`sharingModel: controlled_by_parent`)."""
     has_row_rules: bool = False
     limit: RowLimit | None = None
-    policies: tuple[RowPolicy, ...] = ()
     actions: Mapping[str, ActionRule] = {}
-    sets: tuple[SetGrant, ...] = ()

@@ -84,7 +84,6 @@ class PostgresReplica:
             close=self._close_link,
             ping=self._ping,
             is_open=lambda link: not link.connection.is_closed(),
-            trait=lambda link: link.connection.tenant,
         )
         self.pool = ConnectionPool(name, connector, settings.pool, clock)
         self._positions = Positions(self._connect, OF_REPLICA, clock)

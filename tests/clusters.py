@@ -11,9 +11,24 @@ from typing import Any
 
 import httpx
 
+from objectql_devstack.cluster import Cluster
+
 ROOT = Path(__file__).resolve().parent.parent
 FLIGHTS = ROOT / "examples" / "flights"
 CRM = ROOT / "examples" / "crm"
+
+
+def one_of_each(root: Path, kernel_env: dict[str, str]) -> Cluster:
+    """One process of each service with the CRM, not started; `kernel_env` is read at each start."""
+    return Cluster(
+        root,
+        ports="free",
+        kernels=1,
+        counts={"coordinator": 1},
+        metadata=[CRM],
+        ephemeral=True,
+        extra_env={"kernel-1": kernel_env},
+    )
 
 
 def client(env: dict[str, str], *, token: str | None = None) -> httpx.AsyncClient:

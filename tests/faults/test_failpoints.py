@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.clusters import CRM, body, client, eventually
+from tests.clusters import body, client, eventually, one_of_each
 from tests.streams import all_events, unpublished
 
 from objectql.events import ChangeEvent
@@ -19,21 +19,13 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(180)]
 
 @pytest.mark.parametrize("failpoint", ["after_commit", "before_publish", "after_publish"])
 async def test_the_event_of_a_commit_is_delivered_once(tmp_path: Path, failpoint: str) -> None:
-    extra_env: dict[str, dict[str, str]] = {"kernel-1": {}}
-    cluster = Cluster(
-        tmp_path,
-        ports="free",
-        kernels=1,
-        counts={"coordinator": 1},
-        metadata=[CRM],
-        ephemeral=True,
-        extra_env=extra_env,
-    )
+    kernel_env: dict[str, str] = {}
+    cluster = one_of_each(tmp_path, kernel_env)
     await asyncio.to_thread(cluster.start)
     try:
         seeded = await drained(cluster)
         assert seeded
-        extra_env["kernel-1"]["OQL_KERNEL_FAILPOINTS"] = failpoint
+        kernel_env["OQL_KERNEL_FAILPOINTS"] = failpoint
         await asyncio.to_thread(cluster.restart, "kernel-1")
 
         async with client(cluster.env) as http:
@@ -53,7 +45,7 @@ async def test_the_event_of_a_commit_is_delivered_once(tmp_path: Path, failpoint
 
         await eventually(is_dead, within_s=10, what="the armed kernel dying")
 
-        extra_env["kernel-1"].clear()
+        kernel_env.clear()
         await asyncio.to_thread(cluster.restart, "kernel-1")
         async with client(cluster.env) as http:
             await served(http)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.clusters import CRM, body, client, eventually
+from tests.clusters import body, client, eventually, one_of_each
 
 from objectql_devstack.cluster import Cluster
 
@@ -26,19 +26,11 @@ WATCHED_S = 4.0
 async def test_an_answer_outlives_a_lost_forget_only_until_its_event_is_relayed(
     tmp_path: Path,
 ) -> None:
-    extra_env: dict[str, dict[str, str]] = {"kernel-1": {}}
-    cluster = Cluster(
-        tmp_path,
-        ports="free",
-        kernels=1,
-        counts={"coordinator": 1},
-        metadata=[CRM],
-        ephemeral=True,
-        extra_env=extra_env,
-    )
+    kernel_env: dict[str, str] = {}
+    cluster = one_of_each(tmp_path, kernel_env)
     await asyncio.to_thread(cluster.start)
     try:
-        extra_env["kernel-1"]["OQL_KERNEL_FAILPOINTS"] = "after_commit"
+        kernel_env["OQL_KERNEL_FAILPOINTS"] = "after_commit"
         await asyncio.to_thread(cluster.restart, "kernel-1")
         async with client(cluster.env) as http:
             await eventually(lambda: shown(http), within_s=5, what="the gateway finding the kernel")
@@ -49,7 +41,7 @@ async def test_an_answer_outlives_a_lost_forget_only_until_its_event_is_relayed(
                 headers={"X-Timeout-Ms": "3000"},
             )
             assert answer.status_code == 503, answer.text
-            extra_env["kernel-1"].clear()
+            kernel_env.clear()
             await asyncio.to_thread(cluster.restart, "kernel-1")
 
             async def is_served() -> bool:

@@ -150,6 +150,18 @@ def test_a_process_that_ends_early_tells_why(tmp_path: Path) -> None:
         thing.wait_ready(lambda: False, 10)
 
 
+def test_an_exit_code_outlives_the_question_whether_the_process_is_alive(tmp_path: Path) -> None:
+    thing = managed(tmp_path)
+    thing.launch(Launch((sys.executable, "-c", "import sys; sys.exit(3)"), {}), {})
+
+    def asked_by_somebody_else_first() -> bool:
+        assert wait_until(lambda: not thing.is_alive(), 10)
+        return False
+
+    with pytest.raises(ServerFailedError, match="exit code 3"):
+        thing.wait_ready(asked_by_somebody_else_first, 10)
+
+
 def test_a_missing_program_is_named(tmp_path: Path) -> None:
     with pytest.raises(DevStackError, match="no-such-program is not installed"):
         managed(tmp_path).launch(Launch(("no-such-program",), {}), {})

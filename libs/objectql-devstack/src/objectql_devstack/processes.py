@@ -179,10 +179,9 @@ class ManagedProcess:
         """
         deadline = time.monotonic() + timeout_s
         record = self.record()
-        code: int | None = None
         while not probe():
-            code = code if record is None or code is not None else exit_code(record.pid)
             if not self.is_alive():
+                code = exit_code(record.pid) if record else None
                 raise self.failure(
                     "ended before it was ready"
                     + (f" (exit code {code})" if code is not None else "")

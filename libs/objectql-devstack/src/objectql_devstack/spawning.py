@@ -83,11 +83,8 @@ def spawn(launch: Launch, log: Path, *, tethered: bool) -> int:
 
 
 def exit_code(pid: int) -> int | None:
-    """How a child of this process ended; None while it runs, or where it is not ours to know."""
+    """How a child of this process ended, however often it is asked; None while it runs, or where it
+    is not ours to know.
+    """
     child = _children.get(pid)
-    if child is None:
-        return None
-    code = child.poll()
-    if code is not None:
-        _children.pop(pid, None)
-    return code
+    return child.poll() if child is not None else None

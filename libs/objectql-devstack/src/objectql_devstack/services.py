@@ -157,6 +157,13 @@ def _gateway(service: str, listener: str = "HTTP") -> Callable[[Wiring], Mapping
     return variables
 
 
+def _gateway_rest(told: Wiring) -> Mapping[str, str]:
+    variables = dict(_gateway("gateway-rest")(told))
+    if told.data.has("redis"):
+        variables["OQL_GATEWAY_REST_RATES__URL"] = told.data.redis_url
+    return variables
+
+
 SERVICES: tuple[Service, ...] = (
     Service("kernel", "objectql_kernel", count=2, tier=2, variables=_kernel),
     Service(
@@ -174,7 +181,7 @@ SERVICES: tuple[Service, ...] = (
         "objectql_gateway_rest",
         count=1,
         tier=4,
-        variables=_gateway("gateway-rest"),
+        variables=_gateway_rest,
         public=PublicPort("OQL_REST_PORT", 8080, ("OQL_REST_URL", "http://127.0.0.1:{port}")),
     ),
     Service(

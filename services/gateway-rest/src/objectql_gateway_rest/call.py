@@ -28,6 +28,7 @@ from objectql_gateway_rest.bodies import (
 )
 from objectql_gateway_rest.credentials import find_credentials
 from objectql_gateway_rest.metadata_view import MetadataView
+from objectql_gateway_rest.rates import Rates, Told
 from objectql_gateway_rest.recent import RecentTransactions
 from objectql_gateway_rest.recent_writes import RecentWrites
 from objectql_gateway_rest.settings import LimitSettings
@@ -72,12 +73,22 @@ class Services(msgspec.Struct, frozen=True):
     urls: UrlCache
     observe: Observe
     server_timing: bool = True
+    rates: Rates | None = None
 
 
 class Call:
     """A request on its way to the kernel."""
 
-    __slots__ = ("_context", "label", "request", "request_id", "services", "timing", "written")
+    __slots__ = (
+        "_context",
+        "label",
+        "request",
+        "request_id",
+        "services",
+        "timing",
+        "told",
+        "written",
+    )
 
     def __init__(self, request: Request, services: Services) -> None:
         self.request = request
@@ -87,6 +98,8 @@ class Call:
         self.request_id = given if _REQUEST_ID.match(given) else uuid7()
         self._context: Context | None = None
         self.timing: Timing | None = None
+        self.told: Told | None = None
+        """How the nearest of the caller's limits stands."""
         self.written: str | None = None
         """The consistency token of all that this call has written."""
 

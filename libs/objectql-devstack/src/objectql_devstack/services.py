@@ -118,6 +118,7 @@ def _kernel(told: Wiring) -> Mapping[str, str]:
         further["OQL_KERNEL_REPLICAS__DEFAULT"] = told.data.pg_replica_url
     if told.data.has("redis"):
         further["OQL_KERNEL_CACHE__URL"] = told.data.redis_url
+        further["OQL_KERNEL_RATES__URL"] = told.data.redis_url
     return further | {
         "OQL_KERNEL_INSTANCE": told.instance,
         "OQL_KERNEL_BUS__URL": told.data.nats_url_of("kernel"),

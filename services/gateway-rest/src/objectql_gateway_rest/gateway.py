@@ -109,7 +109,7 @@ class Gateway:
         elif route.by_address:
             call.told = await rates.of_address(call.request)
         if call.told is not None:
-            call.told.check()
+            call.told.limit.rate.check(call.told.taken_s)
 
     def _options(self, segments: list[str]) -> Response:
         allowed = self._router.allowed(segments)

@@ -13,7 +13,6 @@ from math import ceil
 from typing import NamedTuple
 
 from objectql.context import Actor
-from objectql.errors import RateLimited
 from objectql.rates.bucket import Rate
 from objectql.rates.limiter import Limiter
 from objectql_gateway_rest.addresses import Proxies, site_of
@@ -35,17 +34,6 @@ class Told(NamedTuple):
 
     limit: Limit
     taken_s: float
-
-    def check(self) -> None:
-        """Return if the request was within the limit.
-
-        Raises:
-            RateLimited: it was not.
-
-        """
-        if self.is_refused:
-            rate = self.limit.rate
-            raise RateLimited(retry_after_ms=max(1, ceil(rate.wait_s(self.taken_s) * 1000)))
 
     @property
     def is_refused(self) -> bool:

@@ -8,10 +8,13 @@ seconds of it; it may lie at most `burst / per_s` ahead of now.
 from __future__ import annotations
 
 import re
+from math import ceil
 from typing import Final
 
 import msgspec
 from msgspec.structs import force_setattr
+
+from objectql.errors import RateLimited
 
 OFF: Final = "off"
 
@@ -22,8 +25,8 @@ SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 _RATE: Final = re.compile(RATE_PATTERN)
 
-_ROUNDING: Final = 1e-6
-"""A token that lacks no more than this part is whole."""
+_ROUNDING_S: Final = 1e-8
+"""A token that lacks no more than this is whole; sums of instants are no better than that."""
 
 
 class Rate(msgspec.Struct, frozen=True):
@@ -41,7 +44,7 @@ class Rate(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         """Work out the times."""
         force_setattr(self, "each_s", 1 / self.per_s)
-        force_setattr(self, "window_s", (self.burst + _ROUNDING) / self.per_s)
+        force_setattr(self, "window_s", self.burst / self.per_s + _ROUNDING_S)
 
     @staticmethod
     def read(text: str) -> Rate | None:
@@ -68,6 +71,16 @@ class Rate(msgspec.Struct, frozen=True):
     def admits(self, full_in_s: float) -> bool:
         """Whether a bucket that had to give a token, and is full in `full_in_s` then, had one."""
         return full_in_s <= self.window_s
+
+    def check(self, full_in_s: float) -> None:
+        """Return if it `admits`.
+
+        Raises:
+            RateLimited: it does not.
+
+        """
+        if full_in_s > self.window_s:
+            raise RateLimited(retry_after_ms=max(1, ceil(self.wait_s(full_in_s) * 1000)))
 
     def left(self, full_in_s: float) -> int:
         """The tokens in it."""

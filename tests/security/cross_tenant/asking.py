@@ -25,6 +25,7 @@ class Ask:
         of: The objects it is repeated for: in turn they are `<object>`, with the record `<id>`.
         owner: What the tenant whose data it aims at is answered, which shows that the attempt is
             one: its data, a success, or a refusal (what is there already, what is the operator's).
+        has_twin: Who asks has a record with the id of the one that is asked about.
     """
 
     body: Any = None
@@ -33,6 +34,7 @@ class Ask:
     path: Mapping[str, str] = field(default_factory=dict[str, str])
     of: tuple[str, ...] = ("account",)
     owner: Literal["sees", "may", "may not"] = "sees"
+    has_twin: bool = False
 
 
 class Seen(NamedTuple):

@@ -29,6 +29,8 @@ _CONTACT, _OPPORTUNITY = ("contact",), ("opportunity",)
 
 _LISTS = (
     _list(of=EVERY),
+    Ask(query={"filter": "id eq '<id>'", "expand": "contact,task"}, has_twin=True),
+    Ask(query={"filter": "account eq '<account>'"}, of=("contact", "task"), has_twin=True),
     _list(filter="id eq '<id>'", of=EVERY),
     _list(filter="id in ('<id>','<own_account>')", of=EVERY),
     _list(filter="<label> eq '<name>'", of=EVERY),
@@ -95,6 +97,8 @@ _GROUPS = (
 )
 
 _GETS = (
+    Ask(has_twin=True),
+    Ask(has_twin=True, query={"expand": "contact,opportunity,task"}),
     Ask(of=EVERY),
     Ask(query={"$expand": "account"}, of=("contact", "opportunity", "task")),
     Ask(query={"$expand": "contact,opportunity,task"}),
@@ -108,6 +112,7 @@ _CREATES = (
         headers={"Idempotency-Key": "<key>"},
         owner="may",
     ),
+    Ask({"name": "x <account_name>"}, headers={"Idempotency-Key": "<key>"}, owner="may not"),
     Ask({"id": "<account>", "name": "x <account_name>"}, owner="may not"),
     Ask({"name": "<account_name>"}, owner="may not"),
     Ask({"last_name": "x", "email": "<email>"}, of=_CONTACT, owner="may not"),
@@ -123,6 +128,7 @@ _CREATES = (
 _CHANGE = {"<label>": "Taken <id>"}
 _UPDATES = (
     Ask(_CHANGE, of=EVERY, owner="may"),
+    Ask(_CHANGE, owner="may", has_twin=True),
     Ask(_CHANGE, of=EVERY, owner="may not", headers={"If-Match": '"77"'}),
     Ask(
         {"last_name": "x", "account": "<account>"},
@@ -145,6 +151,7 @@ _UPDATES = (
 )
 _REPLACES = (Ask({"name": "Taken <account>"}, owner="may"), *_UPDATES[2:])
 _DELETES = (
+    Ask(owner="may not", has_twin=True),  # while opportunities name it
     Ask(of=("task",), owner="may"),
     Ask(of=_CONTACT, owner="may"),
     Ask(of=EVERY, owner="may not", headers={"If-Match": '"77"'}),
@@ -221,11 +228,14 @@ _STEPS: tuple[tuple[list[dict[str, Any]], Any], ...] = (
         "may not",
     ),
 )
-_BATCHES = tuple(
-    Ask({"operations": steps, "atomic": is_atomic}, owner=owner)
-    for steps, owner in _STEPS
-    for is_atomic in (True, False)
-    if is_atomic or owner != "may not"
+_BATCHES = (
+    *(
+        Ask({"operations": steps, "atomic": is_atomic}, owner=owner)
+        for steps, owner in _STEPS
+        for is_atomic in (True, False)
+        if is_atomic or owner != "may not"
+    ),
+    Ask({"operations": _STEPS[0][0]}, headers={"Idempotency-Key": "<batch_key>"}, owner="may not"),
 )
 
 _BULKS = (
@@ -327,7 +337,7 @@ ATTEMPTS: dict[str, tuple[Ask, ...]] = {
     "PUT /api/{object}/{id}": _REPLACES,
     "PATCH /api/{object}/{id}": _UPDATES,
     "DELETE /api/{object}/{id}": _DELETES,
-    "GET /api/{object}/{id}/history": (Ask(), Ask(query={"$top": "1"})),
+    "GET /api/{object}/{id}/history": (Ask(), Ask(has_twin=True), Ask(query={"$top": "1"})),
     "POST /api/{object}/bulk": _BULKS,
     "POST /api/batch": _BATCHES,
     "GET /api/transactions/{id}": (Ask(path={"id": "<transaction>"}, owner="may"),),

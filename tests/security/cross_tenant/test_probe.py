@@ -12,7 +12,7 @@ import pytest
 from objectql_gateway_rest.application import ROUTES
 from objectql_gateway_rest.routes import Route, Router
 from tests.clusters import client
-from tests.security.cross_tenant.asking import Ask, Known, Seen, build, placeholders, seen
+from tests.security.cross_tenant.asking import Ask, Known, Seen, build, seen
 from tests.security.cross_tenant.attempts import ATTEMPTS, is_absent
 from tests.security.cross_tenant.conftest import World
 from tests.security.cross_tenant.victim import LABELS, of
@@ -85,7 +85,7 @@ async def test_absent_services_say_the_same_to_everybody(world: World) -> None:
 
 @both_walls
 async def test_no_log_line_tells_a_tenants_data(world: World) -> None:
-    known, _ = await world.victim.fresh(world.attacker, ())
+    known, _ = await world.victim.fresh(world.attacker, Ask())
     for text in ("'{email}' eq name", "name eq '{account_name}' and nothing eq '{email}'"):
         await world.attacker.http.get("/api/account", params={"filter": text.format(**known)})
     logs = [world.cluster.state.logs / f"{name}.log" for name in world.cluster.names]
@@ -100,7 +100,7 @@ _ANY: Known = {"object": "account", "id": "x"}
 
 async def _attempt(world: World, route: Route, ask: Ask, object: str) -> None:
     owner, attacker = world.victim.tenant, world.attacker
-    known, absent = await world.victim.fresh(attacker, placeholders(ask))
+    known, absent = await world.victim.fresh(attacker, ask)
     known, absent = of(object, known), of(object, absent)
     before = await world.victim.state(known)
     if ask.owner == "sees" and route.method == "GET":  # fills whatever remembers answers

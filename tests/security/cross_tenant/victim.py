@@ -6,7 +6,7 @@ import itertools
 import json
 import secrets
 from base64 import urlsafe_b64decode
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import httpx
@@ -14,7 +14,7 @@ import httpx
 from objectql.ids import uuid7
 from objectql.query.cursor import encode_cursor
 from tests.clusters import administrator, client
-from tests.security.cross_tenant.asking import Known
+from tests.security.cross_tenant.asking import Ask, Known, placeholders
 
 LABELS: Mapping[str, str] = {
     "account": "name",
@@ -62,12 +62,12 @@ class Victim:
         self.tenant = tenant
         self.secret = f"s3cret{secrets.token_hex(12)}"
 
-    async def fresh(self, attacker: Tenant, names: Collection[str]) -> tuple[Known, Known]:
-        """New records, users, ... of this tenant, and what has their form but is not there.
+    async def fresh(self, attacker: Tenant, ask: Ask) -> tuple[Known, Known]:
+        """What `ask` is to be asked about: what is this tenant's, and what is not there.
 
-        Only those are made whose `names` are asked for; `own_account` and so on are records of the
-        `attacker`.
+        `own_account` and so on are records of the `attacker`.
         """
+        names = placeholders(ask)
         number = next(_numbers)
         known, absent = _names(number), _names(number)
         known["tenant"], absent["tenant"] = self.tenant.id, f"t{secrets.token_hex(8)}"
@@ -79,7 +79,8 @@ class Victim:
         if "cursor" in names:
             known["cursor"] = await self._cursor(known)
             absent["cursor"] = _cursor_after(known["cursor"], absent["account_name"])
-        own = [_own(name, some) for some in (known, absent) for name in names if name in _OWN]
+        twins = {"account", "contact", "task"} if ask.has_twin else set[str]()
+        own = [_own(name, some) for some in (known, absent) for name in (names & _OWN) | twins]
         if own:
             await _done(attacker.http.post("/api/batch", json={"operations": own}))
         return known, absent
@@ -129,7 +130,8 @@ class Victim:
             _step("task", "create", task),
             _step("account", "create", {"name": f"{known['account_name']}-following"}),
         ]
-        answer = await _done(http.post("/api/batch", json={"operations": steps}))
+        batch = {"Idempotency-Key": known["batch_key"]}
+        answer = await _done(http.post("/api/batch", json={"operations": steps}, headers=batch))
         known["transaction"] = answer.json()["transaction"]["id"]
 
     async def _cursor(self, known: Known) -> str:
@@ -160,7 +162,7 @@ def _names(number: int) -> dict[str, str]:
     names = {object: uuid7() for object in LABELS}
     names |= {f"{object}_name": f"z{number}{secrets.token_hex(8)}" for object in LABELS}
     names |= {name: uuid7() for name in _OWN}
-    names |= {name: uuid7() for name in ("key", "transaction", "user", "session")}
+    names |= {name: uuid7() for name in ("key", "batch_key", "transaction", "user", "session")}
     return names | {
         "email": f"z{number}{secrets.token_hex(8)}@b.example",
         "user_name": f"z{number}{secrets.token_hex(8)}",

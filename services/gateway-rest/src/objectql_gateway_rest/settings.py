@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from objectql.service.settings import AuthSettings, HttpSettings, ServiceSettings
+from objectql_gateway_rest.addresses import Proxies
 from objectql_gateway_rest.guarded import BODY_TIMEOUT_S, HEAD_TIMEOUT_S
 
 
@@ -39,12 +40,23 @@ class ListenSettings(HttpSettings, frozen=True, kw_only=True):
         str | None, Meta(description="path of the certificate chain; clients then use HTTPS")
     ] = None
     key: Annotated[str | None, Meta(description="path of its key")] = None
+    trusted_proxies: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="addresses and networks, as `10.0.0.0/8`, whose X-Forwarded-For is believed;"
+            " empty: clients have the address that they connect from"
+        ),
+    ] = ()
     head_timeout_s: Annotated[
         float, Meta(gt=0, description="for the request line and headers to arrive")
     ] = HEAD_TIMEOUT_S
     body_timeout_s: Annotated[float, Meta(gt=0, description="for the body to arrive")] = (
         BODY_TIMEOUT_S
     )
+
+    def __post_init__(self) -> None:
+        """Refuse proxies that are neither addresses nor networks."""
+        Proxies(self.trusted_proxies)
 
 
 class CorsSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -160,7 +160,7 @@ class ActionRunner:
             RateLimited: this is one too many.
 
         """
-        rules = scope.model.permissions.rules.get(request.object)
+        rules = scope.model.permissions.rules.get(ObjectName(request.object))
         rule = None if rules is None else rules.actions.get(request.action)
         actor = scope.context.actor
         if rule is None or actor.is_system:

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import msgspec
 
-from objectql.context import DEFAULT_TENANT, Context
+from objectql.context import Context
 from objectql.errors import MetadataNotFound, PermissionDenied
 from objectql.kernel.access import shown
 from objectql.kernel.actions import ActionRunner
@@ -428,12 +428,6 @@ def _name(definition: Definition) -> str:
 
 
 def _check_administrator(context: Context, operation: str, type_: str) -> None:
-    """All tenants share the published metadata, so an admin of one of them may not change it.
-
-    The role `system` may, and the admins of the default tenant, which is the only one where
-    tenants are not used.
-    """
-    actor = context.actor
-    is_owner = actor.is_admin and actor.tenant == DEFAULT_TENANT and actor.scopes is None
-    if not (is_owner or actor.is_operator):
+    """All tenants share the published metadata, so an admin of one of them may not change it."""
+    if not context.actor.is_owner:
         raise PermissionDenied(operation=operation, object=f"metadata of type {type_}")

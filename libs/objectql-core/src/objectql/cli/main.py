@@ -18,7 +18,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from objectql.cli.identity import keys, users
+from objectql.cli.identity import keys, tokens, users
 from objectql.cli.problems import problem_lines
 from objectql.cli.token import development_token
 from objectql.clock import SystemClock
@@ -73,6 +73,7 @@ app = typer.Typer(
 
 app.add_typer(users, name="user")
 app.add_typer(keys, name="key")
+app.add_typer(tokens, name="token")
 
 
 @app.command()

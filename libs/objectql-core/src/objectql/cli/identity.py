@@ -16,7 +16,7 @@ from objectql.cli.requests import Refused, send
 
 users = typer.Typer(help="Users and service accounts.", no_args_is_help=True)
 keys = typer.Typer(help="API keys.", no_args_is_help=True)
-tokens = typer.Typer(help="Tokens that were issued.", no_args_is_help=True)
+tokens = typer.Typer()
 
 Url = Annotated[str, typer.Option(envvar="OQL_REST_URL", help="The gateway.")]
 Token = Annotated[str, typer.Option(envvar="OQL_ADMIN_TOKEN", help="An administrator's token.")]
@@ -111,11 +111,6 @@ def revoke_tokens(name: Name, url: Url = _URL, token: Token = "") -> None:
     """Void every token issued to a user until now, whoever issued it; NAME may be any `sub`."""
     body = {"kind": "user", "id": _id(url, token, name, or_itself=True)}
     ask(url, token, "POST", "/api/auth/revoke", body)
-
-
-@tokens.callback()
-def _tokens() -> None:
-    """Keep `revoke` a word of its own, though there is no other."""
 
 
 @tokens.command("revoke")

@@ -121,14 +121,15 @@ def validate(
     raise typer.Exit(1)
 
 
-@app.command()
+@tokens.callback(invoke_without_command=True)
 def token(  # noqa: PLR0917 - the options of the command
+    ctx: typer.Context,
     secret: Annotated[
         str,
         typer.Option(
             envvar="OQL_JWT_SECRET", help="The development secret that the gateways were given."
         ),
-    ],
+    ] = "",
     user: Annotated[str, typer.Option(help="Who the caller is.")] = "dev",
     tenant: Annotated[str, typer.Option(help="Whose data.")] = DEFAULT_TENANT,
     role: Annotated[
@@ -139,7 +140,11 @@ def token(  # noqa: PLR0917 - the options of the command
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="A further claim; repeat.")
     ] = None,
 ) -> None:
-    """Print a token for development, signed with the shared secret."""
+    """Print a token for development, signed with the shared secret; or revoke what was issued."""
+    if ctx.invoked_subcommand is not None:
+        return
+    if not secret:
+        raise typer.BadParameter("--secret and OQL_JWT_SECRET are missing")
     try:
         made = development_token(
             secret,

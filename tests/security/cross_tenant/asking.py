@@ -80,7 +80,9 @@ def build(
 _PLACEHOLDER = re.compile(r"<([a-z_]+)>")
 _UNGUESSABLE = 16
 """So long is what is made at random; what is shorter, such as `name`, stands everywhere."""
-_OF_ONE_ANSWER = frozenset({"date", "server-timing", "x-request-id", "oql-consistency-token"})
+_OF_ONE_ANSWER = frozenset(
+    {"date", "ratelimit", "server-timing", "x-request-id", "oql-consistency-token"}
+)
 _VARYING = (
     (r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}", "(id)"),
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)", "(time)"),

@@ -289,8 +289,8 @@ def _ms(at: datetime | None) -> int | None:
 
 
 ROUTES = (
-    Route("POST", "/api/auth/sign-in", sign_in, is_public=True),
-    Route("POST", "/api/auth/refresh", refresh, is_public=True),
+    Route("POST", "/api/auth/sign-in", sign_in, is_public=True, by_address=True),
+    Route("POST", "/api/auth/refresh", refresh, is_public=True, by_address=True),
     Route("GET", "/api/auth/jwks.json", key_set, is_public=True),
     Route("POST", "/api/auth/sign-out", sign_out),
     Route("POST", "/api/auth/password", change_password),

@@ -29,6 +29,7 @@ from objectql_gateway_rest.bodies import (
 from objectql_gateway_rest.cookies import Cookies
 from objectql_gateway_rest.credentials import find_credentials
 from objectql_gateway_rest.metadata_view import MetadataView
+from objectql_gateway_rest.rates import Rates, Told
 from objectql_gateway_rest.recent import RecentTransactions
 from objectql_gateway_rest.recent_writes import RecentWrites
 from objectql_gateway_rest.settings import CookieSettings, LimitSettings
@@ -76,6 +77,7 @@ class Services(msgspec.Struct, frozen=True):
     public_keys: Callable[[], bytes] | None = None
     """The JWK set of the tokens that the cluster signs; None: it is not told."""
     server_timing: bool = True
+    rates: Rates | None = None
 
 
 class Call:
@@ -89,6 +91,7 @@ class Call:
         "request_id",
         "services",
         "timing",
+        "told",
         "written",
     )
 
@@ -101,6 +104,8 @@ class Call:
         self._context: Context | None = None
         self.is_by_cookie = False
         self.timing: Timing | None = None
+        self.told: Told | None = None
+        """How the nearest of the caller's limits stands."""
         self.written: str | None = None
         """The consistency token of all that this call has written."""
 

@@ -14,8 +14,8 @@ _ASKED = (
     b"oql-read-policy, oql-timeout-ms, prefer, traceparent, tracestate, x-oql-csrf, x-request-id"
 )
 _TOLD = (
-    b"etag, location, oql-consistency-token, ratelimit-limit, ratelimit-remaining, ratelimit-reset, "
-    b"retry-after, server-timing, x-request-id"
+    b"etag, location, oql-consistency-token, ratelimit, ratelimit-policy, retry-after, "
+    b"server-timing, x-ratelimit-limit, x-ratelimit-remaining, x-ratelimit-reset, x-request-id"
 )
 _ANY = "*"
 

@@ -13,6 +13,7 @@ from objectql_gateway_rest.call import Call, Services
 from objectql_gateway_rest.cookies import keep_private
 from objectql_gateway_rest.cors import Cors
 from objectql_gateway_rest.problems import Surface, respond_error
+from objectql_gateway_rest.rates import Rates
 from objectql_gateway_rest.routes import Route, Router
 
 log = logging.getLogger(__name__)
@@ -66,6 +67,8 @@ class Gateway:
             response.headers.append((b"oql-consistency-token", call.written.encode()))
         if call.is_by_cookie:
             keep_private(response)
+        if call.told is not None:
+            response.headers += call.told.headers()
         if self._cors is not None:
             response.headers += self._cors.headers(request.headers.get("origin"))
         await response.send(send, with_body=request.method != "HEAD")
@@ -86,6 +89,8 @@ class Gateway:
             call.label = route.label
             if not route.is_public:
                 await call.authenticate()
+            if self._services.rates is not None:
+                await self._count(call, route, self._services.rates)
             return await route.handler(call, *values)
         except ObjectQLError as exc:
             return respond_error(exc, surface, call.request_id)
@@ -94,6 +99,20 @@ class Gateway:
         except Exception:  # noqa: BLE001 - the edge of the service: a bug must be answered
             log.exception("request_crashed", extra={"request_id": call.request_id})
             return respond_error(Internal(), surface, call.request_id)
+
+    async def _count(self, call: Call, route: Route, rates: Rates) -> None:
+        """Return if whoever asks may ask so often.
+
+        Raises:
+            RateLimited: they may not.
+
+        """
+        if not route.is_public:
+            call.told = await rates.of_caller(call.context.actor)
+        elif route.by_address:
+            call.told = await rates.of_address(call.request)
+        if call.told is not None:
+            call.told.limit.rate.check(call.told.taken_s)
 
     def _options(self, segments: list[str]) -> Response:
         allowed = self._router.allowed(segments)

@@ -1,0 +1,1 @@
+"""How often something may happen: `bucket` is the arithmetic, `limiter` holds it over a cluster."""

@@ -1,4 +1,4 @@
-"""Limits hold over all gateways, and go on to hold when Redis dies."""
+"""Limits hold over all gateways, and go on to hold when Redis dies; quotas are told and kept."""
 
 from __future__ import annotations
 
@@ -59,9 +59,14 @@ async def gateways(cluster: Cluster) -> AsyncGenerator[list[httpx.AsyncClient]]:
         ]
 
 
-def somebody(cluster: Cluster, *roles: str) -> dict[str, str]:
+def somebody(cluster: Cluster, *roles: str, tenant: str = "default") -> dict[str, str]:
     """The headers of a caller who has never called."""
-    claims = {"sub": f"user{next(_numbers)}", "roles": ["admin", *roles], "exp": 4_000_000_000}
+    claims = {
+        "sub": f"user{next(_numbers)}",
+        "tenant": tenant,
+        "roles": ["admin", *roles],
+        "exp": 4_000_000_000,
+    }
     token = jwt.encode(claims, cluster.env["OQL_JWT_SECRET"], algorithm="HS256")
     return {"Authorization": f"Bearer {token}"}
 
@@ -94,6 +99,30 @@ async def test_sign_ins_from_one_address_are_few_at_all_gateways(
         )
         statuses.append(answer.status_code)
     assert statuses == [401] * 6 + [429] * 2
+
+
+async def test_a_tenant_that_is_full_is_told_so_and_what_it_uses(
+    cluster: Cluster, gateways: list[httpx.AsyncClient]
+) -> None:
+    operator = somebody(cluster, "free", "system")
+    member = somebody(cluster, "free", tenant="full")
+    made = await gateways[0].post(
+        "/api/admin/tenants", json={"id": "full", "quotas": {"records": 3}}, headers=operator
+    )
+    assert made.status_code == 201, made.text
+    answers = [
+        await gateways[number % 2].post("/api/account", json={"name": "A"}, headers=member)
+        for number in range(5)
+    ]
+    assert [answer.status_code for answer in answers] == [201] * 3 + [429] * 2
+    assert answers[-1].json()["code"] == "QUOTA_EXCEEDED"
+    told = await gateways[1].get("/api/admin/tenants/full/usage", headers=operator)
+    assert told.status_code == 200, told.text
+    used = told.json()
+    assert used["objects"]["account"]["records"] == used["records"] == 3
+    assert used["requests"]["today"] == 5
+    refused = await gateways[1].get("/api/admin/tenants/full/usage", headers=member)
+    assert refused.status_code == 403
 
 
 async def test_when_redis_dies_each_gateway_gives_its_part(

@@ -408,6 +408,7 @@ ATTEMPTS: dict[str, tuple[Ask, ...]] = {
     "DELETE /api/admin/tenants/{id}": (
         Ask(path={"id": "<tenant>"}, query={"confirm": "<tenant>"}, owner="may not"),
     ),
+    "GET /api/admin/tenants/{id}/usage": (Ask(path={"id": "<tenant>"}, owner="may not"),),
     "GET /api/admin/tenants/{id}/export": (Ask(path={"id": "<tenant>"}, owner="may not"),),
     # --- the ObjectStack client --------------------------------------------------------------
     "GET /api/v1/discovery": (Ask(owner="may"),),

@@ -17,6 +17,9 @@ async def answer(request: str, _context: Context) -> str:  # noqa: RUF029 - the 
 class Everybody:
     """All tenants may act."""
 
+    def count(self, tenant: TenantId) -> None:
+        assert tenant
+
     def is_active(self, tenant: TenantId) -> bool:
         return bool(tenant)
 

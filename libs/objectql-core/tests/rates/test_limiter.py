@@ -10,6 +10,7 @@ from tests.clusters import eventually
 from objectql.clock import SystemClock
 from objectql.rates.bucket import Rate
 from objectql.rates.limiter import ADVANCE_S, KEPT, Limiter
+from objectql.rates.tally import Tally
 from objectql.redis.connection import RedisAddress, RedisConnection
 from objectql_devstack import DataStack
 
@@ -163,6 +164,31 @@ async def test_a_token_that_was_given_out_quietly_is_charged_before_long(stack: 
             return await charges(connection) > before
 
         await eventually(is_charged, within_s=20, what="charging the token")
+
+
+@pytest.mark.servers
+async def test_a_tally_is_of_all_processes(stack: DataStack) -> None:
+    async with linked(stack, "tally") as one, linked(stack, "tally") as two:
+        tallies = [Tally(SystemClock(), limiter) for limiter in (one, two)]
+        for tally in tallies:
+            for _ in range(3):
+                tally.add("a")
+            tally.settle()
+
+        async def is_told() -> bool:
+            return [await tally.today("a") for tally in tallies] == [6, 6]
+
+        await eventually(is_told, within_s=20, what="telling both of all six")
+        assert await tallies[0].today("b") == 0
+
+
+async def test_a_process_that_is_alone_tallies_for_itself() -> None:
+    clock = SystemClock()
+    tally = Tally(clock, Limiter(clock))
+    for _ in range(2):
+        tally.add("a")
+        tally.settle()
+    assert await tally.today("a") == 2
 
 
 @pytest.mark.servers

@@ -132,6 +132,7 @@ async def build(process: Process[KernelSettings]) -> None:
         await process.bus.subscribe(kernel_event(TENANTS), on_tenants)
         process.start(changes.run())
         process.start(limiter.run())
+        process.start(kernel.engine.tally.run())
         process.start(follow(kernel, process))
         process.start(tidy_identities(kernel, process))
         process.start(Gauges(process, kernel, pools, changes, cache).run())

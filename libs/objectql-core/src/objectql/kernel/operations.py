@@ -35,6 +35,7 @@ from objectql.kernel.read import Reader
 from objectql.kernel.search import search
 from objectql.kernel.tenancy.directory import TenantDirectory
 from objectql.kernel.tenancy.operations import TenantOperations
+from objectql.kernel.tenancy.quotas import RecordQuota
 from objectql.kernel.write import OwnTransactions, Writer
 from objectql.metadata.model import ObjectDef, ObjectPermissions
 from objectql.metadata.registry import Definition, singular
@@ -85,7 +86,8 @@ class Operations:
         self.pipeline = Pipeline(engine.middleware, engine.clock, self.tenants)
         self.reader = Reader(engine)
         self.tenancy = TenantOperations(engine, self.pipeline, self.reader, self.tenants)
-        self.writer = Writer(engine, self.reader)
+        quota = RecordQuota(engine, self.reader, self.tenants.record_limits)
+        self.writer = Writer(engine, self.reader, quota)
         self.publisher = MetadataPublisher(engine)
         self.identity = Identity(
             lambda: engine.system_driver.identity,

@@ -44,6 +44,7 @@ Observer: TypeAlias = Callable[[OperationRecord], None]
 class Admission(Protocol):
     """Which tenants may act; see `tenancy.directory`."""
 
+    def count(self, tenant: TenantId, /) -> None: ...
     def is_active(self, tenant: TenantId) -> bool: ...
     async def admit(self, tenant: TenantId) -> None: ...
 
@@ -139,6 +140,7 @@ class Pipeline:
                     await self._is_free.wait()
         if context.deadline_ms <= self._clock.now_ms():
             raise DeadlineExceeded
+        self._admission.count(context.actor.tenant)
         if not self._admission.is_active(context.actor.tenant) and operation != TENANTS:
             await self._admission.admit(context.actor.tenant)
         onion = self._middleware.onion(object_name, operation)

@@ -102,7 +102,8 @@ class Limiter:
 
         """
         self._clock = clock
-        self._prefix = f"oql:{namespace}:rate:"
+        self.prefix = f"oql:{namespace}:rate:"
+        """How its keys begin."""
         self._share = share
         self._names: dict[Name, _Name] = {}
         self._kept = KEPT
@@ -113,9 +114,14 @@ class Limiter:
             self._link = RedisLink(url, timeout_s=timeout_s, user="rates", on_connect=self._begin)
 
     @property
+    def connection(self) -> RedisConnection | None:
+        """The connection to Redis while there is one."""
+        return None if self._link is None else self._link.connection
+
+    @property
     def is_shared(self) -> bool:
         """Whether the processes of the cluster go by the same buckets now."""
-        return self._link is not None and self._link.connection is not None
+        return self.connection is not None
 
     @property
     def known(self) -> int:
@@ -180,7 +186,7 @@ class Limiter:
             return known
         if len(self._names) >= self._kept:
             self._tidy()
-        known = self._names[name] = _Name(self._prefix + ":".join(name))
+        known = self._names[name] = _Name(self.prefix + ":".join(name))
         known.change(rate, self._share)
         return known
 
@@ -209,7 +215,7 @@ class Limiter:
     def _charge(self, known: _Name, *, wanted: int) -> asyncio.Future[tuple[bytes, bytes]]:
         """What `_SCRIPT` answers; it fails with `RedisFailed`."""
         untold, known.untold = known.untold, 0
-        connection = None if self._link is None else self._link.connection
+        connection = self.connection
         if connection is None:
             nothing = asyncio.get_running_loop().create_future()
             nothing.set_exception(RedisFailed("not connected"))

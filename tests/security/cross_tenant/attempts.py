@@ -355,6 +355,7 @@ ATTEMPTS: dict[str, tuple[Ask, ...]] = {
         ),
     ),
     "POST /api/auth/refresh": (Ask({"refresh_token": _FORGED}, owner="may not"),),
+    "GET /api/auth/jwks.json": (Ask(owner="may"),),
     "POST /api/auth/sign-out": (Ask({"refresh_token": _FORGED}, owner="may"),),
     "POST /api/auth/password": (
         Ask({"current": "x", "new": "a long pass phrase"}, owner="may not"),

@@ -11,6 +11,7 @@ from objectql.service.run import Process
 from objectql_gateway_rest.addresses import Proxies
 from objectql_gateway_rest.application import create_application
 from objectql_gateway_rest.call import Services
+from objectql_gateway_rest.cookies import Cookies
 from objectql_gateway_rest.cors import Cors
 from objectql_gateway_rest.metadata_view import MetadataView
 from objectql_gateway_rest.rates import Rates
@@ -46,6 +47,10 @@ async def build(process: Process[GatewayRestSettings]) -> None:
         writes=RecentWrites(),
         urls=UrlCache(),
         observe=metrics.observe_request,
+        cookies=Cookies(
+            settings.cookies, settings.cors.origins if settings.cors.credentials else ()
+        ),
+        public_keys=identities.public_keys if settings.publish_keys else None,
         server_timing=settings.server_timing,
         rates=Rates(
             settings.rates,

@@ -10,6 +10,7 @@ from objectql.wire.messages import Timing
 from objectql_gateway_rest.admission import admit
 from objectql_gateway_rest.asgi import ClientGone, Receive, Request, Response, Scope, Send
 from objectql_gateway_rest.call import Call, Services
+from objectql_gateway_rest.cookies import keep_private
 from objectql_gateway_rest.cors import Cors
 from objectql_gateway_rest.problems import Surface, respond_error
 from objectql_gateway_rest.routes import Route, Router
@@ -64,6 +65,8 @@ class Gateway:
         response.headers.append((b"x-request-id", call.request_id.encode()))
         if call.written is not None:
             response.headers.append((b"oql-consistency-token", call.written.encode()))
+        if call.is_by_cookie:
+            keep_private(response)
         if call.told is not None:
             response.headers += call.told.headers()
         if self._cors is not None:

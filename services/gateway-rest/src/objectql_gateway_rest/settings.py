@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, TypeAlias
+from typing import Annotated, ClassVar, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta
@@ -99,6 +99,16 @@ class CorsSettings(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError("cookies for every origin: name the origins")
 
 
+class CookieSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether browsers may keep their session in cookies, see the guide "Identity"."""
+
+    enabled: bool = False
+    same_site: Annotated[
+        Literal["strict", "lax", "none"],
+        Meta(description="`none` for pages of other sites, which `cors.origins` must name"),
+    ] = "strict"
+
+
 class GatewayRestSettings(ServiceSettings, frozen=True, kw_only=True):
     """`OQL_GATEWAY_REST_*`."""
 
@@ -108,6 +118,10 @@ class GatewayRestSettings(ServiceSettings, frozen=True, kw_only=True):
     cors: CorsSettings = CorsSettings()
     auth: AuthSettings = AuthSettings()
     limits: LimitSettings = LimitSettings()
+    cookies: CookieSettings = CookieSettings()
+    publish_keys: Annotated[
+        bool, Meta(description="serve the keys of the cluster's tokens at /api/auth/jwks.json")
+    ] = True
     rates: RateSettings = RateSettings()
     server_timing: Annotated[
         bool, Meta(description="tell in the header Server-Timing what each answer took")

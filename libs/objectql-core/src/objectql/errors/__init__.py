@@ -28,6 +28,7 @@ from objectql.errors.conflicts import (
 from objectql.errors.missing import (
     ActionUnknown,
     CallerUntrusted,
+    CrossSiteRefused,
     MetadataNotFound,
     ObjectUnknown,
     PasswordChangeRequired,
@@ -85,6 +86,7 @@ __all__ = [
     "BatchTooLarge",
     "CallerUntrusted",
     "Category",
+    "CrossSiteRefused",
     "DatabaseFailed",
     "DeadlineExceeded",
     "DeleteRestricted",

@@ -111,7 +111,9 @@ async def test_a_tenant_that_is_full_is_told_so_and_what_it_uses(
     )
     assert made.status_code == 201, made.text
     answers = [
-        await gateways[number % 2].post("/api/account", json={"name": "A"}, headers=member)
+        await gateways[number % 2].post(
+            "/api/account", json={"name": f"name {number}"}, headers=member
+        )
         for number in range(5)
     ]
     assert [answer.status_code for answer in answers] == [201] * 3 + [429] * 2

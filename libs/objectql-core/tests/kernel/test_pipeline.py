@@ -23,6 +23,9 @@ class Everybody:
     def is_active(self, tenant: TenantId) -> bool:
         return bool(tenant)
 
+    async def spend(self, tenant: TenantId) -> None:
+        raise AssertionError(tenant)
+
     async def admit(self, tenant: TenantId) -> None:
         raise AssertionError(tenant)
 

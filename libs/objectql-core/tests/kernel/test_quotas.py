@@ -18,11 +18,13 @@ from objectql.errors import (
     QuotaExceeded,
     RowRolledBack,
     TenantUnknown,
+    Unauthenticated,
 )
 from objectql.ids import TenantId
 from objectql.kernel.kernel import Kernel
 from objectql.kernel.tenancy.quotas import FRESH_S, SURE_S
 from objectql.rates.limiter import Limiter
+from objectql.wire.identity import SignInRequest
 from objectql.wire.messages import (
     BatchOperation,
     BatchRequest,
@@ -252,6 +254,17 @@ async def test_a_tenant_asks_no_more_often_than_its_quota(
     await change(kernel)
     for _ in range(9):
         await kernel.find("account", context=of())
+
+
+async def test_nobody_uses_up_what_a_tenant_has(kernel: Kernel) -> None:
+    """Whoever tries passwords is nobody yet."""
+    await register(kernel, requests_per_day=1)
+    nobody = by(Actor(id="nobody", tenant=TenantId("acme")))
+    for _ in range(3):
+        with pytest.raises(Unauthenticated):
+            await kernel.identity.handle_sign_in(SignInRequest("ann", "a guess"), nobody)
+    await kernel.find("account", context=of())
+    assert (await usage(kernel))["requests"] == {"today": 1}
 
 
 # --- usage -------------------------------------------------------------------------------------

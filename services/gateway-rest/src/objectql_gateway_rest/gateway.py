@@ -13,7 +13,6 @@ from objectql_gateway_rest.call import Call, Services
 from objectql_gateway_rest.cookies import keep_private
 from objectql_gateway_rest.cors import Cors
 from objectql_gateway_rest.problems import Surface, respond_error
-from objectql_gateway_rest.rates import Rates
 from objectql_gateway_rest.routes import Route, Router
 
 log = logging.getLogger(__name__)
@@ -38,6 +37,7 @@ class Gateway:
         self._hosts = frozenset(host.lower() for host in hosts)
         self._cors = cors
         self._services = services
+        self._limits_callers = services.rates is not None and services.rates.limits_callers
         self._in_flight = 0
 
     @property
@@ -89,8 +89,8 @@ class Gateway:
             call.label = route.label
             if not route.is_public:
                 await call.authenticate()
-            if self._services.rates is not None:
-                await self._count(call, route, self._services.rates)
+            if self._limits_callers or route.by_address:
+                await self._count(call, route)
             return await route.handler(call, *values)
         except ObjectQLError as exc:
             return respond_error(exc, surface, call.request_id)
@@ -100,17 +100,20 @@ class Gateway:
             log.exception("request_crashed", extra={"request_id": call.request_id})
             return respond_error(Internal(), surface, call.request_id)
 
-    async def _count(self, call: Call, route: Route, rates: Rates) -> None:
+    async def _count(self, call: Call, route: Route) -> None:
         """Return if whoever asks may ask so often.
 
         Raises:
             RateLimited: they may not.
 
         """
-        if not route.is_public:
-            call.told = await rates.of_caller(call.context.actor)
-        elif route.by_address:
+        rates = self._services.rates
+        if rates is None:
+            return
+        if route.by_address:
             call.told = await rates.of_address(call.request)
+        elif not route.is_public:
+            call.told = await rates.of_caller(call.context.actor)
         if call.told is not None:
             call.told.limit.rate.check(call.told.taken_s)
 

@@ -76,6 +76,9 @@ class Rates:
         self._tenant = _limit("tenant", settings.tenant)
         self._tenants = _named("tenant", settings.tenants)
         self._address = _limit("address", settings.address)
+        limits = (self._principal, self._tenant, *self._roles.values(), *self._tenants.values())
+        self.limits_callers = any(limit is not None for limit in limits)
+        """Whether `of_caller` ever limits anybody."""
 
     async def of_caller(self, actor: Actor) -> Told | None:
         """Count a request of `actor`; None where nothing limits it."""

@@ -23,7 +23,7 @@ from objectql.kernel.identity.sessions import Admit, Sessions
 from objectql.kernel.identity.signing import Signer
 from objectql.kernel.identity.users import Users
 from objectql.kernel.json import encode_json
-from objectql.kernel.pipeline import Pipeline
+from objectql.kernel.pipeline import AUTH, Pipeline
 from objectql.wire import identity as m
 from objectql.wire.messages import JsonReply
 
@@ -31,8 +31,6 @@ Q = TypeVar("Q")
 R = TypeVar("R")
 
 _ATTEMPTS_KEPT_MS: Final = 86_400_000
-AUTH: Final = "auth"
-"""The operation, for middleware and observers."""
 _DONE: Final = m.DoneReply()
 
 

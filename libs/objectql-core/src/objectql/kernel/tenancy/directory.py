@@ -70,7 +70,6 @@ class TenantDirectory:
 
         Raises:
             TenantRefused: it is suspended, deleted or unknown; the answer does not tell which.
-            QuotaExceeded: it has asked too often.
 
         """
         if tenant not in self._tenants and self._engine.drivers:
@@ -84,10 +83,17 @@ class TenantDirectory:
             is_accepted = not (known.suspended or known.deleting_since)
         if not is_accepted:
             raise TenantRefused
-        if (rate := self._rates.get(tenant)) is not None:
-            await self._spend(tenant, rate)
 
-    async def _spend(self, tenant: TenantId, rate: Rate) -> None:
+    async def spend(self, tenant: TenantId) -> None:
+        """Return if `tenant` may ask once more.
+
+        Raises:
+            QuotaExceeded: it has asked too often.
+
+        """
+        rate = self._rates.get(tenant)
+        if rate is None:
+            return
         try:
             rate.check(await self._engine.limiter.ask(("requests", tenant), rate))
         except RateLimited as exc:

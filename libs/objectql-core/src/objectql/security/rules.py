@@ -14,6 +14,7 @@ import msgspec
 
 from objectql.ids import FieldName, ObjectName
 from objectql.query.ast import Filter
+from objectql.rates.bucket import Rate
 
 Right: TypeAlias = Literal["create", "read", "update", "delete"]
 RIGHTS: tuple[Right, ...] = ("create", "read", "update", "delete")
@@ -109,13 +110,15 @@ class FieldRule(msgspec.Struct, frozen=True):
 
 
 class ActionRule(msgspec.Struct, frozen=True):
-    """Who may run an action, and on which records.
+    """Who may run an action, on which records, and how often each of them.
 
-    `execute` None leaves it to those who may update the object.
+    `execute` None leaves it to those who may update the object. Of `rates`, those come first that
+    are whole again first.
     """
 
     execute: Roles | None = None
     condition: Filter | None = None
+    rates: tuple[Rate, ...] = ()
     required: Required = {}
 
 

@@ -123,8 +123,8 @@ def _some(rng: Random) -> list[str]:
 
 
 def _file(rng: Random, name: str) -> dict[str, Any]:
-    grants = {"create": [], "delete": [], "read": ["*"] if rng.random() < 0.7 else _some(rng)}
-    grants["update"] = ["*"] if rng.random() < 0.5 else _some(rng)
+    grants = {"create": [], "delete": [], "read": ["*"] if rng.random() < 0.6 else _some(rng)}
+    grants["update"] = ["*"] if rng.random() < 0.4 else _some(rng)
     for extra in ("view_all", "modify_all"):
         if rng.random() < 0.2:
             grants[extra] = rng.sample(ROLES, 1)
@@ -132,7 +132,7 @@ def _file(rng: Random, name: str) -> dict[str, Any]:
     if rng.random() < 0.5:
         hidden = rng.sample(HIDEABLE, rng.randint(1, 3))
         file["field_permissions"] = {field: {"read": _some(rng)} for field in hidden}
-    if rng.random() < 0.8:
+    if rng.random() < 0.6:
         file["record_rules"] = [_rule(rng, name, n) for n in range(rng.randint(1, 3))]
     if rng.random() < 0.3:
         file["sharing_rules"] = [_share(rng, name, n) for n in range(rng.randint(1, 2))]
@@ -191,7 +191,7 @@ def _set(rng: Random, name: str) -> dict[str, Any]:
         found["systemPermissions"] = ["see_badges"]
     if rng.random() < 0.1:
         found["isDefault"] = True
-    if rng.random() < 0.3:
+    if rng.random() < 0.5:
         found["rowLevelSecurity"] = [_policy(rng, n) for n in range(rng.randint(1, 3))]
     return found
 

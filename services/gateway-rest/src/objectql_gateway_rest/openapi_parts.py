@@ -41,7 +41,7 @@ PARAMETERS: Json = {
     "count": _query(
         "$count",
         {"type": "string", "enum": ["true", "false", "none", "exact", "estimated"]},
-        "Whether to return `meta.total`; estimated ones are exact up to 1,000.",
+        "Whether to return `meta.total`; estimated ones are exact up to 10,000, and 10,001 is more.",
     ),
     "search": _query("$search", _TEXT, "Words that must all occur in the searchable fields."),
     "search_mode": _query(

@@ -95,7 +95,6 @@ class PostgresDialect(Dialect):
 
     name = "postgres"
     vendor = PGDialect(paramstyle="numeric_dollar")
-    estimates = True
 
     def cast_param(self, param: Expression, kind: Kind, *, is_list: bool = False) -> Expression:
         return Fragment(f"{{}}::{_TYPES[kind.storage]}" + ("[]" if is_list else ""), param)

@@ -19,6 +19,7 @@ from objectql.errors.base import (
 from objectql.errors.conflicts import (
     DeleteRestricted,
     IdempotencyMismatch,
+    PlaceTaken,
     TenantExists,
     TenantNotSuspended,
     UniqueViolation,
@@ -113,6 +114,7 @@ __all__ = [
     "PasswordChangeRequired",
     "PayloadTooLarge",
     "PermissionDenied",
+    "PlaceTaken",
     "PluginFailed",
     "PluginInvalid",
     "PoolExhausted",

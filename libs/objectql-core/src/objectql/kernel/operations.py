@@ -33,8 +33,10 @@ from objectql.kernel.pipeline import Pipeline
 from objectql.kernel.planning import Scope
 from objectql.kernel.read import Reader
 from objectql.kernel.search import search
+from objectql.kernel.tenancy.admin import TenantAdmin
 from objectql.kernel.tenancy.directory import TenantDirectory
 from objectql.kernel.tenancy.operations import TenantOperations
+from objectql.kernel.tenancy.places import PlaceKeeper
 from objectql.kernel.write import OwnTransactions, Writer
 from objectql.metadata.model import ObjectDef, ObjectPermissions
 from objectql.metadata.registry import Definition, singular
@@ -84,9 +86,11 @@ class Operations:
         self.tenants = TenantDirectory(engine)
         self.pipeline = Pipeline(engine.middleware, engine.clock, self.tenants)
         self.reader = Reader(engine)
-        self.tenancy = TenantOperations(engine, self.pipeline, self.reader, self.tenants)
         self.writer = Writer(engine, self.reader)
-        self.publisher = MetadataPublisher(engine)
+        places = PlaceKeeper(engine, self.tenants)
+        self.publisher = MetadataPublisher(engine, places)
+        admin = TenantAdmin(engine, self.tenants, places, self.publisher)
+        self.tenancy = TenantOperations(self.pipeline, self.reader, admin)
         self.identity = Identity(
             lambda: engine.system_driver.identity,
             engine.settings.identity,

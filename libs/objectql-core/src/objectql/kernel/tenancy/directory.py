@@ -12,8 +12,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, TypeAlias
 
 from objectql.context import DEFAULT_TENANT
+from objectql.drivers.places import Place
 from objectql.drivers.tenants import Tenant, TenantStore
-from objectql.errors import TenantRefused
+from objectql.errors import TenantRefused, Unavailable
 from objectql.ids import TenantId
 from objectql.kernel.engine import Engine
 
@@ -49,6 +50,12 @@ class TenantDirectory:
         return self._tenants
 
     @property
+    def ready_places(self) -> list[Place]:
+        """The places of tenants whose tables are whole."""
+        known = self._tenants.values()
+        return [t.place for t in known if t.place is not None and t.is_ready]
+
+    @property
     def store(self) -> TenantStore:
         """The truth."""
         return self._engine.system_driver.tenants
@@ -62,6 +69,7 @@ class TenantDirectory:
 
         Raises:
             TenantRefused: it is suspended, deleted or unknown; the answer does not tell which.
+            Unavailable: its tables are not ready.
 
         """
         if tenant not in self._tenants and self._engine.drivers:
@@ -75,6 +83,8 @@ class TenantDirectory:
             is_accepted = not (known.suspended or known.deleting_since)
         if not is_accepted:
             raise TenantRefused
+        if known is not None and known.pending:
+            raise Unavailable(what="the storage of your tenant")
 
     async def converge(self) -> bool:
         """Take over what is registered if it is newer than what is known; whether it was."""
@@ -86,13 +96,27 @@ class TenantDirectory:
             is_newer = await self.store.current_version() > self._version
             if is_newer:
                 version, tenants = await self.store.load()
+                places = [tenant.place for tenant in tenants if tenant.place is not None]
+                for driver in self._engine.placed.values():
+                    driver.settle(places)
                 self._tenants = {DEFAULT_TENANT: _DEFAULT} | {t.id: t for t in tenants}
                 self._active = frozenset(
-                    t.id for t in self._tenants.values() if not (t.suspended or t.deleting_since)
+                    t.id for t in self._tenants.values() if t.is_ready and not t.suspended
                 )
                 self._version = version
             self._looked_s = looked_s
             return is_newer
+
+    async def save(self, tenant: Tenant) -> Tenant:
+        """Store `tenant`, and let everybody know it as it is now.
+
+        Raises:
+            WriteConflict: somebody else has changed it.
+
+        """
+        saved = await self.store.save(tenant)
+        await self.changed()
+        return saved
 
     async def changed(self) -> None:
         """After a change of the store: know it here, and tell the others."""

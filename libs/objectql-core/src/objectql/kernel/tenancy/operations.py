@@ -7,12 +7,10 @@ from typing import Final, TypeVar
 
 from objectql.context import Context
 from objectql.errors import InvalidRequest, PermissionDenied
-from objectql.kernel.engine import Engine
 from objectql.kernel.json import encode_json
 from objectql.kernel.pipeline import TENANTS, Pipeline
 from objectql.kernel.read import Reader
 from objectql.kernel.tenancy.admin import TenantAdmin
-from objectql.kernel.tenancy.directory import TenantDirectory
 from objectql.kernel.tenancy.export import TenantExport
 from objectql.wire.messages import JsonReply
 from objectql.wire.tenants import (
@@ -35,11 +33,9 @@ MAX_PAGE: Final = 1000
 class TenantOperations:
     """One method per verb; each refuses callers who are no operators."""
 
-    def __init__(
-        self, engine: Engine, pipeline: Pipeline, reader: Reader, directory: TenantDirectory
-    ) -> None:
+    def __init__(self, pipeline: Pipeline, reader: Reader, admin: TenantAdmin) -> None:
         self._pipeline = pipeline
-        self.admin = TenantAdmin(engine, directory)
+        self.admin = admin
         self._export = TenantExport(self.admin, reader)
 
     async def _run(

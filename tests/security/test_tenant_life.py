@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import AsyncGenerator, Generator
 from typing import Any
 
 import asyncpg  # noqa: TID251 - stands in the way of a tenant's tables
 import httpx
-import jwt
 import msgspec
 import pytest
 
@@ -18,7 +16,7 @@ from objectql.drivers.sql.postgres import PostgresDriver, PostgresSettings
 from objectql.drivers.tenants import Tenant
 from objectql.ids import TenantId, uuid7
 from objectql_devstack.cluster import Cluster
-from tests.clusters import CRM, client, eventually
+from tests.clusters import CRM, administrator, client, eventually
 from tests.streams import all_events
 
 pytestmark = pytest.mark.servers
@@ -63,12 +61,6 @@ async def operator(cluster: Cluster) -> AsyncGenerator[httpx.AsyncClient]:
         yield http
 
 
-def of(cluster: Cluster, tenant: str) -> httpx.AsyncClient:
-    claims = {"sub": "u1", "tenant": tenant, "roles": ["admin"], "exp": int(time.time()) + 3600}
-    token = jwt.encode(claims, cluster.env["OQL_JWT_SECRET"], algorithm="HS256")
-    return client(cluster.env, token=token)
-
-
 async def statuses(http: httpx.AsyncClient) -> set[int]:
     """How every kernel answers reads and writes."""
     reads = [http.get("/api/account") for _ in range(AT_ONCE)]
@@ -80,7 +72,7 @@ async def test_suspension_holds_everywhere_and_ends_again(
     cluster: Cluster, operator: httpx.AsyncClient, isolation: str
 ) -> None:
     id_ = await register(operator, "acme", isolation)
-    async with of(cluster, id_) as acme:
+    async with administrator(cluster.env, id_) as acme:
         assert await statuses(acme) == {200, 201}
         await operator.patch(f"{TENANTS}/{id_}", json={"suspended": True})
 
@@ -102,7 +94,7 @@ async def test_suspension_whose_announcement_is_lost_is_noticed(
     cluster: Cluster, operator: httpx.AsyncClient, isolation: str
 ) -> None:
     id_ = await register(operator, "quiet", isolation)
-    async with of(cluster, id_) as quiet:
+    async with administrator(cluster.env, id_) as quiet:
         assert await statuses(quiet) == {200, 201}
         store = PostgresDriver(PostgresSettings(cluster.env["OQL_PG_URL"]))
         await store.connect()
@@ -122,7 +114,7 @@ async def test_deleted_tenant_is_gone_with_its_data(
     cluster: Cluster, operator: httpx.AsyncClient, isolation: str
 ) -> None:
     id_ = await register(operator, "gone", isolation)
-    async with of(cluster, id_) as gone:
+    async with administrator(cluster.env, id_) as gone:
         assert (await gone.post("/api/account", json={"name": "Marker"})).status_code == 201
         exported = await operator.get(f"{TENANTS}/{id_}/export")
         lines: list[dict[str, Any]] = [json.loads(line) for line in exported.text.splitlines()]
@@ -146,7 +138,7 @@ async def test_registration_is_repaired_when_its_kernel_died_half_way(
         await store.tenants.save(half)
     finally:
         await store.close()
-    async with of(cluster, "half") as half_way:
+    async with administrator(cluster.env, "half") as half_way:
 
         async def served() -> bool:
             return await statuses(half_way) == {200, 201}
@@ -167,7 +159,10 @@ async def test_tables_that_cannot_be_changed_block_their_tenant_alone(
         obstacle = {"fields": {"name": {"type": "text"}}}
         put = await operator.put("/api/meta/object/obstacle", json=obstacle)
         assert put.status_code == 200, put.text
-        async with of(cluster, id_) as stuck, of(cluster, other) as free:
+        async with (
+            administrator(cluster.env, id_) as stuck,
+            administrator(cluster.env, other) as free,
+        ):
 
             async def blocked() -> bool:
                 return {a.status_code for a in [await stuck.get("/api/account")] * 8} == {503}
@@ -192,7 +187,7 @@ async def test_events_of_every_tenant_reach_the_stream(
     cluster: Cluster, operator: httpx.AsyncClient, isolation: str
 ) -> None:
     id_ = await register(operator, "events", isolation)
-    async with of(cluster, id_) as http:
+    async with administrator(cluster.env, id_) as http:
         made = await http.post("/api/account", json={"name": "Event"})
         assert made.status_code == 201, made.text
 
@@ -204,7 +199,7 @@ async def test_events_of_every_tenant_reach_the_stream(
 
 
 async def test_administration_is_for_the_system_role(cluster: Cluster) -> None:
-    async with of(cluster, "acme") as acme:
+    async with administrator(cluster.env, "acme") as acme:
         for method, path in (
             ("GET", TENANTS),
             ("POST", TENANTS),

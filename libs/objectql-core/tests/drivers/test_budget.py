@@ -103,9 +103,11 @@ def test_whatever_callers_do_the_bound_holds_and_all_is_given_back(data: st.Data
 
         async def call(pool: ConnectionPool[list[bool]], pauses: int, *, fails: bool) -> None:
             connection = await pool.acquire()
-            for _ in range(pauses):
-                await asyncio.sleep(0)
-            pool.release(connection, discard=fails)
+            try:
+                for _ in range(pauses):
+                    await asyncio.sleep(0)
+            finally:
+                pool.release(connection, discard=fails)
 
         calls = data.draw(
             st.lists(

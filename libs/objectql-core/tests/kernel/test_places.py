@@ -28,6 +28,7 @@ from objectql.kernel.features import KernelSettings
 from objectql.kernel.kernel import Kernel
 from objectql.kernel.place_relays import PlaceRelays
 from objectql.kernel.relay import Relay, RelayLimits
+from objectql.kernel.schema_sync import sync_tables
 from objectql.kernel.tenancy import admin as tenant_admin
 from objectql.kernel.tenancy import places as tenant_places
 from objectql.query.ast import Query
@@ -175,7 +176,7 @@ class Breaking:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, kernel: Kernel, tenant: TenantId) -> None:
         self.is_broken = True
-        sync = tenant_places.sync_tables
+        sync = sync_tables
 
         async def sync_or_fail(driver: Driver, objects: Any) -> Any:
             if self.is_broken and driver is kernel.engine.placed[driver.name].of(tenant):

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import msgspec
 
-from objectql.context import DEFAULT_TENANT, Context
+from objectql.context import Context
 from objectql.errors import MetadataNotFound, PermissionDenied
 from objectql.kernel.access import shown
 from objectql.kernel.actions import ActionRunner
@@ -37,6 +37,7 @@ from objectql.kernel.tenancy.admin import TenantAdmin
 from objectql.kernel.tenancy.directory import TenantDirectory
 from objectql.kernel.tenancy.operations import TenantOperations
 from objectql.kernel.tenancy.places import PlaceKeeper
+from objectql.kernel.tenancy.quotas import RecordQuota
 from objectql.kernel.write import OwnTransactions, Writer
 from objectql.metadata.model import ObjectDef, ObjectPermissions
 from objectql.metadata.registry import Definition, singular
@@ -86,11 +87,12 @@ class Operations:
         self.tenants = TenantDirectory(engine)
         self.pipeline = Pipeline(engine.middleware, engine.clock, self.tenants)
         self.reader = Reader(engine)
-        self.writer = Writer(engine, self.reader)
+        quota = RecordQuota(engine, self.reader, self.tenants.record_limits)
+        self.writer = Writer(engine, self.reader, quota)
         places = PlaceKeeper(engine, self.tenants)
         self.publisher = MetadataPublisher(engine, places)
         admin = TenantAdmin(engine, self.tenants, places, self.publisher)
-        self.tenancy = TenantOperations(self.pipeline, self.reader, admin)
+        self.tenancy = TenantOperations(engine, self.pipeline, self.reader, admin)
         self.identity = Identity(
             lambda: engine.system_driver.identity,
             engine.settings.identity,
@@ -432,12 +434,6 @@ def _name(definition: Definition) -> str:
 
 
 def _check_administrator(context: Context, operation: str, type_: str) -> None:
-    """All tenants share the published metadata, so an admin of one of them may not change it.
-
-    The role `system` may, and the admins of the default tenant, which is the only one where
-    tenants are not used.
-    """
-    actor = context.actor
-    is_owner = actor.is_admin and actor.tenant == DEFAULT_TENANT and actor.scopes is None
-    if not (is_owner or actor.is_operator):
+    """All tenants share the published metadata, so an admin of one of them may not change it."""
+    if not context.actor.is_owner:
         raise PermissionDenied(operation=operation, object=f"metadata of type {type_}")

@@ -7,11 +7,13 @@ from typing import Final, TypeVar
 
 from objectql.context import Context
 from objectql.errors import InvalidRequest, PermissionDenied
+from objectql.kernel.engine import Engine
 from objectql.kernel.json import encode_json
 from objectql.kernel.pipeline import TENANTS, Pipeline
 from objectql.kernel.read import Reader
 from objectql.kernel.tenancy.admin import TenantAdmin
 from objectql.kernel.tenancy.export import TenantExport
+from objectql.kernel.tenancy.usage import usage_of
 from objectql.wire.messages import JsonReply
 from objectql.wire.tenants import (
     TenantChangeRequest,
@@ -22,6 +24,7 @@ from objectql.wire.tenants import (
     TenantExportRequest,
     TenantGetRequest,
     TenantListRequest,
+    TenantUsageRequest,
 )
 
 Q = TypeVar("Q")
@@ -33,8 +36,12 @@ MAX_PAGE: Final = 1000
 class TenantOperations:
     """One method per verb; each refuses callers who are no operators."""
 
-    def __init__(self, pipeline: Pipeline, reader: Reader, admin: TenantAdmin) -> None:
+    def __init__(
+        self, engine: Engine, pipeline: Pipeline, reader: Reader, admin: TenantAdmin
+    ) -> None:
+        self._engine = engine
         self._pipeline = pipeline
+        self._reader = reader
         self.admin = admin
         self._export = TenantExport(self.admin, reader)
 
@@ -60,6 +67,15 @@ class TenantOperations:
 
         async def core(request: TenantGetRequest, _context: Context) -> JsonReply:
             return _json(await self.admin.get(request.id))
+
+        return await self._run(request, context, core)
+
+    async def handle_usage(self, request: TenantUsageRequest, context: Context) -> JsonReply:
+        """What a tenant uses."""
+
+        async def core(request: TenantUsageRequest, context: Context) -> JsonReply:
+            usage = usage_of(request.id, context, self.admin, self._engine, self._reader)
+            return _json(await usage)
 
         return await self._run(request, context, core)
 

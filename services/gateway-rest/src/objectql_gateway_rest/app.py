@@ -11,6 +11,7 @@ from objectql_gateway_rest.application import create_application
 from objectql_gateway_rest.call import Services
 from objectql_gateway_rest.cors import Cors
 from objectql_gateway_rest.metadata_view import MetadataView
+from objectql_gateway_rest.origins import Origins
 from objectql_gateway_rest.recent import RecentTransactions
 from objectql_gateway_rest.recent_writes import RecentWrites
 from objectql_gateway_rest.server import HttpServer
@@ -41,6 +42,7 @@ async def build(process: Process[GatewayRestSettings]) -> None:
         writes=RecentWrites(),
         urls=UrlCache(),
         observe=metrics.observe_request,
+        origins=Origins(settings.http.trusted_proxies),
         server_timing=settings.server_timing,
     )
     application = create_application(

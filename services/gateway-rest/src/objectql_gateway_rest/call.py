@@ -28,6 +28,7 @@ from objectql_gateway_rest.bodies import (
 )
 from objectql_gateway_rest.credentials import find_credentials
 from objectql_gateway_rest.metadata_view import MetadataView
+from objectql_gateway_rest.origins import Origins
 from objectql_gateway_rest.recent import RecentTransactions
 from objectql_gateway_rest.recent_writes import RecentWrites
 from objectql_gateway_rest.settings import LimitSettings
@@ -71,6 +72,7 @@ class Services(msgspec.Struct, frozen=True):
     writes: RecentWrites
     urls: UrlCache
     observe: Observe
+    origins: Origins = Origins()
     server_timing: bool = True
 
 
@@ -119,6 +121,7 @@ class Call:
             read_policy=read_policy,
             max_lag_ms=max_lag_ms,
             trace=_trace(headers),
+            origin=self.services.origins.of(self.request),
         )
 
     def _consistency_token(self) -> str | None:

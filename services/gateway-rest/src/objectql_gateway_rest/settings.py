@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from typing import Annotated, ClassVar
 
 import msgspec
@@ -35,6 +36,13 @@ class ListenSettings(HttpSettings, frozen=True, kw_only=True):
         tuple[str, ...],
         Meta(description="names by which clients may call this gateway; empty: any"),
     ] = ()
+    trusted_proxies: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="networks, as 10.0.0.0/8, whose X-Forwarded-For is believed; none: the"
+            " address is that of the connection"
+        ),
+    ] = ()
     certificate: Annotated[
         str | None, Meta(description="path of the certificate chain; clients then use HTTPS")
     ] = None
@@ -45,6 +53,11 @@ class ListenSettings(HttpSettings, frozen=True, kw_only=True):
     body_timeout_s: Annotated[float, Meta(gt=0, description="for the body to arrive")] = (
         BODY_TIMEOUT_S
     )
+
+    def __post_init__(self) -> None:
+        """Refuse what is no network, before the first request meets it."""
+        for network in self.trusted_proxies:
+            ip_network(network)
 
 
 class CorsSettings(msgspec.Struct, frozen=True, kw_only=True):

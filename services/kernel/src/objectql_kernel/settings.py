@@ -12,7 +12,14 @@ from objectql.kernel.identity.policy import IdentityPolicy
 from objectql.query.limits import QueryLimits
 from objectql.service.settings import Secret, ServiceSettings
 
-Failpoint: TypeAlias = Literal["before_commit", "after_commit", "before_publish", "after_publish"]
+Failpoint: TypeAlias = Literal[
+    "before_commit",
+    "after_commit",
+    "before_publish",
+    "after_publish",
+    "before_seal",
+    "after_seal",
+]
 
 
 class PoolLimits(msgspec.Struct, frozen=True, kw_only=True):

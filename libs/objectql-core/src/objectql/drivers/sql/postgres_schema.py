@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager
 import msgspec
 
 from objectql.drivers.protocol import SchemaPlan, SchemaStep
+from objectql.drivers.sql.chains import audit_tables
 from objectql.drivers.sql.ddl import plan_tables
 from objectql.drivers.sql.dialect import identifier
 from objectql.drivers.sql.identity import identity_tables
@@ -55,8 +56,9 @@ class PostgresSchema:
     async def create_system_tables(self) -> None:
         """Create those that are missing. Two kernels that start at once wait for each other."""
         async with self._changing() as session:
-            for statement in (*system_tables(POSTGRES_WORDS), *identity_tables(POSTGRES_WORDS)):
-                await session.run(statement)
+            for tables in (system_tables, identity_tables, audit_tables):
+                for statement in tables(POSTGRES_WORDS):
+                    await session.run(statement)
 
     async def plan(self, objects: Sequence[ObjectDef], *, allow_destructive: bool) -> SchemaPlan:
         """See `Driver.plan_schema`."""

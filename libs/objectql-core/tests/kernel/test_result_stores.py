@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from objectql.kernel.result_cache.redis_connection import RedisAddress, RedisConnection
 from objectql.kernel.result_cache.redis_store import RedisStore
 from objectql.kernel.result_cache.store import MemoryStore
+from objectql.redis.connection import RedisAddress, RedisConnection
 from objectql.testing.result_stores import ResultStoreConformance
 from objectql_devstack import DataStack
 

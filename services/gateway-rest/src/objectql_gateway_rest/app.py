@@ -7,11 +7,11 @@ from objectql.metadata.transfer import decode_snapshot
 from objectql.service.auth import TokenVerifier
 from objectql.service.identity import IdentityView
 from objectql.service.run import Process
+from objectql_gateway_rest.addresses import Proxies
 from objectql_gateway_rest.application import create_application
 from objectql_gateway_rest.call import Services
 from objectql_gateway_rest.cors import Cors
 from objectql_gateway_rest.metadata_view import MetadataView
-from objectql_gateway_rest.origins import Origins
 from objectql_gateway_rest.recent import RecentTransactions
 from objectql_gateway_rest.recent_writes import RecentWrites
 from objectql_gateway_rest.server import HttpServer
@@ -42,7 +42,7 @@ async def build(process: Process[GatewayRestSettings]) -> None:
         writes=RecentWrites(),
         urls=UrlCache(),
         observe=metrics.observe_request,
-        origins=Origins(settings.http.trusted_proxies),
+        proxies=Proxies(settings.http.trusted_proxies),
         server_timing=settings.server_timing,
     )
     application = create_application(

@@ -31,7 +31,7 @@ class ClientGone(Exception):
 class Request:
     """One HTTP request. Header names are lower case; a repeated header is joined with commas."""
 
-    __slots__ = ("_body", "_receive", "headers", "method", "path", "peer", "query_string")
+    __slots__ = ("_body", "_receive", "_scope", "headers", "method", "path", "query_string")
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self.method: str = scope["method"]
@@ -44,11 +44,15 @@ class Request:
             name, value = name_bytes.decode("latin-1"), value_bytes.decode("latin-1")
             headers[name] = f"{headers[name]}, {value}" if name in headers else value
         self.headers = headers
-        client: tuple[str, int] | None = scope.get("client")
-        self.peer = "" if client is None else client[0]
-        """The address of whoever holds the other end of the connection."""
+        self._scope = scope
         self._receive = receive
         self._body: bytes | None = None
+
+    @property
+    def peer(self) -> str:
+        """The address at the other end of the connection; empty where it has none."""
+        client: tuple[str, int] | None = self._scope.get("client")
+        return "" if client is None else client[0]
 
     def segments(self) -> list[str]:
         """The decoded parts of the path; an encoded slash stays inside its part.

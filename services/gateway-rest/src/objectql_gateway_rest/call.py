@@ -19,6 +19,7 @@ from objectql.ids import TenantId, uuid7
 from objectql.wire.consistency import parse_token
 from objectql.wire.headers import TRACE, parse_read_policy
 from objectql.wire.messages import Timing
+from objectql_gateway_rest.addresses import Proxies
 from objectql_gateway_rest.asgi import Request, WhileClientWaits
 from objectql_gateway_rest.bodies import (
     check_content_type,
@@ -28,7 +29,7 @@ from objectql_gateway_rest.bodies import (
 )
 from objectql_gateway_rest.credentials import find_credentials
 from objectql_gateway_rest.metadata_view import MetadataView
-from objectql_gateway_rest.origins import Origins
+from objectql_gateway_rest.origins import origin_of
 from objectql_gateway_rest.recent import RecentTransactions
 from objectql_gateway_rest.recent_writes import RecentWrites
 from objectql_gateway_rest.settings import LimitSettings
@@ -72,7 +73,7 @@ class Services(msgspec.Struct, frozen=True):
     writes: RecentWrites
     urls: UrlCache
     observe: Observe
-    origins: Origins = Origins()
+    proxies: Proxies = Proxies(())
     server_timing: bool = True
 
 
@@ -121,7 +122,7 @@ class Call:
             read_policy=read_policy,
             max_lag_ms=max_lag_ms,
             trace=_trace(headers),
-            origin=self.services.origins.of(self.request),
+            origin=origin_of(self.request, self.services.proxies),
         )
 
     def _consistency_token(self) -> str | None:

@@ -1,18 +1,11 @@
-"""Where callers call from: the class of their program and their address, for the audit.
-
-The address is that of the connection. Behind proxies that is a proxy's, so that those in networks
-that are trusted by a setting are believed about whom they speak for: of `X-Forwarded-For`, to which
-each proxy adds whom it heard, the last address counts that is not a trusted proxy's own. Whatever
-stands before it may have been made up by the caller.
-"""
+"""Where callers call from: the class of their program and their address, for the audit."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final
 
+from objectql_gateway_rest.addresses import Proxies
 from objectql_gateway_rest.asgi import Request
 
 _CLASSES: Final = (
@@ -26,36 +19,10 @@ _KNOWN: Final = 120
 """Characters of a `User-Agent` that are looked at."""
 
 
-class Origins:
-    """Tells where requests come from."""
-
-    def __init__(self, trusted_proxies: Iterable[str] = ()) -> None:
-        self._trusted = tuple(ip_network(network) for network in trusted_proxies)
-
-    def of(self, request: Request) -> str:
-        """The class of the program and the address, as `browser 203.0.113.7`; see `Context`."""
-        return (
-            f"{agent_class(request.headers.get('user-agent', '')[:_KNOWN])} {self.address(request)}"
-        )
-
-    def address(self, request: Request) -> str:
-        """The address of the caller; `unknown` where there is none, as on a Unix socket."""
-        peer = request.peer or "unknown"
-        if not self._trusted or not self._is_trusted(peer):
-            return peer
-        heard = request.headers.get("x-forwarded-for", "").split(",")
-        for text in reversed(heard):
-            address = text.strip()
-            if _parsed(address) is None:  # nobody vouches for what stands before it
-                return peer
-            peer = address
-            if not self._is_trusted(address):
-                break
-        return peer
-
-    def _is_trusted(self, text: str) -> bool:
-        address = _parsed(text)
-        return address is not None and any(address in network for network in self._trusted)
+def origin_of(request: Request, proxies: Proxies) -> str:
+    """As `browser 203.0.113.7`; see `Context`."""
+    agent = agent_class(request.headers.get("user-agent", "")[:_KNOWN])
+    return f"{agent} {proxies.client(request)}"
 
 
 @lru_cache(maxsize=1024)
@@ -68,10 +35,3 @@ def agent_class(user_agent: str) -> str:
         if any(word in told for word in words):
             return name
     return "program"
-
-
-def _parsed(text: str) -> IPv4Address | IPv6Address | None:
-    try:
-        return ip_address(text)
-    except ValueError:
-        return None

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_network
 from typing import Annotated, ClassVar
 
 import msgspec
 from msgspec import Meta
 
 from objectql.service.settings import AuthSettings, HttpSettings, ServiceSettings
+from objectql_gateway_rest.addresses import Proxies
 from objectql_gateway_rest.guarded import BODY_TIMEOUT_S, HEAD_TIMEOUT_S
 
 
@@ -36,17 +36,17 @@ class ListenSettings(HttpSettings, frozen=True, kw_only=True):
         tuple[str, ...],
         Meta(description="names by which clients may call this gateway; empty: any"),
     ] = ()
-    trusted_proxies: Annotated[
-        tuple[str, ...],
-        Meta(
-            description="networks, as 10.0.0.0/8, whose X-Forwarded-For is believed; none: the"
-            " address is that of the connection"
-        ),
-    ] = ()
     certificate: Annotated[
         str | None, Meta(description="path of the certificate chain; clients then use HTTPS")
     ] = None
     key: Annotated[str | None, Meta(description="path of its key")] = None
+    trusted_proxies: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="addresses and networks, as `10.0.0.0/8`, whose X-Forwarded-For is believed;"
+            " empty: clients have the address that they connect from"
+        ),
+    ] = ()
     head_timeout_s: Annotated[
         float, Meta(gt=0, description="for the request line and headers to arrive")
     ] = HEAD_TIMEOUT_S
@@ -55,9 +55,8 @@ class ListenSettings(HttpSettings, frozen=True, kw_only=True):
     )
 
     def __post_init__(self) -> None:
-        """Refuse what is no network, before the first request meets it."""
-        for network in self.trusted_proxies:
-            ip_network(network)
+        """Refuse proxies that are neither addresses nor networks."""
+        Proxies(self.trusted_proxies)
 
 
 class CorsSettings(msgspec.Struct, frozen=True, kw_only=True):

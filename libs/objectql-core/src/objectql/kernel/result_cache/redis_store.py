@@ -8,24 +8,14 @@ back tags that had been forgotten.
 from __future__ import annotations
 
 import asyncio
-import logging
-import random
 from collections.abc import Sequence
 
-from objectql.kernel.result_cache.redis_connection import (
-    RedisAddress,
-    RedisConnection,
-    RedisFailed,
-)
 from objectql.kernel.result_cache.store import new_token
-
-log = logging.getLogger(__name__)
+from objectql.redis.connection import RedisConnection, RedisFailed
+from objectql.redis.link import RedisLink
 
 TAG_LIFE_MS = 3_600_000
 """Much longer than entries live; a tag that is gone costs a miss."""
-
-RECONNECT_S = 0.25
-"""How long a server that was late or away is left alone."""
 
 FORGET_AT_ONCE = 1000
 
@@ -40,14 +30,20 @@ class RedisStore:
             ValueError: `url` is not one of Redis.
 
         """
-        self._address = RedisAddress.of(url)
+        self._link = RedisLink(url, timeout_s=timeout_s, user="cache", on_connect=self._name_keys)
         self._namespace = namespace
-        self._timeout_s = timeout_s
-        self._connection: RedisConnection | None = None
         self._prefix = ""
         self._to_forget: dict[str, None] = {}
         self._forgetting: asyncio.Task[bool] | None = None
-        self.connects = 0
+
+    @property
+    def _connection(self) -> RedisConnection | None:
+        return self._link.connection
+
+    @property
+    def connects(self) -> int:
+        """How often the server was reached."""
+        return self._link.connects
 
     @property
     def is_available(self) -> bool:
@@ -56,27 +52,10 @@ class RedisStore:
 
     async def run(self) -> None:
         """Connect, and connect again, until cancelled."""
-        was_told = False
-        try:
-            while True:
-                try:
-                    connection = await RedisConnection.open(self._address, self._timeout_s)
-                except RedisFailed as exc:
-                    if not was_told:
-                        log.warning("cache_unreachable", extra={"reason": str(exc)})
-                    was_told = True
-                else:
-                    self._prefix = f"oql:{self._namespace}:{connection.run_id}:"
-                    self._connection = connection
-                    self.connects += 1
-                    log.info("cache_connected")
-                    was_told = False
-                    await connection.closed.wait()
-                    self._connection = None
-                    log.warning("cache_disconnected", extra={"reason": connection.reason})
-                await asyncio.sleep(RECONNECT_S * (0.5 + random.random() / 2))  # noqa: S311
-        finally:
-            await self.close()
+        await self._link.run()
+
+    def _name_keys(self, connection: RedisConnection) -> None:
+        self._prefix = f"oql:{self._namespace}:{connection.run_id}:"
 
     async def look(self, names: Sequence[str]) -> Sequence[bytes | None] | None:
         """See `ResultStore`."""
@@ -129,6 +108,4 @@ class RedisStore:
 
     async def close(self) -> None:
         """See `ResultStore`."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        self._link.close()

@@ -1,0 +1,1 @@
+"""Redis: `connection` is one socket, `link` keeps one open."""

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
+import jwt
 
 from objectql_devstack.cluster import Cluster
 
 ROOT = Path(__file__).resolve().parent.parent
 FLIGHTS = ROOT / "examples" / "flights"
 CRM = ROOT / "examples" / "crm"
+
+_TRUSTED = ssl.create_default_context()  # made once: it takes longer than a hundred requests
 
 
 def one_of_each(root: Path, kernel_env: dict[str, str]) -> Cluster:
@@ -40,7 +44,14 @@ def client(env: dict[str, str], *, token: str | None = None) -> httpx.AsyncClien
             "Content-Type": "application/json",
         },
         timeout=30,
+        verify=_TRUSTED,
     )
+
+
+def administrator(env: dict[str, str], tenant: str) -> httpx.AsyncClient:
+    """`client` as an administrator of `tenant`, by a token of the development key."""
+    claims = {"sub": "u1", "tenant": tenant, "roles": ["admin"], "exp": int(time.time()) + 3600}
+    return client(env, token=jwt.encode(claims, env["OQL_JWT_SECRET"], algorithm="HS256"))
 
 
 async def eventually(

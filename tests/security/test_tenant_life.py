@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import AsyncGenerator, Generator
 from typing import Any
 
 import httpx
-import jwt
 import msgspec
 import pytest
 
 from objectql.drivers.sql.postgres import PostgresDriver, PostgresSettings
 from objectql.ids import uuid7
 from objectql_devstack.cluster import Cluster
-from tests.clusters import CRM, client, eventually
+from tests.clusters import CRM, administrator, client, eventually
 
 pytestmark = pytest.mark.servers
 
@@ -38,12 +36,6 @@ async def operator(cluster: Cluster) -> AsyncGenerator[httpx.AsyncClient]:
         yield http
 
 
-def of(cluster: Cluster, tenant: str) -> httpx.AsyncClient:
-    claims = {"sub": "u1", "tenant": tenant, "roles": ["admin"], "exp": int(time.time()) + 3600}
-    token = jwt.encode(claims, cluster.env["OQL_JWT_SECRET"], algorithm="HS256")
-    return client(cluster.env, token=token)
-
-
 async def statuses(http: httpx.AsyncClient) -> set[int]:
     """How every kernel answers reads and writes."""
     reads = [http.get("/api/account") for _ in range(AT_ONCE)]
@@ -55,7 +47,7 @@ async def test_suspension_holds_everywhere_and_ends_again(
     cluster: Cluster, operator: httpx.AsyncClient
 ) -> None:
     assert (await operator.post(TENANTS, json={"id": "acme"})).status_code == 201
-    async with of(cluster, "acme") as acme:
+    async with administrator(cluster.env, "acme") as acme:
         assert await statuses(acme) == {200, 201}
         await operator.patch(f"{TENANTS}/acme", json={"suspended": True})
 
@@ -77,7 +69,7 @@ async def test_suspension_whose_announcement_is_lost_is_noticed(
     cluster: Cluster, operator: httpx.AsyncClient
 ) -> None:
     assert (await operator.post(TENANTS, json={"id": "quiet"})).status_code == 201
-    async with of(cluster, "quiet") as quiet:
+    async with administrator(cluster.env, "quiet") as quiet:
         assert await statuses(quiet) == {200, 201}
         store = PostgresDriver(PostgresSettings(cluster.env["OQL_PG_URL"]))
         await store.connect()
@@ -97,7 +89,7 @@ async def test_deleted_tenant_is_gone_with_its_data(
     cluster: Cluster, operator: httpx.AsyncClient
 ) -> None:
     await operator.post(TENANTS, json={"id": "gone"})
-    async with of(cluster, "gone") as gone:
+    async with administrator(cluster.env, "gone") as gone:
         assert (await gone.post("/api/account", json={"name": "Marker"})).status_code == 201
         exported = await operator.get(f"{TENANTS}/gone/export")
         lines: list[dict[str, Any]] = [json.loads(line) for line in exported.text.splitlines()]
@@ -112,7 +104,7 @@ async def test_deleted_tenant_is_gone_with_its_data(
 
 
 async def test_administration_is_for_the_system_role(cluster: Cluster) -> None:
-    async with of(cluster, "acme") as acme:
+    async with administrator(cluster.env, "acme") as acme:
         for method, path in (
             ("GET", TENANTS),
             ("POST", TENANTS),

@@ -19,6 +19,7 @@ from objectql.ids import FieldName, ObjectName
 from objectql.metadata.model import ActionDef, Features, FieldDef, ObjectDef, Option, system_fields
 from objectql.metadata.registry import MetadataSnapshot
 from objectql.wire import audit as a
+from objectql.wire import identity as i
 from objectql.wire import messages as m
 from objectql.wire import tenants as t
 from objectql_gateway_rest.application import create_application
@@ -55,11 +56,15 @@ REQUESTS: dict[str, type[msgspec.Struct]] = {
     "snapshot": m.SnapshotRequest,
     "tenant_list": t.TenantListRequest,
     "tenant_get": t.TenantGetRequest,
+    "tenant_usage": t.TenantUsageRequest,
     "tenant_create": t.TenantCreateRequest,
     "tenant_change": t.TenantChangeRequest,
     "tenant_delete": t.TenantDeleteRequest,
     "tenant_export": t.TenantExportRequest,
     "audit_verify": a.AuditVerifyRequest,
+    "auth_sign_in": i.SignInRequest,
+    "auth_refresh": i.RefreshRequest,
+    "auth_sign_out": i.SignOutRequest,
 }
 
 
@@ -67,6 +72,9 @@ ENTRY = (
     b'{"id":"e1","at":"2026-03-01T10:00:00.000Z","actor":"ann","operation":"updated","version":2,'
     b'"request_id":"r1","changes":{"title":{"old":"a","new":"b"}}}'
 )
+
+
+TOKENS = i.TokensReply("ann", "r1", 600, "s1", SystemClock().now_ms() + 86_400_000, {"id": "ann"})
 
 
 class FakeKernel:
@@ -108,10 +116,14 @@ class FakeKernel:
             "snapshot": m.SnapshotReply(version=1, items=b"snapshot"),
             "tenant_list": m.JsonReply(body=b'[{"id":"acme"}]'),
             "tenant_get": m.JsonReply(body=b'{"id":"acme"}'),
+            "tenant_usage": m.JsonReply(body=b'{"id":"acme","records":3}'),
             "tenant_create": m.JsonReply(body=b'{"id":"acme"}'),
             "tenant_change": m.JsonReply(body=b'{"id":"acme","suspended":true}'),
             "tenant_delete": t.TenantDeleteReply("acme"),
             "tenant_export": t.TenantExportReply(b'{"tenant":{}}\n'),
+            "auth_sign_in": TOKENS,
+            "auth_refresh": msgspec.structs.replace(TOKENS, refresh_token="r2"),
+            "auth_sign_out": i.DoneReply(),
         }
 
     def verbs(self) -> dict[str, Verb[Any]]:

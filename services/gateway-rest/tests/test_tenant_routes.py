@@ -20,6 +20,8 @@ async def test_each_operation_is_one_request_to_the_kernel(client: Any, kernel: 
     await client.get(PATH, params={"after": "a", "limit": "7"})
     assert kernel.last[1] == t.TenantListRequest("a", 7)
     assert (await client.get(f"{PATH}/acme")).json() == {"id": "acme"}
+    assert (await client.get(f"{PATH}/acme/usage")).json() == {"id": "acme", "records": 3}
+    assert kernel.last[1] == t.TenantUsageRequest("acme")
     changed = await client.patch(f"{PATH}/acme", json={"suspended": True})
     assert changed.json()["suspended"] is True
     assert kernel.last[1] == t.TenantChangeRequest("acme", b'{"suspended":true}')

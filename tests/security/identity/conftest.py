@@ -45,6 +45,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, issuer: Issuer) -> Generat
                 f"{external}ROLES_CLAIM": "realm_access.roles",
                 f"{external}TENANTS": "default,acme",
                 "OQL_GATEWAY_REST_AUTH__REFETCH_S": "0.2",
+                "OQL_GATEWAY_REST_COOKIES__ENABLED": "true",
+                "OQL_GATEWAY_REST_RATES__ADDRESS": "off",
             },
         },
     ) as running:

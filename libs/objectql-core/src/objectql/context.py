@@ -44,6 +44,16 @@ class Actor(msgspec.Struct, frozen=True, omit_defaults=True):
         return self.is_system or ADMIN_ROLE in self.roles
 
     @property
+    def is_owner(self) -> bool:
+        """May see and change what tenants share, as metadata are and what a database counts.
+
+        The role `system` may, and the admins of the default tenant, which is the only one where
+        tenants are not used.
+        """
+        is_first = self.is_admin and self.tenant == DEFAULT_TENANT and self.scopes is None
+        return is_first or self.is_operator
+
+    @property
     def is_operator(self) -> bool:
         """May administer what all tenants share: the role `system`, held in the tenant `default`.
 

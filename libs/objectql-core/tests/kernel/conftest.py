@@ -12,12 +12,13 @@ import asyncpg  # noqa: TID251 - makes databases for the tests
 import pytest
 
 from objectql.clock import SystemClock
-from objectql.context import Actor, Context
+from objectql.context import DEFAULT_TENANT, Actor, Context
 from objectql.drivers.memory import MemoryDriver
 from objectql.drivers.pool import PoolSettings
 from objectql.drivers.protocol import Driver
 from objectql.drivers.sql.postgres import PostgresDriver, PostgresSettings
 from objectql.drivers.sql.sqlite import SqliteDriver, SqliteSettings
+from objectql.ids import TenantId
 from objectql.kernel.features import KernelSettings
 from objectql.kernel.kernel import Kernel
 from objectql_devstack import DataStack
@@ -87,10 +88,12 @@ PERMISSIONS: dict[str, Any] = {
 CRM: dict[str, Any] = {"name": "crm", "objects": OBJECTS, "permissions": PERMISSIONS}
 
 
-def caller(*roles: str, key: str | None = None, id: str = "u1") -> Context:
+def caller(
+    *roles: str, key: str | None = None, id: str = "u1", tenant: TenantId = DEFAULT_TENANT
+) -> Context:
     """A request of somebody with these roles, thirty seconds before its deadline."""
     return Context(
-        actor=Actor(id=id, roles=roles),
+        actor=Actor(id=id, tenant=tenant, roles=roles),
         deadline_ms=SystemClock().now_ms() + 30_000,
         request_id="r1",
         idempotency_key=key,

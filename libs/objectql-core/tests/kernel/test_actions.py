@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 import pytest
@@ -16,11 +16,13 @@ from objectql.errors import (
     InvalidRequest,
     NotSupported,
     PermissionDenied,
+    RateLimited,
     RecordNotFound,
     ValidationFailed,
 )
 from objectql.kernel.actions import ActionContext, parse_action_reference
 from objectql.kernel.kernel import Kernel
+from objectql.rates.limiter import Limiter
 
 from .conftest import CRM, PERMISSIONS
 
@@ -153,3 +155,92 @@ async def test_of_calls_at_once_the_condition_lets_one_pass(driver: Driver, ask:
         assert seen == ["new", "new"]
     finally:
         await kernel.stop()
+
+
+# --- how often ---------------------------------------------------------------------------------
+
+
+class HeldClock(SystemClock):
+    """Time that buckets go by stands until it is moved."""
+
+    def __init__(self) -> None:
+        self.time_s = 100.0
+
+    def monotonic_s(self) -> float:
+        return self.time_s
+
+
+class Sending:
+    """A kernel with an action that each caller may run so often only."""
+
+    def __init__(self, driver: Driver, **rate_limit: int) -> None:
+        rule = {"execute": ["sales"], "rate_limit": rate_limit}
+        permission = {**PERMISSIONS["account"], "action_permissions": {"promote": rule}}
+        self.clock = HeldClock()
+        self.kernel = Kernel(
+            [driver, {**CRM, "permissions": {"account": permission}}],
+            limiter=Limiter(self.clock),
+        )
+        self.runs = 0
+        self.kernel.engine.actions.register("account", "promote", self._run)
+
+    async def _run(self, ctx: ActionContext) -> int:
+        self.runs += 1
+        return self.runs
+
+    async def __aenter__(self) -> Self:
+        await self.kernel.start()
+        await self.kernel.create("account", {"id": "a", "name": "A"})
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.kernel.stop()
+
+    async def call(self, context: Any, params: Any = None) -> Any:
+        """The answer, or the milliseconds to wait."""
+        try:
+            given = {"by": 1} if params is None else params
+            return await self.kernel.action("account.promote", given, id="a", context=context)
+        except RateLimited as exc:
+            return -(exc.retry_after_ms or 0)
+
+
+async def test_each_caller_runs_an_action_so_often(driver: Driver, ask: Any) -> None:
+    async with Sending(driver, requests_per_hour=2) as sending:
+        answers = [await sending.call(ask("sales")) for _ in range(4)]
+        assert answers == [1, 2, -1_800_000, -1_800_000]
+        assert await sending.call(ask("sales", id="u2")) == 3
+        sending.clock.time_s += 1800
+        assert [await sending.call(ask("sales")) for _ in range(2)] == [4, -1_800_000]
+        assert sending.runs == 4
+
+
+async def test_administrators_are_counted_as_well(driver: Driver, ask: Any) -> None:
+    async with Sending(driver, requests_per_day=1) as sending:
+        assert [await sending.call(ask("admin")) for _ in range(2)] == [1, -86_400_000]
+
+
+async def test_what_the_hour_refuses_does_not_use_up_the_day(driver: Driver, ask: Any) -> None:
+    async with Sending(driver, requests_per_day=3, requests_per_hour=1) as sending:
+        answers: list[Any] = []
+        for _ in range(4):
+            answers += [await sending.call(ask("sales")) for _ in range(5)]
+            sending.clock.time_s += 3600
+        assert [answer for answer in answers if answer > 0] == [1, 2, 3]
+
+
+async def test_a_repeated_request_counts_once(driver: Driver, ask: Any) -> None:
+    async with Sending(driver, requests_per_hour=2) as sending:
+        assert [await sending.call(ask("sales", key="k1")) for _ in range(5)] == [1] * 5
+        assert await sending.call(ask("sales", key="k2")) == 2
+        assert await sending.call(ask("sales", key="k3")) < 0
+        assert await sending.call(ask("sales", key="k1")) == 1
+
+
+async def test_what_is_refused_for_other_reasons_does_not_count(driver: Driver, ask: Any) -> None:
+    async with Sending(driver, requests_per_hour=1) as sending:
+        with pytest.raises(ValidationFailed):
+            await sending.call(ask("sales"), {"by": "x"})
+        with pytest.raises(PermissionDenied):
+            await sending.call(ask("viewer"))
+        assert await sending.call(ask("sales")) == 1

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from objectql.errors import PermissionDenied, QueryTooExpensive
+from objectql.ids import TenantId
 from objectql.kernel.features import KernelSettings
 from objectql.kernel.kernel import Kernel
 from objectql.query.limits import QueryLimits
@@ -54,6 +55,15 @@ async def test_analyze_runs_the_query_and_says_what_it_took(kernel: Kernel, ask:
     if shown["source"]["kind"] == "postgres":
         assert shown["database"][0]["Execution Time"] > 0
         assert "Shared Hit Blocks" in shown["database"][0]["Plan"]
+
+
+async def test_what_a_database_counts_of_all_tenants_is_not_for_one_of_them(
+    kernel: Kernel, ask: Any
+) -> None:
+    admin = ask("admin", "system", tenant=TenantId("acme"))
+    assert "database" not in await explained(kernel, admin)
+    with pytest.raises(PermissionDenied):
+        await explained(kernel, admin, analyze=True)
 
 
 async def test_the_plan_cache_is_told_and_not_disturbed(kernel: Kernel, ask: Any) -> None:

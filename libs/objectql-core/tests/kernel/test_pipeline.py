@@ -17,8 +17,14 @@ async def answer(request: str, _context: Context) -> str:  # noqa: RUF029 - the 
 class Everybody:
     """All tenants may act."""
 
+    def count(self, tenant: TenantId) -> None:
+        assert tenant
+
     def is_active(self, tenant: TenantId) -> bool:
         return bool(tenant)
+
+    async def spend(self, tenant: TenantId) -> None:
+        raise AssertionError(tenant)
 
     async def admit(self, tenant: TenantId) -> None:
         raise AssertionError(tenant)

@@ -220,3 +220,13 @@ def test_password_is_hashed_and_verifies() -> None:
     assert not verify_password("S3cret", stored)
     assert not verify_password("s3cret", "plain")
     assert hash_password("s3cret") != stored
+
+
+def test_a_hundred_thousand_unknown_keys_are_told_in_part_and_at_once() -> None:
+    data = {f"nam{n}": 0 for n in range(100_000)}
+    target = validator(name={"type": "text"})
+    issues = target.check_update(data).issues
+    assert len(issues) == 100
+    assert [i.message.count("did you mean") for i in issues[:10]] == [1] * 5 + [0] * 5
+    shown = target.check_update({"x" * 1_000_000: 0}).issues[0]
+    assert (len(shown.path), len(shown.message) < 200) == (100, True)

@@ -118,6 +118,7 @@ def _kernel(told: Wiring) -> Mapping[str, str]:
         further["OQL_KERNEL_REPLICAS__DEFAULT"] = told.data.pg_replica_url
     if told.data.has("redis"):
         further["OQL_KERNEL_CACHE__URL"] = told.data.redis_url
+        further["OQL_KERNEL_RATES__URL"] = told.data.redis_url
     return further | {
         "OQL_KERNEL_INSTANCE": told.instance,
         "OQL_KERNEL_BUS__URL": told.data.nats_url_of("kernel"),
@@ -157,6 +158,13 @@ def _gateway(service: str, listener: str = "HTTP") -> Callable[[Wiring], Mapping
     return variables
 
 
+def _gateway_rest(told: Wiring) -> Mapping[str, str]:
+    variables = dict(_gateway("gateway-rest")(told))
+    if told.data.has("redis"):
+        variables["OQL_GATEWAY_REST_RATES__URL"] = told.data.redis_url
+    return variables
+
+
 SERVICES: tuple[Service, ...] = (
     Service("kernel", "objectql_kernel", count=2, tier=2, variables=_kernel),
     Service(
@@ -174,7 +182,7 @@ SERVICES: tuple[Service, ...] = (
         "objectql_gateway_rest",
         count=1,
         tier=4,
-        variables=_gateway("gateway-rest"),
+        variables=_gateway_rest,
         public=PublicPort("OQL_REST_PORT", 8080, ("OQL_REST_URL", "http://127.0.0.1:{port}")),
     ),
     Service(

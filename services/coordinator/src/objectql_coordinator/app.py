@@ -14,7 +14,7 @@ from objectql.wire.subjects import HEARTBEATS
 from objectql_coordinator.leadership import Leadership
 from objectql_coordinator.membership import Membership
 from objectql_coordinator.settings import CoordinatorSettings
-from objectql_coordinator.zookeeper import ZooKeeper
+from objectql_coordinator.zookeeper import Access, ZooKeeper
 
 
 async def build(process: Process[CoordinatorSettings]) -> None:
@@ -24,6 +24,13 @@ async def build(process: Process[CoordinatorSettings]) -> None:
     zookeeper = ZooKeeper(
         settings.zookeeper.hosts,
         session_timeout_s=settings.zookeeper.session_timeout_s,
+        access=Access(
+            settings.zookeeper.ca,
+            settings.zookeeper.certificate,
+            settings.zookeeper.key,
+            settings.zookeeper.user,
+            settings.zookeeper.password,
+        ),
         on_state=lambda event: leadership.tell(event),  # noqa: PLW0108 - made just below
     )
     leadership = Leadership(

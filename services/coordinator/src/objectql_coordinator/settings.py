@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 import msgspec
 from msgspec import Meta
 
-from objectql.service.settings import HttpSettings, ServiceSettings
+from objectql.service.settings import HttpSettings, Secret, ServiceSettings
 
 
 class ZooKeeperSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -20,6 +20,24 @@ class ZooKeeperSettings(msgspec.Struct, frozen=True, kw_only=True):
     session_timeout_s: Annotated[
         float, Meta(ge=1, le=60, description="a silent coordinator is dead after this long")
     ] = 3.0
+    ca: Annotated[
+        str | None, Meta(description="path of the authority that signs its certificate; needs TLS")
+    ] = None
+    certificate: Annotated[str | None, Meta(description="path of our own, where it asks")] = None
+    key: Annotated[str | None, Meta(description="path of its key")] = None
+    user: Annotated[
+        str | None, Meta(description="whose nodes ours are; nobody else reads or writes them")
+    ] = None
+    password: Secret | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse half of a proof."""
+        if (self.user is None) != (self.password is None):
+            raise ValueError("user and password go together")
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("certificate and key go together")
+        if self.certificate is not None and self.ca is None:
+            raise ValueError("a certificate needs a ca")
 
 
 class CoordinatorSettings(ServiceSettings, frozen=True, kw_only=True):

@@ -18,6 +18,7 @@ from kazoo.client import KazooClient  # noqa: TID251
 from kazoo.handlers.threading import SequentialThreadingHandler  # noqa: TID251
 from kazoo.protocol.states import KazooState  # noqa: TID251
 from kazoo.retry import KazooRetry  # noqa: TID251
+from kazoo.security import make_digest_acl  # noqa: TID251
 
 from objectql_coordinator.election import Connected, Event, Lost, Suspended
 
@@ -45,6 +46,36 @@ class Node(NamedTuple):
     version: int
 
 
+class Access(NamedTuple):
+    """How a client proves who it is, and has the server prove it.
+
+    With `ca` nothing is said to a server whose certificate it has not signed for this host;
+    `certificate` and `key` are files of our own. With a `user`, nodes are made for that user alone.
+    """
+
+    ca: str | None = None
+    certificate: str | None = None
+    key: str | None = None
+    user: str | None = None
+    password: str | None = None
+
+    def options(self) -> dict[str, Any]:
+        """For `KazooClient`."""
+        given: dict[str, Any] = {}
+        if self.ca is not None:
+            given = {
+                "use_ssl": True,
+                "check_hostname": True,
+                "ca": self.ca,
+                "certfile": self.certificate,
+                "keyfile": self.key,
+            }
+        if self.user is not None:
+            given["auth_data"] = [("digest", f"{self.user}:{self.password}")]
+            given["default_acl"] = [make_digest_acl(self.user, self.password, all=True)]
+        return given
+
+
 class ZooKeeper:
     """One session after the other, kept for as long as the process lives.
 
@@ -52,14 +83,23 @@ class ZooKeeper:
     """
 
     def __init__(
-        self, hosts: str, *, session_timeout_s: float, on_state: Callable[[Event], None]
+        self,
+        hosts: str,
+        *,
+        session_timeout_s: float,
+        on_state: Callable[[Event], None],
+        access: Access | None = None,
     ) -> None:
         handler = SequentialThreadingHandler()
         retry = KazooRetry(
             max_tries=-1, delay=0.1, backoff=2, max_delay=1.0, sleep_func=handler.sleep_func
         )
         self._client = KazooClient(
-            hosts, timeout=session_timeout_s, handler=handler, connection_retry=retry
+            hosts,
+            timeout=session_timeout_s,
+            handler=handler,
+            connection_retry=retry,
+            **(access or Access()).options(),
         )
         self._client.add_listener(self._changed)
         self._on_state = on_state

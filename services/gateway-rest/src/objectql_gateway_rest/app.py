@@ -6,12 +6,15 @@ from objectql.bus.client import KernelClient, RetryPolicy
 from objectql.metadata.transfer import decode_snapshot
 from objectql.service.auth import TokenVerifier
 from objectql.service.identity import IdentityView
+from objectql.service.rates import open_limiter
 from objectql.service.run import Process
 from objectql_gateway_rest.addresses import Proxies
 from objectql_gateway_rest.application import create_application
 from objectql_gateway_rest.call import Services
+from objectql_gateway_rest.cookies import Cookies
 from objectql_gateway_rest.cors import Cors
 from objectql_gateway_rest.metadata_view import MetadataView
+from objectql_gateway_rest.rates import Rates
 from objectql_gateway_rest.recent import RecentTransactions
 from objectql_gateway_rest.recent_writes import RecentWrites
 from objectql_gateway_rest.server import HttpServer
@@ -27,6 +30,9 @@ async def build(process: Process[GatewayRestSettings]) -> None:
     )
     metadata = MetadataView(kernel, process.clock, decode_snapshot)
     identities = IdentityView(kernel, process.clock)
+    limiter = open_limiter(settings.rates, process.clock)
+    metrics.read("oql_rates_shared", lambda: float(limiter.is_shared))
+    proxies = Proxies(settings.http.trusted_proxies)
     services = Services(
         kernel=kernel,
         verifier=TokenVerifier(
@@ -42,9 +48,20 @@ async def build(process: Process[GatewayRestSettings]) -> None:
         writes=RecentWrites(),
         urls=UrlCache(),
         observe=metrics.observe_request,
-        proxies=Proxies(settings.http.trusted_proxies),
+        proxies=proxies,
+        cookies=Cookies(
+            settings.cookies, settings.cors.origins if settings.cors.credentials else ()
+        ),
+        public_keys=identities.public_keys if settings.publish_keys else None,
         server_timing=settings.server_timing,
+        rates=Rates(
+            settings.rates,
+            limiter,
+            proxies,
+            refused=lambda kind: metrics.count("oql_rate_limited_total", kind),
+        ),
     )
+    process.start(limiter.run())
     application = create_application(
         services,
         hosts=settings.http.hosts,

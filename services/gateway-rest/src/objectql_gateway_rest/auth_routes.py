@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from objectql.context import DEFAULT_TENANT
-from objectql.errors import InvalidRequest, Issue
+from objectql.errors import InvalidRequest, Issue, RouteUnknown
 from objectql.ids import tenant_id
 from objectql.wire import identity as m
 from objectql.wire.messages import JsonReply
@@ -19,6 +19,8 @@ from objectql_gateway_rest.routes import Route
 
 _NO_STORE: Final = (b"cache-control", b"no-store")
 """Answers with tokens are for nobody's cache (RFC 6749 §5.1)."""
+_KEYS_LAST: Final = (b"cache-control", b"public, max-age=15")
+"""A key is told half a minute before it signs, of which gateways may lose some ten seconds."""
 
 
 class Body(msgspec.Struct, forbid_unknown_fields=True):
@@ -32,12 +34,13 @@ class SignIn(Body):
     password: str
     tenant: str = DEFAULT_TENANT
     new_password: str | None = None
+    cookie: bool = False
 
 
 class Refresh(Body):
-    """Body of a refresh."""
+    """Body of a refresh; without a token it is that of the cookie."""
 
-    refresh_token: str
+    refresh_token: str | None = None
 
 
 class SignOut(Body):
@@ -106,27 +109,33 @@ class Revoke(Body):
 
 async def sign_in(call: Call) -> Response:
     body = await call.decode(SignIn)
+    if body.cookie:
+        call.services.cookies.admit(call.request)
     try:
         call.be_nobody(tenant_id(body.tenant))
     except ValueError as exc:
         issue = Issue("tenant", "invalid", str(exc))
         raise InvalidRequest(reason=str(exc), issues=(issue,)) from exc
     request = m.SignInRequest(body.name, body.password, body.new_password)
-    return _tokens(await call.write("auth_sign_in", request, m.TokensReply))
+    reply = await call.write("auth_sign_in", request, m.TokensReply)
+    return _in_cookies(call, reply) if body.cookie else _tokens(reply)
 
 
 async def refresh(call: Call) -> Response:
-    body = await call.decode(Refresh)
+    body = await call.decode(Refresh) if (await call.body()).strip() else Refresh()
+    token = body.refresh_token
+    if token is None:
+        token = call.services.cookies.refresh_token(call.request)
     call.be_nobody(DEFAULT_TENANT)
-    request = m.RefreshRequest(body.refresh_token)
-    return _tokens(await call.write("auth_refresh", request, m.TokensReply))
+    reply = await call.write("auth_refresh", m.RefreshRequest(token), m.TokensReply)
+    return _in_cookies(call, reply) if body.refresh_token is None else _tokens(reply)
 
 
 async def sign_out(call: Call) -> Response:
     body = await call.decode(SignOut) if (await call.body()).strip() else SignOut()
     request = m.SignOutRequest(body.refresh_token, body.everywhere)
     await call.write("auth_sign_out", request, m.DoneReply)
-    return Response(status=204)
+    return Response(status=204, headers=call.services.cookies.end())
 
 
 async def change_password(call: Call) -> Response:
@@ -137,6 +146,22 @@ async def change_password(call: Call) -> Response:
 
 async def me(call: Call) -> Response:
     return Response((await call.read("auth_me", m.MeRequest(), JsonReply)).body)
+
+
+async def key_set(call: Call) -> Response:
+    """The public keys of the tokens that the cluster signs (RFC 7517), for services beside it."""
+    if call.services.public_keys is None:
+        raise RouteUnknown(path=call.request.path)
+    return Response(
+        call.services.public_keys(), content_type=b"application/jwk-set+json", headers=[_KEYS_LAST]
+    )
+
+
+def _in_cookies(call: Call, reply: m.TokensReply) -> Response:
+    """What a page may know; the tokens are for the browser alone."""
+    answer = {"expires_in": reply.expires_in_s, "user": reply.user}
+    cookies = call.services.cookies.begin(reply, call.services.clock.now_ms())
+    return json_response(answer, headers=[_NO_STORE, *cookies])
 
 
 def _tokens(reply: m.TokensReply) -> Response:
@@ -264,8 +289,9 @@ def _ms(at: datetime | None) -> int | None:
 
 
 ROUTES = (
-    Route("POST", "/api/auth/sign-in", sign_in, is_public=True),
-    Route("POST", "/api/auth/refresh", refresh, is_public=True),
+    Route("POST", "/api/auth/sign-in", sign_in, is_public=True, by_address=True),
+    Route("POST", "/api/auth/refresh", refresh, is_public=True, by_address=True),
+    Route("GET", "/api/auth/jwks.json", key_set, is_public=True),
     Route("POST", "/api/auth/sign-out", sign_out),
     Route("POST", "/api/auth/password", change_password),
     Route("GET", "/api/auth/me", me),

@@ -27,12 +27,14 @@ from objectql_gateway_rest.bodies import (
     decode_json,
     decode_object,
 )
+from objectql_gateway_rest.cookies import Cookies
 from objectql_gateway_rest.credentials import find_credentials
 from objectql_gateway_rest.metadata_view import MetadataView
 from objectql_gateway_rest.origins import origin_of
+from objectql_gateway_rest.rates import Rates, Told
 from objectql_gateway_rest.recent import RecentTransactions
 from objectql_gateway_rest.recent_writes import RecentWrites
-from objectql_gateway_rest.settings import LimitSettings
+from objectql_gateway_rest.settings import CookieSettings, LimitSettings
 from objectql_gateway_rest.url_cache import UrlCache
 
 T = TypeVar("T")
@@ -74,13 +76,27 @@ class Services(msgspec.Struct, frozen=True):
     urls: UrlCache
     observe: Observe
     proxies: Proxies = Proxies(())
+    cookies: Cookies = Cookies(CookieSettings())
+    public_keys: Callable[[], bytes] | None = None
+    """The JWK set of the tokens that the cluster signs; None: it is not told."""
     server_timing: bool = True
+    rates: Rates | None = None
 
 
 class Call:
     """A request on its way to the kernel."""
 
-    __slots__ = ("_context", "label", "request", "request_id", "services", "timing", "written")
+    __slots__ = (
+        "_context",
+        "is_by_cookie",
+        "label",
+        "request",
+        "request_id",
+        "services",
+        "timing",
+        "told",
+        "written",
+    )
 
     def __init__(self, request: Request, services: Services) -> None:
         self.request = request
@@ -89,7 +105,10 @@ class Call:
         given = request.headers.get("x-request-id", "")
         self.request_id = given if _REQUEST_ID.match(given) else uuid7()
         self._context: Context | None = None
+        self.is_by_cookie = False
         self.timing: Timing | None = None
+        self.told: Told | None = None
+        """How the nearest of the caller's limits stands."""
         self.written: str | None = None
         """The consistency token of all that this call has written."""
 
@@ -98,10 +117,14 @@ class Call:
 
         Raises:
             Unauthenticated: no token, or one that is not valid; the answer is always the same.
+            CrossSiteRefused: a page of somebody else uses a session that a browser keeps.
             InvalidRequest: a header that has no meaning.
 
         """
         credentials = find_credentials(self.request)
+        if credentials is None:
+            credentials = self.services.cookies.access_token(self.request)
+            self.is_by_cookie = True
         self._settle(await self.services.verifier.verify(credentials))
 
     def be_nobody(self, tenant: TenantId) -> None:

@@ -11,11 +11,11 @@ from objectql_gateway_rest.settings import CorsSettings
 _METHODS = b"GET, HEAD, POST, PUT, PATCH, DELETE"
 _ASKED = (
     b"authorization, content-type, idempotency-key, if-match, if-none-match, oql-consistency-token, "
-    b"oql-read-policy, oql-timeout-ms, prefer, traceparent, tracestate, x-request-id"
+    b"oql-read-policy, oql-timeout-ms, prefer, traceparent, tracestate, x-oql-csrf, x-request-id"
 )
 _TOLD = (
-    b"etag, location, oql-consistency-token, ratelimit-limit, ratelimit-remaining, ratelimit-reset, "
-    b"retry-after, server-timing, x-request-id"
+    b"etag, location, oql-consistency-token, ratelimit, ratelimit-policy, retry-after, "
+    b"server-timing, x-ratelimit-limit, x-ratelimit-remaining, x-ratelimit-reset, x-request-id"
 )
 _ANY = "*"
 

@@ -10,6 +10,7 @@ from objectql.wire.messages import Timing
 from objectql_gateway_rest.admission import admit
 from objectql_gateway_rest.asgi import ClientGone, Receive, Request, Response, Scope, Send
 from objectql_gateway_rest.call import Call, Services
+from objectql_gateway_rest.cookies import keep_private
 from objectql_gateway_rest.cors import Cors
 from objectql_gateway_rest.problems import Surface, respond_error
 from objectql_gateway_rest.routes import Route, Router
@@ -36,6 +37,7 @@ class Gateway:
         self._hosts = frozenset(host.lower() for host in hosts)
         self._cors = cors
         self._services = services
+        self._limits_callers = services.rates is not None and services.rates.limits_callers
         self._in_flight = 0
 
     @property
@@ -63,6 +65,10 @@ class Gateway:
         response.headers.append((b"x-request-id", call.request_id.encode()))
         if call.written is not None:
             response.headers.append((b"oql-consistency-token", call.written.encode()))
+        if call.is_by_cookie:
+            keep_private(response)
+        if call.told is not None:
+            response.headers += call.told.headers()
         if self._cors is not None:
             response.headers += self._cors.headers(request.headers.get("origin"))
         await response.send(send, with_body=request.method != "HEAD")
@@ -83,6 +89,8 @@ class Gateway:
             call.label = route.label
             if not route.is_public:
                 await call.authenticate()
+            if self._limits_callers or route.by_address:
+                await self._count(call, route)
             return await route.handler(call, *values)
         except ObjectQLError as exc:
             return respond_error(exc, surface, call.request_id)
@@ -91,6 +99,23 @@ class Gateway:
         except Exception:  # noqa: BLE001 - the edge of the service: a bug must be answered
             log.exception("request_crashed", extra={"request_id": call.request_id})
             return respond_error(Internal(), surface, call.request_id)
+
+    async def _count(self, call: Call, route: Route) -> None:
+        """Return if whoever asks may ask so often.
+
+        Raises:
+            RateLimited: they may not.
+
+        """
+        rates = self._services.rates
+        if rates is None:
+            return
+        if route.by_address:
+            call.told = await rates.of_address(call.request)
+        elif not route.is_public:
+            call.told = await rates.of_caller(call.context.actor)
+        if call.told is not None:
+            call.told.limit.rate.check(call.told.taken_s)
 
     def _options(self, segments: list[str]) -> Response:
         allowed = self._router.allowed(segments)

@@ -24,7 +24,8 @@ Handler: TypeAlias = Callable[..., Awaitable[Response]]
 class Route(msgspec.Struct, frozen=True):
     """One method on one path. `{name}` is a parameter, a final `{name*}` takes all that is left.
 
-    `is_public` routes are answered without a token.
+    `is_public` routes are answered without a token; those that are `by_address` are counted by the
+    address that asks, as they are where credentials are tried.
     """
 
     method: str
@@ -32,6 +33,7 @@ class Route(msgspec.Struct, frozen=True):
     handler: Handler
     surface: Surface = "api"
     is_public: bool = False
+    by_address: bool = False
 
     @property
     def label(self) -> str:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta
 
+from objectql.service.rates import RATE_SETTING, RateSharing
 from objectql.service.settings import AuthSettings, HttpSettings, ServiceSettings
 from objectql_gateway_rest.addresses import Proxies
 from objectql_gateway_rest.guarded import BODY_TIMEOUT_S, HEAD_TIMEOUT_S
+
+RateText: TypeAlias = Annotated[str, Meta(pattern=f"^{RATE_SETTING}$")]
+NamedRate: TypeAlias = Annotated[str, Meta(pattern=f"^[^=\\s]+={RATE_SETTING}$")]
 
 
 class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,6 +63,24 @@ class ListenSettings(HttpSettings, frozen=True, kw_only=True):
         Proxies(self.trusted_proxies)
 
 
+class RateSettings(RateSharing, frozen=True, kw_only=True):
+    """How often may be asked: `100/s`, `600/m`, `1000/h:50` (50 at once), or `off`."""
+
+    principal: Annotated[
+        RateText,
+        Meta(description="requests of one user or key: `100/s`, `600/m:50` (50 at once) or `off`"),
+    ] = "off"
+    roles: Annotated[
+        tuple[NamedRate, ...],
+        Meta(description="`role=rate` in place of it; the largest of a caller's counts"),
+    ] = ()
+    tenant: Annotated[RateText, Meta(description="requests of all callers of one tenant")] = "off"
+    tenants: Annotated[tuple[NamedRate, ...], Meta(description="`tenant=rate` in place of it")] = ()
+    address: Annotated[
+        RateText, Meta(description="sign-ins and refreshes from one address (IPv6: one /64)")
+    ] = "60/m"
+
+
 class CorsSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Which pages in browsers may call. None, unless there are origins."""
 
@@ -77,6 +99,16 @@ class CorsSettings(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError("cookies for every origin: name the origins")
 
 
+class CookieSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether browsers may keep their session in cookies, see the guide "Identity"."""
+
+    enabled: bool = False
+    same_site: Annotated[
+        Literal["strict", "lax", "none"],
+        Meta(description="`none` for pages of other sites, which `cors.origins` must name"),
+    ] = "strict"
+
+
 class GatewayRestSettings(ServiceSettings, frozen=True, kw_only=True):
     """`OQL_GATEWAY_REST_*`."""
 
@@ -86,6 +118,11 @@ class GatewayRestSettings(ServiceSettings, frozen=True, kw_only=True):
     cors: CorsSettings = CorsSettings()
     auth: AuthSettings = AuthSettings()
     limits: LimitSettings = LimitSettings()
+    cookies: CookieSettings = CookieSettings()
+    publish_keys: Annotated[
+        bool, Meta(description="serve the keys of the cluster's tokens at /api/auth/jwks.json")
+    ] = True
+    rates: RateSettings = RateSettings()
     server_timing: Annotated[
         bool, Meta(description="tell in the header Server-Timing what each answer took")
     ] = True

@@ -15,6 +15,7 @@ from objectql.wire.tenants import (
     TenantExportRequest,
     TenantGetRequest,
     TenantListRequest,
+    TenantUsageRequest,
 )
 from objectql_gateway_rest.asgi import Response, StreamedResponse
 from objectql_gateway_rest.call import Call
@@ -36,6 +37,10 @@ async def tenants(call: Call) -> Response:
 
 async def tenant(call: Call, id: str) -> Response:
     return Response((await call.read("tenant_get", TenantGetRequest(id), JsonReply)).body)
+
+
+async def usage(call: Call, id: str) -> Response:
+    return Response((await call.read("tenant_usage", TenantUsageRequest(id), JsonReply)).body)
 
 
 async def create(call: Call) -> Response:
@@ -79,4 +84,5 @@ ROUTES = (
     Route("PATCH", "/api/admin/tenants/{id}", change),
     Route("DELETE", "/api/admin/tenants/{id}", delete),
     Route("GET", "/api/admin/tenants/{id}/export", export),
+    Route("GET", "/api/admin/tenants/{id}/usage", usage),
 )

@@ -17,6 +17,7 @@ from objectql.kernel.features import KernelSettings as EngineSettings
 from objectql.kernel.kernel import Kernel
 from objectql.kernel.pipeline import OperationRecord
 from objectql.service.health import Page, json_page
+from objectql.service.rates import open_limiter
 from objectql.service.run import Process
 from objectql.wire.codec import decode, encode
 from objectql.wire.headers import parse_read_policy
@@ -57,6 +58,8 @@ async def build(process: Process[KernelSettings]) -> None:
     read_policy, max_lag_ms = parse_read_policy(settings.reads.policy)
     cache = SharedCache(process, sources) if settings.cache.url else None
     folders = [Path(folder) for folder in settings.metadata]
+    limiter = open_limiter(settings.rates, process.clock)
+    process.metrics.read("oql_rates_shared", lambda: float(limiter.is_shared))
     kernel = Kernel(
         [*sources, *folders],
         settings=EngineSettings(
@@ -77,6 +80,7 @@ async def build(process: Process[KernelSettings]) -> None:
         ),
         clock=process.clock,
         cache=cache.results if cache else None,
+        limiter=limiter,
     )
     changes = Changes(
         kernel.engine.drivers,
@@ -131,6 +135,8 @@ async def build(process: Process[KernelSettings]) -> None:
         process.start(changes.run())
         for sealer in sealers:
             process.start(sealer.run())
+        process.start(limiter.run())
+        process.start(kernel.engine.tally.run())
         process.start(follow(kernel, process))
         process.start(tidy_identities(kernel, process))
         process.start(Gauges(process, kernel, pools, changes, cache).run())

@@ -42,6 +42,7 @@ def verbs(kernel: Kernel) -> dict[str, Verb[Any]]:
         "snapshot": Verb(m.SnapshotRequest, kernel.handle_snapshot),
         "tenant_list": Verb(t.TenantListRequest, tenancy.handle_list),
         "tenant_get": Verb(t.TenantGetRequest, tenancy.handle_get),
+        "tenant_usage": Verb(t.TenantUsageRequest, tenancy.handle_usage),
         "tenant_create": Verb(t.TenantCreateRequest, tenancy.handle_create, is_bounded=False),
         "tenant_change": Verb(t.TenantChangeRequest, tenancy.handle_change, is_bounded=False),
         "tenant_delete": Verb(t.TenantDeleteRequest, tenancy.handle_delete, is_bounded=False),

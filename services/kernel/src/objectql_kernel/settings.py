@@ -10,6 +10,7 @@ from msgspec import Meta
 from objectql.kernel.features import Features
 from objectql.kernel.identity.policy import IdentityPolicy
 from objectql.query.limits import QueryLimits
+from objectql.service.rates import RateSharing
 from objectql.service.settings import Secret, ServiceSettings
 
 Failpoint: TypeAlias = Literal[
@@ -123,6 +124,7 @@ class KernelSettings(ServiceSettings, frozen=True, kw_only=True):
     cache: CacheSettings = CacheSettings()
     pool: PoolLimits = PoolLimits()
     load: Load = Load()
+    rates: RateSharing = RateSharing()
     metadata: Annotated[
         tuple[str, ...], Meta(description="directories of packages that this worker publishes")
     ] = ()

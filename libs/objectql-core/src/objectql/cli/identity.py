@@ -1,4 +1,4 @@
-"""`objectql user` and `objectql key`: users and API keys of a running installation, by its API.
+"""`objectql user`, `key` and `token`: who may act on a running installation, by its API.
 
 Passwords are asked for or read from a file, never taken from the command line, which other users of
 the machine can read.
@@ -16,6 +16,7 @@ from objectql.cli.requests import Refused, send
 
 users = typer.Typer(help="Users and service accounts.", no_args_is_help=True)
 keys = typer.Typer(help="API keys.", no_args_is_help=True)
+tokens = typer.Typer()
 
 Url = Annotated[str, typer.Option(envvar="OQL_REST_URL", help="The gateway.")]
 Token = Annotated[str, typer.Option(envvar="OQL_ADMIN_TOKEN", help="An administrator's token.")]
@@ -110,6 +111,28 @@ def revoke_tokens(name: Name, url: Url = DEFAULT_URL, token: Token = "") -> None
     """Void every token issued to a user until now, whoever issued it; NAME may be any `sub`."""
     body = {"kind": "user", "id": _id(url, token, name, or_itself=True)}
     ask(url, token, "POST", "/api/auth/revoke", body)
+
+
+@tokens.command("revoke")
+def revoke_token(
+    id: Annotated[
+        str | None, typer.Argument(metavar="JTI", help="The claim `jti`, not the token.")
+    ] = None,
+    subject: Annotated[
+        str | None, typer.Option(metavar="SUB", help="All that name this subject until now.")
+    ] = None,
+    session: Annotated[
+        str | None, typer.Option(metavar="SID", help="All of a session, by the claim `sid`.")
+    ] = None,
+    url: Url = DEFAULT_URL,
+    token: Token = "",
+) -> None:
+    """Void tokens everywhere, whoever issued them."""
+    given = {"token": id, "user": subject, "session": session}
+    named = [{"kind": kind, "id": value} for kind, value in given.items() if value is not None]
+    if len(named) != 1:
+        raise typer.BadParameter("name one of JTI, --subject and --session")
+    ask(url, token, "POST", "/api/auth/revoke", named[0])
 
 
 @keys.command("create")

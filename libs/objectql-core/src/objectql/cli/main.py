@@ -19,7 +19,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from objectql.cli.audit import audit
-from objectql.cli.identity import keys, users
+from objectql.cli.identity import keys, tokens, users
 from objectql.cli.problems import problem_lines
 from objectql.cli.token import development_token
 from objectql.clock import SystemClock
@@ -75,6 +75,7 @@ app = typer.Typer(
 app.add_typer(users, name="user")
 app.add_typer(keys, name="key")
 app.add_typer(audit, name="audit")
+app.add_typer(tokens, name="token")
 
 
 @app.command()
@@ -122,14 +123,15 @@ def validate(
     raise typer.Exit(1)
 
 
-@app.command()
+@tokens.callback(invoke_without_command=True)
 def token(  # noqa: PLR0917 - the options of the command
+    ctx: typer.Context,
     secret: Annotated[
         str,
         typer.Option(
             envvar="OQL_JWT_SECRET", help="The development secret that the gateways were given."
         ),
-    ],
+    ] = "",
     user: Annotated[str, typer.Option(help="Who the caller is.")] = "dev",
     tenant: Annotated[str, typer.Option(help="Whose data.")] = DEFAULT_TENANT,
     role: Annotated[
@@ -140,7 +142,11 @@ def token(  # noqa: PLR0917 - the options of the command
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="A further claim; repeat.")
     ] = None,
 ) -> None:
-    """Print a token for development, signed with the shared secret."""
+    """Print a token for development, signed with the shared secret; or revoke what was issued."""
+    if ctx.invoked_subcommand is not None:
+        return
+    if not secret:
+        raise typer.BadParameter("--secret and OQL_JWT_SECRET are missing")
     try:
         made = development_token(
             secret,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Annotated, Any, Literal, Protocol, TypeAlias
 
 import msgspec
+from msgspec import Meta
 
 from objectql.ids import TenantId
 
@@ -15,8 +16,10 @@ TenantIsolation: TypeAlias = Literal["row", "schema", "database"]
 class Quotas(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """What a tenant may have; None is without bound."""
 
-    records: int | None = None
+    records: Annotated[int, Meta(ge=0)] | None = None
     """Of all objects together."""
+    requests_per_day: Annotated[int, Meta(ge=1)] | None = None
+    """Operations of kernels: so many at once, and so many a day."""
 
 
 class Tenant(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -54,6 +54,17 @@ class PermissionDenied(ObjectQLError, code="PERMISSION_DENIED", category=Categor
 
 
 @dataclass(eq=False, kw_only=True)
+class CrossSiteRefused(ObjectQLError, code="CROSS_SITE_REQUEST", category=Category.FORBIDDEN):
+    """A browser's session in a cookie, used by what may be a page of somebody else."""
+
+    reason: str
+
+    @property
+    def message(self) -> str:
+        return f"with a cookie this request is refused: {self.reason}"
+
+
+@dataclass(eq=False, kw_only=True)
 class TenantRefused(ObjectQLError, code="TENANT_NOT_ACTIVE", category=Category.FORBIDDEN):
     """The caller's tenant is suspended, deleted or not registered; it is not told which."""
 

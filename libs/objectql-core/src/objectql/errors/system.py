@@ -28,6 +28,20 @@ class RateLimited(ObjectQLError, code="RATE_LIMIT_EXCEEDED", category=Category.R
 
 
 @dataclass(eq=False, kw_only=True)
+class QuotaExceeded(
+    ObjectQLError, code="QUOTA_EXCEEDED", category=Category.RATE_LIMITED, retryable=False
+):
+    """The tenant has, or has asked for, as much as was agreed; nothing was done."""
+
+    quota: str
+    limit: int
+
+    @property
+    def message(self) -> str:
+        return f"the quota of {self.limit} {self.quota.replace('_', ' ')} is used up"
+
+
+@dataclass(eq=False, kw_only=True)
 class Unavailable(ObjectQLError, code="SERVICE_UNAVAILABLE", category=Category.UNAVAILABLE):
     """A part of the system that is needed does not answer; nothing was done."""
 

@@ -110,6 +110,7 @@ class ActionRunner:
                 global one with it.
             RecordNotFound: there is no such record for the caller.
             ValidationFailed: the parameters are not what the action declares.
+            RateLimited: the caller has run it too often lately.
             HookAborted, HookFailed: the handler refused or failed.
 
         """
@@ -127,6 +128,7 @@ class ActionRunner:
         )
         if idempotency is not None:
             return await self._once(call, object_, idempotency)
+        await self._count(request, scope)
         # A condition must still hold when the handler writes, so it takes a transaction as well.
         is_whole = condition is not None or (definition is not None and definition.transaction)
         if is_whole and object_ is not None:
@@ -146,9 +148,28 @@ class ActionRunner:
             stored = await self._writer.remembered(unit, idempotency, call.scope.context)
             if stored is not None:
                 return JsonReply(body=stored)
+            await self._count(call.request, call.scope)
             reply = await self._inside(call, object_, unit)
             await unit.session.remember(idempotency, reply.body)
             return reply
+
+    async def _count(self, request: ActionRequest, scope: Scope) -> None:
+        """Count a run, where each caller may run the action so often only; not a repeated request.
+
+        Raises:
+            RateLimited: this is one too many.
+
+        """
+        rules = scope.model.permissions.rules.get(ObjectName(request.object))
+        rule = None if rules is None else rules.actions.get(request.action)
+        actor = scope.context.actor
+        if rule is None or actor.is_system:
+            return
+        # What the shorter time refuses must not use up the longer one.
+        for rate in rule.rates:
+            of = f"{request.object}.{request.action}/{rate.window_s:.0f}"
+            taken_s = await self._engine.limiter.ask(("action", actor.tenant, of, actor.id), rate)
+            rate.check(taken_s)
 
     async def _inside(self, call: _Call, object_: ObjectDef | None, unit: Unit) -> JsonReply:
         """Run the handler in a transaction; where there is a condition, on the locked record."""

@@ -25,6 +25,8 @@ from objectql.plugins.actions import ActionRegistry
 from objectql.plugins.hooks import HookRegistry
 from objectql.plugins.middleware import MiddlewareRegistry
 from objectql.plugins.services import ServiceRegistry
+from objectql.rates.limiter import Limiter
+from objectql.rates.tally import Tally
 from objectql.security.permissions import PermissionCompiler
 from objectql.security.policy import AccessRules
 from objectql.security.scoped import ScopedPolicies
@@ -86,11 +88,16 @@ class Engine:
         settings: KernelSettings,
         clock: Clock,
         cache: ResultCache | None = None,
+        limiter: Limiter | None = None,
     ) -> None:
         self.drivers = drivers
         self.cache = cache
         self.settings = settings
         self.clock = clock
+        self.limiter = limiter or Limiter(clock)
+        """Counts how often callers and tenants ask; without another one for this kernel alone."""
+        self.tally = Tally(clock, self.limiter)
+        """Counts the operations of each tenant."""
         self.events = EventBus()
         self.hooks = HookRegistry()
         self.middleware = MiddlewareRegistry()

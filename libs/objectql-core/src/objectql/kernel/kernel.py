@@ -38,6 +38,7 @@ from objectql.plugins.lifecycle import PluginContext, PluginLifecycle
 from objectql.plugins.middleware import Middleware, MiddlewareFunction
 from objectql.query.ast import Query
 from objectql.query.parse import parse_query
+from objectql.rates.limiter import Limiter
 from objectql.wire.messages import (
     ActionRequest,
     AggregateRequest,
@@ -76,8 +77,11 @@ class Kernel(Operations):
         clock: Clock | None = None,
         config: Mapping[str, Any] | None = None,
         cache: ResultCache | None = None,
+        limiter: Limiter | None = None,
     ) -> None:
         """Sort the components. Kernels share a `cache` only if they share the data sources.
+
+        Without a `limiter` this kernel counts for itself.
 
         Raises:
             PluginInvalid: components that are none, plugins that cannot be loaded together, or
@@ -87,7 +91,7 @@ class Kernel(Operations):
         found = classify(components)
         settings = settings or KernelSettings()
         drivers = _by_name(found.drivers)
-        super().__init__(Engine(drivers, settings, clock or SystemClock(), cache))
+        super().__init__(Engine(drivers, settings, clock or SystemClock(), cache, limiter))
         self._config = config or {}
         self._apps = found.apps
         self._lifecycle = PluginLifecycle(

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import msgspec
 
-from objectql.context import DEFAULT_TENANT, Context
+from objectql.context import Context
 from objectql.errors import MetadataNotFound, PermissionDenied
 from objectql.kernel.access import shown
 from objectql.kernel.actions import ActionRunner
@@ -36,6 +36,7 @@ from objectql.kernel.read import Reader
 from objectql.kernel.search import search
 from objectql.kernel.tenancy.directory import TenantDirectory
 from objectql.kernel.tenancy.operations import TenantOperations
+from objectql.kernel.tenancy.quotas import RecordQuota
 from objectql.kernel.write import OwnTransactions, Writer
 from objectql.metadata.model import ObjectDef, ObjectPermissions
 from objectql.metadata.registry import Definition, singular
@@ -87,7 +88,8 @@ class Operations:
         self.reader = Reader(engine)
         self.tenancy = TenantOperations(engine, self.pipeline, self.reader, self.tenants)
         self.audit = AuditOperations(engine, self.pipeline, self.tenancy.admin)
-        self.writer = Writer(engine, self.reader)
+        quota = RecordQuota(engine, self.reader, self.tenants.record_limits)
+        self.writer = Writer(engine, self.reader, quota)
         self.publisher = MetadataPublisher(engine)
         self.identity = Identity(
             lambda: engine.system_driver.identity,
@@ -430,12 +432,6 @@ def _name(definition: Definition) -> str:
 
 
 def _check_administrator(context: Context, operation: str, type_: str) -> None:
-    """All tenants share the published metadata, so an admin of one of them may not change it.
-
-    The role `system` may, and the admins of the default tenant, which is the only one where
-    tenants are not used.
-    """
-    actor = context.actor
-    is_owner = actor.is_admin and actor.tenant == DEFAULT_TENANT and actor.scopes is None
-    if not (is_owner or actor.is_operator):
+    """All tenants share the published metadata, so an admin of one of them may not change it."""
+    if not context.actor.is_owner:
         raise PermissionDenied(operation=operation, object=f"metadata of type {type_}")

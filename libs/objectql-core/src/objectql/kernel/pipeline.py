@@ -44,9 +44,14 @@ Observer: TypeAlias = Callable[[OperationRecord], None]
 class Admission(Protocol):
     """Which tenants may act; see `tenancy.directory`."""
 
+    def count(self, tenant: TenantId, /) -> None: ...
     def is_active(self, tenant: TenantId) -> bool: ...
     async def admit(self, tenant: TenantId) -> None: ...
+    async def spend(self, tenant: TenantId) -> None: ...
 
+
+AUTH: Final = "auth"
+"""The operation of whoever proves who they are. Until then nobody uses up what a tenant has."""
 
 TENANTS: Final = "tenants"
 """The operation of tenant administration, which no tenant's state keeps from running."""
@@ -128,7 +133,7 @@ class Pipeline:
         """The answer of `core`, or of a middleware in its place.
 
         Raises:
-            KernelNotStarted, DeadlineExceeded, TenantRefused: before anything was done.
+            KernelNotStarted, DeadlineExceeded, TenantRefused, QuotaExceeded: before anything was done.
 
         """
         if not self._is_open:
@@ -139,8 +144,13 @@ class Pipeline:
                     await self._is_free.wait()
         if context.deadline_ms <= self._clock.now_ms():
             raise DeadlineExceeded
-        if not self._admission.is_active(context.actor.tenant) and operation != TENANTS:
-            await self._admission.admit(context.actor.tenant)
+        tenant = context.actor.tenant
+        if operation != AUTH:
+            self._admission.count(tenant)
+        if not self._admission.is_active(tenant) and operation != TENANTS:
+            await self._admission.admit(tenant)
+            if operation != AUTH:
+                await self._admission.spend(tenant)
         onion = self._middleware.onion(object_name, operation)
         self._in_flight += 1
         self._is_idle.clear()

@@ -56,6 +56,7 @@ from objectql.kernel.record_checks import (
 )
 from objectql.kernel.references import Link, Referrers
 from objectql.kernel.result_cache.cache import Touched
+from objectql.kernel.tenancy.quotas import RecordQuota
 from objectql.metadata.model import ObjectDef
 from objectql.plugins.context import HookContext
 from objectql.query.ast import Compare, Filter, Op, Query
@@ -74,6 +75,7 @@ class Unit:
         session: Session,
         driver: Driver,
         *,
+        quota: RecordQuota,
         events: WriteScope,
         is_bulk: bool = False,
     ) -> None:
@@ -83,6 +85,7 @@ class Unit:
         self._trusted = self._scope._replace(policy=FULL_ACCESS)
         self.session = session
         self._driver = driver
+        self._quota = quota
         self._events = events
         self._moment = Moment.of(scope.context, engine.clock.now_ms())
         self._deleting: set[tuple[str, str]] = set()
@@ -142,6 +145,7 @@ class Unit:
                 object_, write.values, self.session, self._events.tenant, self._moment.now
             )
             write = insert_of(object_, numbered, self._moment, write.id)
+        self._quota.take(self._scope.context, 1)
         change = await self._apply(write, checked.dropped, warnings)
         if not is_unruled:
             await self._access.check_image(object_, change.id, "create")
@@ -157,6 +161,7 @@ class Unit:
 
         """
         self._scope.policy.check("create", object_.name)
+        self._quota.take(self._scope.context, len(records))
         writes: list[RowWrite] = []
         dropped: list[tuple[str, ...]] = []
         for data in records:

@@ -28,6 +28,11 @@ _FREE_TEXT = frozenset(
 )
 _ACTOR_CLAIM = "$current_user."
 
+_REPORTED, _SUGGESTED, _LONGEST_NAME = 100, 5, 100
+"""Problems of one record after which unknown keys are not told any more, or without suggestions; and
+the characters that are told of one. A body may hold a hundred thousand keys, and looking for a
+similar name takes 50 µs."""
+
 
 class Checked(NamedTuple):
     """A record after validation. `values` may be stored only if `issues` is empty.
@@ -124,7 +129,7 @@ class RecordValidator:
         for name, value in data.items():
             check = checks.get(name)
             if name in hidden:
-                issues.append(self._unknown(name, hidden))
+                self._unknown(name, hidden, issues)
             elif check is None:
                 self._other_key(name, value, values, dropped, issues, hidden)
             elif value is None or value == "":
@@ -154,7 +159,7 @@ class RecordValidator:
         if name in self._dropped_on_create:
             dropped.append(name)
         elif name not in ("id", "_id"):
-            issues.append(self._unknown(name, hidden))
+            self._unknown(name, hidden, issues)
         elif value is None:
             return
         elif isinstance(value, str) and is_record_id(value):
@@ -184,10 +189,10 @@ class RecordValidator:
         for name, value in data.items():
             check = checks.get(name)
             if name in hidden:
-                issues.append(self._unknown(name, hidden))
+                self._unknown(name, hidden, issues)
             elif check is None or (name in self._dropped_on_update and name not in trusted):
                 if name not in self._dropped_on_update:
-                    issues.append(self._unknown(name, hidden))
+                    self._unknown(name, hidden, issues)
                 elif previous is None or previous.get(name) != value:
                     dropped.append(name)
             elif value is None or value == "":
@@ -212,11 +217,17 @@ class RecordValidator:
             message = 'An increment is written {"$inc": number}'
             issues.append(Issue(path=name, code="invalid_number", message=message))
 
-    def _unknown(self, name: str, hidden: Collection[str]) -> Issue:
-        known = [other for other in self._checks if other not in hidden]
-        near = tuple(get_close_matches(name, known, n=2))
-        message = f'{self._object.name} has no field "{name}"{suggestion_text(near)}'
-        return Issue(path=name, code="unknown_field", message=message)
+    def _unknown(self, name: str, hidden: Collection[str], issues: list[Issue]) -> None:
+        """Report a key that is no field; of very many only the first, and fewer with suggestions."""
+        if len(issues) >= _REPORTED:
+            return
+        near: tuple[str, ...] = ()
+        if len(issues) < _SUGGESTED and len(name) <= _LONGEST_NAME:
+            known = [other for other in self._checks if other not in hidden]
+            near = tuple(get_close_matches(name, known, n=2))
+        shown = name[:_LONGEST_NAME]
+        message = f'{self._object.name} has no field "{shown}"{suggestion_text(near)}'
+        issues.append(Issue(path=shown, code="unknown_field", message=message))
 
 
 def _is_blank(value: Value) -> bool:

@@ -45,6 +45,7 @@ from objectql.kernel.json import decode_object
 from objectql.kernel.planning import Scope
 from objectql.kernel.read import Reader
 from objectql.kernel.result_cache.cache import Touched
+from objectql.kernel.tenancy.quotas import RecordQuota
 from objectql.kernel.unit import Unit
 from objectql.metadata.model import ObjectDef
 from objectql.security.rules import Right
@@ -54,9 +55,10 @@ from objectql.wire.messages import CreateRequest, DeleteRequest, UpdateRequest
 class Writer:
     """Creates, updates and deletes single records."""
 
-    def __init__(self, engine: Engine, reader: Reader) -> None:
+    def __init__(self, engine: Engine, reader: Reader, quota: RecordQuota) -> None:
         self._engine = engine
         self._reader = reader
+        self._quota = quota
 
     async def create(self, request: CreateRequest, context: Context) -> Change:
         """Insert a record; see `Unit.create`."""
@@ -65,7 +67,9 @@ class Writer:
         scope.policy.check("create", request.object)
         data = decode_object(request.data)
         idempotency = idempotency_of(scope, "create", request.object, data)
-        if self._is_direct(scope, object_, "create"):
+        # Whoever repeats a request hears its outcome, also when there is no room any more.
+        may_be_full = idempotency is not None and self._quota.binds(context)
+        if not may_be_full and self._is_direct(scope, object_, "create"):
             moment = Moment.of(context, self._engine.clock.now_ms())
             hidden = check_keys(scope.policy, object_, "create", data)
             checked = scope.model.validator(object_).check_create(
@@ -76,6 +80,8 @@ class Writer:
             values = dict(checked.values)
             id_ = values.pop("id", None)
             write = insert_of(object_, values, moment, None if id_ is None else str(id_))
+            await self._quota.ready(context)
+            self._quota.take(context, 1)
             return await self._write(object_, write, context, idempotency, checked.dropped)
         return await self.in_unit(
             object_,
@@ -227,6 +233,7 @@ class Writer:
     ) -> AsyncGenerator[Unit, None]:
         """A unit of work that commits when the block ends; then `afterCommit` hooks run."""
         context = scope.context
+        await self._quota.ready(context)
         touched: set[Touched] = set()  # of a unit that ended well, whatever becomes of its commit
         try:
             async with driver.begin(
@@ -238,6 +245,7 @@ class Writer:
                     scope,
                     session,
                     driver,
+                    quota=self._quota,
                     events=write_scope(context, size=size),
                     is_bulk=is_bulk,
                 )

@@ -44,6 +44,10 @@ def check_permissions(node: Node, object: ObjectDef) -> ObjectPermissions:
             if "conditions" in parts:
                 for condition in parts["conditions"].elements():
                     check_condition(condition, fields)
+            if "rate_limit" in parts:
+                for limit in read_keys(parts["rate_limit"], accepted.RATE_LIMIT).values():
+                    if limit.count() == 0:
+                        limit.fail("rate_of_nothing", "a limit lets at least one request pass")
     if "record_rules" in keys:
         _check_record_rules(keys["record_rules"], accepted.RECORD_RULE, fields)
     if "sharing_rules" in keys:

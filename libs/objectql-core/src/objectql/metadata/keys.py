@@ -121,6 +121,7 @@ SHARING_RULE = _keys(
     access_level share_type record_field""",
 )
 ACTION_GRANT = _keys("an action permission", "execute conditions rate_limit")
+RATE_LIMIT = _keys("a rate limit", "requests_per_minute requests_per_hour requests_per_day")
 MASK = _keys("a mask", "mask_format visible_to description")
 ROW_SECURITY = _keys("`row_level_security`", "enabled default_rule exceptions")
 MACHINE = _keys(

@@ -48,7 +48,7 @@ class RedisAddress(msgspec.Struct, frozen=True):
         """
         parts = urlsplit(url)
         if parts.scheme not in ("redis", "rediss") or parts.hostname is None:
-            raise ValueError("the cache has a URL like redis://host:6379/0")
+            raise ValueError("Redis has a URL like redis://host:6379/0")
         return RedisAddress(
             parts.hostname,
             parts.port or 6379,

@@ -17,6 +17,7 @@ from objectql.metadata.keys import Keys, read_keys
 from objectql.metadata.model import ObjectDef, ObjectPermissions
 from objectql.metadata.types import Storage
 from objectql.query.ast import Compare, Fact, Filter, Op
+from objectql.rates.bucket import Rate
 from objectql.security.conditions import ConditionReader
 from objectql.security.filters import EVERY_RECORD, NOBODY, joined
 from objectql.security.rules import (
@@ -32,6 +33,8 @@ from objectql.security.rules import (
     RowLimit,
     RowRule,
 )
+
+_RATE_UNITS = {"requests_per_minute": 60, "requests_per_hour": 3600, "requests_per_day": 86_400}
 
 _EVERYBODY: Roles = frozenset({EVERYBODY})
 
@@ -237,8 +240,18 @@ def _action_rules(
         return found
     for name, member in keys["action_permissions"].entries().items():
         parts = read_keys(member, accepted.ACTION_GRANT)
-        if "conditions" not in parts or name not in found:
+        if name not in found:
             continue
-        conditions = [reader.read(each) for each in parts["conditions"].elements()]
-        found[name] = ActionRule(found[name].execute, joined(*conditions))
+        conditions = [reader.read(each) for each in _elements(parts, "conditions")]
+        condition = joined(*conditions) if "conditions" in parts else None
+        found[name] = ActionRule(found[name].execute, condition, _rates(parts.get("rate_limit")))
     return found
+
+
+def _rates(node: Node | None) -> tuple[Rate, ...]:
+    """What a `rate_limit` says, shortest time first; the file's check has refused what is no number."""
+    if node is None:
+        return ()
+    keys = read_keys(node, accepted.RATE_LIMIT)
+    counts = {seconds: keys[name].count() for name, seconds in _RATE_UNITS.items() if name in keys}
+    return tuple(Rate(count / seconds, count) for seconds, count in counts.items() if count)

@@ -14,6 +14,7 @@ import msgspec
 
 from objectql.ids import FieldName, ObjectName
 from objectql.query.ast import Filter
+from objectql.rates.bucket import Rate
 
 Right: TypeAlias = Literal["create", "read", "update", "delete"]
 RIGHTS: tuple[Right, ...] = ("create", "read", "update", "delete")
@@ -59,10 +60,14 @@ class FieldRule(msgspec.Struct, frozen=True):
 
 
 class ActionRule(msgspec.Struct, frozen=True):
-    """Who may run an action, and on which records."""
+    """Who may run an action, on which records, and how often each of them.
+
+    Of `rates`, those come first that are whole again first.
+    """
 
     execute: Roles
     condition: Filter | None = None
+    rates: tuple[Rate, ...] = ()
 
 
 class ObjectRules(msgspec.Struct, frozen=True):

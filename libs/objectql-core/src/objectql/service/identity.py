@@ -80,6 +80,17 @@ class IdentityView:
         """Stop following."""
         await self._follower.stop()
 
+    def public_keys(self) -> bytes:
+        """The JWK set of the tokens that the cluster signs, as it was heard last.
+
+        Raises:
+            Unavailable: no kernel has told it yet.
+
+        """
+        if not self._keys_text:
+            raise Unavailable(what="the identities", retry_after_ms=1000)
+        return self._keys_text
+
     async def public_key(self, kid: str) -> jwt.PyJWK | None:
         """The cluster's key with an id; a kernel is asked if it is not known yet."""
         if kid not in self._keys and self.is_loaded and kid.startswith("oql-"):

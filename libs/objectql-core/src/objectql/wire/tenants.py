@@ -18,6 +18,12 @@ class TenantGetRequest(Message, frozen=True):
     id: str
 
 
+class TenantUsageRequest(Message, frozen=True):
+    """Verb `tenant_usage`; answered by `JsonReply` with what the tenant uses."""
+
+    id: str
+
+
 class TenantCreateRequest(Message, frozen=True):
     """Verb `tenant_create`: `document` is JSON; answered by `JsonReply` with the tenant."""
 

@@ -15,7 +15,6 @@ from objectql.kernel.identity.directory import (
     Announce,
     Directory,
     check_administrator,
-    check_may_grant,
     entries_of,
 )
 from objectql.kernel.identity.hashing import PasswordWorkers
@@ -24,7 +23,7 @@ from objectql.kernel.identity.sessions import Admit, Sessions
 from objectql.kernel.identity.signing import Signer
 from objectql.kernel.identity.users import Users
 from objectql.kernel.json import encode_json
-from objectql.kernel.pipeline import Pipeline
+from objectql.kernel.pipeline import AUTH, Pipeline
 from objectql.wire import identity as m
 from objectql.wire.messages import JsonReply
 
@@ -32,8 +31,6 @@ Q = TypeVar("Q")
 R = TypeVar("R")
 
 _ATTEMPTS_KEPT_MS: Final = 86_400_000
-AUTH: Final = "auth"
-"""The operation, for middleware and observers."""
 _DONE: Final = m.DoneReply()
 
 
@@ -177,6 +174,7 @@ class Identity:
         Raises:
             PermissionDenied: the caller is no administrator.
             RecordNotFound: nothing has such an id.
+            WriteConflict: others change the user all the time.
 
         """
         return await self._run(request, context, self._revoke)
@@ -185,14 +183,10 @@ class Identity:
         check_administrator(context)
         if not is_record_id(request.id):
             raise RecordNotFound(object=request.kind, id=request.id[:100])
+        users = self._ready().users
+        if request.kind == "user" and await users.cut_off(request.id, context):
+            return _DONE
         directory = self._ready().directory
-        if request.kind == "user":
-            user = await directory.user(context.tenant, request.id)
-            if user is not None:
-                check_may_grant(context, user.roles)
-                await directory.end_sessions(await directory.sessions_of(user.tenant, user.id))
-                if not user.is_active:  # void for good already
-                    return _DONE
         await directory.apply([], [directory.void(request.kind, context.tenant, request.id)])
         return _DONE
 

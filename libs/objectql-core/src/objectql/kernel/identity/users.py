@@ -169,6 +169,27 @@ class Users:
                 return
         raise WriteConflict
 
+    async def cut_off(self, id_: str, context: Context) -> bool:
+        """End the sessions of a user and void what was issued until now; False: not one of ours.
+
+        Raises:
+            PermissionDenied: the user has roles that the caller may not give.
+            WriteConflict: others change the user all the time.
+
+        """
+        for _ in range(_COMMITS):
+            user = await self._directory.user(context.tenant, id_)
+            if user is None:
+                return False
+            check_may_grant(context, user.roles)
+            changes, revoke = await self._directory.ends_of(user)
+            if user.is_active:  # or void for good already
+                revoke.append(self._directory.void("user", user.tenant, user.id))
+            with suppress(WriteConflict):  # a sign-in since the read would be overlooked
+                await self._directory.apply([Replace(user), *changes], revoke)
+                return True
+        raise WriteConflict
+
     async def ensure_administrator(self, name: str, password: str) -> bool:
         """Whether the first administrator had to be made: a user `name` of the default tenant."""
         if await self._directory.user_called(DEFAULT_TENANT, name) is not None:

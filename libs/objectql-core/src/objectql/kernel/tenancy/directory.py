@@ -1,7 +1,7 @@
 """The tenants as this kernel knows them, and who may act.
 
 Every operation asks `is_active`, one look into a set. Whoever is not in it is looked at closely:
-suspended and deleted tenants are refused, unregistered ones as the settings say. The store's
+those with a quota of requests are counted, suspended and deleted tenants are refused, unregistered ones as the settings say. The store's
 version is polled and announced, so that a change holds everywhere within a second.
 """
 
@@ -13,15 +13,18 @@ from typing import Final, TypeAlias
 
 from objectql.context import DEFAULT_TENANT
 from objectql.drivers.tenants import Tenant, TenantStore
-from objectql.errors import TenantRefused
+from objectql.errors import QuotaExceeded, RateLimited, TenantRefused
 from objectql.ids import TenantId
 from objectql.kernel.engine import Engine
+from objectql.rates.bucket import Rate
 
 Announce: TypeAlias = Callable[[int], Awaitable[None]]
 """Tells the cluster that the tenants have a new version; a lost one costs half a second."""
 
 FRESH_S: Final = 0.1
 """How old the knowledge may be by which an unregistered tenant is judged."""
+
+_DAY_S: Final = 86_400
 
 _DEFAULT: Final = Tenant(DEFAULT_TENANT, "Default")
 
@@ -34,6 +37,11 @@ class TenantDirectory:
         self._version = -1
         self._tenants: Mapping[TenantId, Tenant] = {DEFAULT_TENANT: _DEFAULT}
         self._active: frozenset[TenantId] = frozenset((DEFAULT_TENANT,))
+        self._rates: Mapping[TenantId, Rate] = {}
+        self.record_limits: dict[TenantId, int] = {}
+        """The tenants that may have only so many records."""
+        self.count = engine.tally.add
+        """Count an operation of a tenant."""
         self._looked_s = float("-inf")
         self._turn = asyncio.Lock()
         self.announce: Announce | None = None
@@ -54,7 +62,7 @@ class TenantDirectory:
         return self._engine.system_driver.tenants
 
     def is_active(self, tenant: TenantId) -> bool:
-        """Whether it is known to be registered and may act."""
+        """Whether it is known to be registered and may act, however often."""
         return tenant in self._active
 
     async def admit(self, tenant: TenantId) -> None:
@@ -76,6 +84,23 @@ class TenantDirectory:
         if not is_accepted:
             raise TenantRefused
 
+    async def spend(self, tenant: TenantId) -> None:
+        """Return if `tenant` may ask once more.
+
+        Raises:
+            QuotaExceeded: it has asked too often.
+
+        """
+        rate = self._rates.get(tenant)
+        if rate is None:
+            return
+        try:
+            rate.check(await self._engine.limiter.ask(("requests", tenant), rate))
+        except RateLimited as exc:
+            raise QuotaExceeded(
+                quota="requests_per_day", limit=rate.burst, retry_after_ms=exc.retry_after_ms
+            ) from None
+
     async def converge(self) -> bool:
         """Take over what is registered if it is newer than what is known; whether it was."""
         looked_s = self._engine.clock.monotonic_s()
@@ -87,12 +112,24 @@ class TenantDirectory:
             if is_newer:
                 version, tenants = await self.store.load()
                 self._tenants = {DEFAULT_TENANT: _DEFAULT} | {t.id: t for t in tenants}
-                self._active = frozenset(
-                    t.id for t in self._tenants.values() if not (t.suspended or t.deleting_since)
-                )
+                self._take_over()
                 self._version = version
             self._looked_s = looked_s
             return is_newer
+
+    def _take_over(self) -> None:
+        quotas = {tenant.id: tenant.quotas for tenant in self._tenants.values()}
+        daily = {id_: quota.requests_per_day for id_, quota in quotas.items()}
+        self._rates = {id_: Rate(count / _DAY_S, count) for id_, count in daily.items() if count}
+        self._active = frozenset(
+            tenant.id
+            for tenant in self._tenants.values()
+            if not (tenant.suspended or tenant.deleting_since or tenant.id in self._rates)
+        )
+        self.record_limits.clear()
+        self.record_limits.update(
+            {id_: quota.records for id_, quota in quotas.items() if quota.records is not None}
+        )
 
     async def changed(self) -> None:
         """After a change of the store: know it here, and tell the others."""

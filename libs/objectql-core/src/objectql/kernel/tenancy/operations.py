@@ -14,6 +14,7 @@ from objectql.kernel.read import Reader
 from objectql.kernel.tenancy.admin import TenantAdmin
 from objectql.kernel.tenancy.directory import TenantDirectory
 from objectql.kernel.tenancy.export import TenantExport
+from objectql.kernel.tenancy.usage import usage_of
 from objectql.wire.messages import JsonReply
 from objectql.wire.tenants import (
     TenantChangeRequest,
@@ -24,6 +25,7 @@ from objectql.wire.tenants import (
     TenantExportRequest,
     TenantGetRequest,
     TenantListRequest,
+    TenantUsageRequest,
 )
 
 Q = TypeVar("Q")
@@ -38,7 +40,9 @@ class TenantOperations:
     def __init__(
         self, engine: Engine, pipeline: Pipeline, reader: Reader, directory: TenantDirectory
     ) -> None:
+        self._engine = engine
         self._pipeline = pipeline
+        self._reader = reader
         self.admin = TenantAdmin(engine, directory)
         self._export = TenantExport(self.admin, reader)
 
@@ -64,6 +68,15 @@ class TenantOperations:
 
         async def core(request: TenantGetRequest, _context: Context) -> JsonReply:
             return _json(await self.admin.get(request.id))
+
+        return await self._run(request, context, core)
+
+    async def handle_usage(self, request: TenantUsageRequest, context: Context) -> JsonReply:
+        """What a tenant uses."""
+
+        async def core(request: TenantUsageRequest, context: Context) -> JsonReply:
+            usage = usage_of(request.id, context, self.admin, self._engine, self._reader)
+            return _json(await usage)
 
         return await self._run(request, context, core)
 

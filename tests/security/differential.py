@@ -8,6 +8,7 @@ of events.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -31,9 +32,13 @@ from objectql.wire.messages import (
     UpdateRequest,
 )
 from tests.security.judge import LOOKUPS, Judge, Row, User
+from tests.security.judge_sets import POSITIONS
 from tests.security.random_permissions import NAMES, OBJECTS, World, random_world
 
 DEADLINE_MS = 600_000
+TOUCHED = "touch"
+_touches = itertools.count()
+"""Each update writes another value: one that changes nothing is not asked what it leaves."""
 
 
 class Difference(AssertionError):
@@ -49,6 +54,10 @@ class Proof:
 
     async def start(self) -> None:
         await self._kernel.start()
+        for name, sets in POSITIONS.items():
+            for each in sets:
+                await self._kernel.publisher.put("permission_set", each, {"objects": {}})
+            await self._kernel.publisher.put("position", name, {"permission_sets": sets})
 
     async def stop(self) -> None:
         await self._kernel.stop()
@@ -65,13 +74,17 @@ class Proof:
         tenant = TenantId(f"world{seed}")
         for name, file in world.files.items():
             await self._kernel.publisher.put("permission", name, file)
+        for name, permission_set in world.sets.items():
+            await self._kernel.publisher.put("permission_set", name, permission_set)
         await self._load(tenant, world)
         for user in world.users:
             comparison = _Comparison(self._kernel, world, user, tenant, rng)
             try:
                 await comparison.run()
             except AssertionError as exc:
-                raise Difference(f"seed {seed}, {user}:\n{exc}\n{world.files}") from exc
+                raise Difference(
+                    f"seed {seed}, {user}:\n{exc}\n{world.files}\n{world.sets}"
+                ) from exc
             self.cases += comparison.cases
 
     async def _load(self, tenant: TenantId, world: World) -> None:
@@ -97,7 +110,7 @@ class _Comparison:
         self._world = world
         self._user = user
         self._rng = rng
-        self._judge = Judge(world.files, world.rows)
+        self._judge = Judge(world.files, world.sets, world.rows)
         actor = Actor(user.id, tenant, user.roles, dict(user.claims))
         self._context = _context(actor)
         self._asker = Asker(actor, SystemClock().now_ms(), self._look_up)
@@ -130,7 +143,8 @@ class _Comparison:
         return {i: row for i, row in rows.items() if judge.verdict(user, name, row) != "absent"}
 
     def _shown(self, name: str, row: Row) -> dict[str, Any]:
-        hidden = self._judge.hides(self._user, name)
+        """What is shown of the record, beside the field that updates change."""
+        hidden = self._judge.hides(self._user, name) | {TOUCHED}
         return {key: value for key, value in row.items() if key not in hidden}
 
     def _same(self, door: str, found: Any, expected: Any, cases: int = 1) -> None:
@@ -143,8 +157,8 @@ class _Comparison:
         return json.loads(reply.items)
 
     def _as_stored(self, name: str, rows: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-        """Records without system fields, by id."""
-        declared = {"id", *OBJECTS[name]["fields"]}
+        """Records without system fields and the one that updates change, by id."""
+        declared = {"id", *OBJECTS[name]["fields"]} - {TOUCHED}
         return {row["id"]: {k: v for k, v in row.items() if k in declared} for row in rows}
 
     # --- doors --------------------------------------------------------------------------------
@@ -250,7 +264,8 @@ class _Comparison:
             return
         for id_, row in self._world.rows[name].items():
             verdict = self._judge.verdict(self._user, name, row)
-            request = UpdateRequest(name, id_, b'{"touch":"same"}')
+            data = json.dumps({TOUCHED: str(next(_touches))}).encode()
+            request = UpdateRequest(name, id_, data)
             try:
                 reply = await self._kernel.handle_update(request, self._context)
             except RecordNotFound:
@@ -271,6 +286,7 @@ class _Comparison:
             self._same(f"match {name} {id_}", is_seen, id_ in visible)
             if is_seen:
                 shown = policy.visible(object_, dict(row))
+                del shown[TOUCHED]
                 self._same(f"event {name} {id_}", shown, self._shown(name, row))
 
 

@@ -11,10 +11,13 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, NamedTuple, cast
 
+from tests.security.judge_sets import Sets
+
 Truth = bool | None
 Row = Mapping[str, Any]
 Verdict = Literal["absent", "readable", "changeable"]
 MISSING = object()
+FIELDS = ("name", "owner", "region", "level", "cap", "open", "labels", "badge")
 LOOKUPS = {"account": {"parent": "account"}, "deal": {"account": "account"}}
 
 
@@ -34,8 +37,14 @@ class User(NamedTuple):
 class Judge:
     """Decides by permission files over `rows`, records by id by object."""
 
-    def __init__(self, files: Mapping[str, Any], rows: Mapping[str, Mapping[str, Row]]) -> None:
+    def __init__(
+        self,
+        files: Mapping[str, Any],
+        sets: Mapping[str, Any],
+        rows: Mapping[str, Mapping[str, Row]],
+    ) -> None:
         self._files = files
+        self._sets = Sets(sets)
         self._rows = rows
 
     # --- what the doors are asked -------------------------------------------------------------
@@ -45,7 +54,8 @@ class Judge:
         if not self._has_right(user, object, row, "read"):
             return "absent"
         may_update = self.grants(user, object, "update")
-        if may_update and self._has_right(user, object, row, "update"):
+        may_update = may_update and self._has_right(user, object, row, "update")
+        if may_update and self._may_remain(user, object, row):
             return "changeable"
         return "readable"
 
@@ -55,9 +65,12 @@ class Judge:
     def hides(self, user: User, object: str) -> set[str]:
         """The fields that do not exist for the caller."""
         rules = self._files[object].get("field_permissions", {})
-        return {
-            name for name, rule in rules.items() if "read" in rule and not _any(user, rule["read"])
-        }
+        hidden: set[str] = set()
+        for name in FIELDS:
+            named = _any(user, rules[name]["read"]) if name in rules else None
+            if self._sets.hides(object, name, named, user.roles):
+                hidden.add(name)
+        return hidden
 
     # --- rights -------------------------------------------------------------------------------
 
@@ -65,7 +78,8 @@ class Judge:
         grants = self._files[object]["object_permissions"]
         implied = {"read": ("view_all", "modify_all"), "update": ("modify_all",)}
         names = (operation, *implied[operation])
-        return any(_any(user, grants.get(name, ())) for name in names)
+        by_file = any(_any(user, grants.get(name, ())) for name in names)
+        return by_file or self._sets.grants(object, operation, user.roles)
 
     def _has_right(self, user: User, object: str, row: Row, right: str) -> bool:
         file = self._files[object]
@@ -74,16 +88,42 @@ class Judge:
             return True
         if right == "read" and _any(user, grants.get("view_all", ())):
             return True
+        if self._sets.skips_rules(object, right, user.roles):
+            return True
         rules = file.get("record_rules", [])
         shares = file.get("sharing_rules", [])
         granted = not rules and not shares
+        if granted and self._sets.is_scoped(object):
+            granted = _any(user, grants.get(right, ()))
+            granted = granted or self._sets.grants_unscoped(object, right, user.roles)
+        for scope in self._sets.scopes(object, right, user.roles):
+            granted = granted or self._is_in_reach(scope, row, user)
         for rule in rules:
             if rule["permissions"].get(right) and rule.get("enabled", True):
                 granted = granted or self._truth(rule["condition"], object, row, user) is True
         for share in shares:
             if share["permissions"].get(right) and self._is_for(user, share):
                 granted = granted or self._is_shared(share, object, row, user)
+        policies = self._sets.policies(object, right, user.roles)
+        if policies and not any(_formula(p["using"], row, user) is True for p in policies):
+            return False
         return granted and self._passes_security(file, object, row, user)
+
+    def _may_remain(self, user: User, object: str, row: Row) -> bool:
+        """Whether policies allow the row to be as it is after a change."""
+        if _any(user, self._files[object]["object_permissions"].get("modify_all", ())):
+            return True
+        if self._sets.skips_rules(object, "update", user.roles):
+            return True
+        policies = self._sets.policies(object, "update", user.roles)
+        checks = [policy.get("check", policy["using"]) for policy in policies]
+        return not checks or any(_formula(check, row, user) is True for check in checks)
+
+    def _is_in_reach(self, scope: str, row: Row, user: User) -> bool:
+        if scope == "org" or row["owner"] == user.id:
+            return True
+        unit = user.fact("unit_members", is_list=True)
+        return scope == "unit" and unit is not MISSING and row["owner"] in unit
 
     def _is_for(self, user: User, share: Any) -> bool:
         with_whom = share.get("shared_with")

@@ -18,6 +18,7 @@ OBJECTS: dict[str, Any] = {
             "open": {"type": "boolean"},
             "labels": {"type": "tags"},
             "touch": {"type": "text"},
+            "badge": {"type": "text", "requiredPermissions": ["see_badges"]},
             "parent": {"type": "lookup", "reference": "account"},
         }
     },
@@ -31,11 +32,15 @@ OBJECTS: dict[str, Any] = {
             "open": {"type": "boolean"},
             "labels": {"type": "tags"},
             "touch": {"type": "text"},
+            "badge": {"type": "text", "requiredPermissions": ["see_badges"]},
             "account": {"type": "lookup", "reference": "account"},
         }
     },
 }
 ROLES = ("sales", "support", "chief", "nobody")
+SETS = ("helper", "leader")
+HOLDERS = ("helper", "head")
+"""Roles that bring a set: by its name, and by a position."""
 USERS = ("u1", "u2", "u3")
 REGIONS = ("west", "east", "we%", "")
 NAMES = ("alpha", "beta", "Alphabet", "a_b", "zeta")
@@ -45,9 +50,10 @@ RIGHTS = ("read", "update", "delete")
 
 
 class World(NamedTuple):
-    """What a seed makes: permission files and records by object, and callers."""
+    """What a seed makes: permission files and records by object, permission sets, and callers."""
 
     files: dict[str, Any]
+    sets: dict[str, Any]
     rows: dict[str, dict[str, Row]]
     users: list[User]
 
@@ -56,6 +62,7 @@ def random_world(rng: Random, *, records: int = 25, users: int = 5) -> World:
     """Files that all load: every comparison is of values that fit their field."""
     return World(
         {name: _file(rng, name) for name in OBJECTS},
+        {name: _set(rng, name) for name in SETS},
         _rows(rng, records),
         [_user(rng) for _ in range(users)],
     )
@@ -80,6 +87,7 @@ def _rows(rng: Random, count: int) -> dict[str, dict[str, Row]]:
             "open": maybe(rng.random() < 0.5),
             "labels": maybe(rng.sample(LABELS, rng.randint(0, 3))),
             "touch": "same",
+            "badge": maybe(rng.choice(REGIONS)),
             lookup: maybe(rng.choice(known)) if known else None,
         }
 
@@ -96,13 +104,15 @@ def _user(rng: Random) -> User:
         ("level", rng.randint(0, 4)),
         ("teams", rng.sample(REGIONS, rng.randint(0, 3))),
         ("label", rng.choice(LABELS)),
+        ("unit_members", rng.sample(USERS, rng.randint(0, 2))),
     ):
         kind = rng.random()
         if kind < 0.65:
             claims[name] = value
         elif kind < 0.8:
             claims[name] = {"of": "another kind"}
-    return User(rng.choice(USERS), tuple(rng.sample(ROLES, rng.randint(0, 2))), claims)
+    roles = rng.sample(ROLES, rng.randint(0, 2)) + rng.sample(HOLDERS, rng.choice((0, 0, 1, 2)))
+    return User(rng.choice(USERS), tuple(roles), claims)
 
 
 # --- files --------------------------------------------------------------------------------------
@@ -113,8 +123,8 @@ def _some(rng: Random) -> list[str]:
 
 
 def _file(rng: Random, name: str) -> dict[str, Any]:
-    grants = {"create": [], "delete": [], "read": ["*"] if rng.random() < 0.7 else _some(rng)}
-    grants["update"] = ["*"] if rng.random() < 0.5 else _some(rng)
+    grants = {"create": [], "delete": [], "read": ["*"] if rng.random() < 0.6 else _some(rng)}
+    grants["update"] = ["*"] if rng.random() < 0.4 else _some(rng)
     for extra in ("view_all", "modify_all"):
         if rng.random() < 0.2:
             grants[extra] = rng.sample(ROLES, 1)
@@ -122,7 +132,7 @@ def _file(rng: Random, name: str) -> dict[str, Any]:
     if rng.random() < 0.5:
         hidden = rng.sample(HIDEABLE, rng.randint(1, 3))
         file["field_permissions"] = {field: {"read": _some(rng)} for field in hidden}
-    if rng.random() < 0.8:
+    if rng.random() < 0.6:
         file["record_rules"] = [_rule(rng, name, n) for n in range(rng.randint(1, 3))]
     if rng.random() < 0.3:
         file["sharing_rules"] = [_share(rng, name, n) for n in range(rng.randint(1, 2))]
@@ -164,6 +174,53 @@ def _security(rng: Random, object: str) -> dict[str, Any]:
         "default_rule": condition(rng, object),
         "exceptions": exceptions,
     }
+
+
+# --- sets ---------------------------------------------------------------------------------------
+
+
+def _set(rng: Random, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = {"name": name, "objects": {}, "fields": {}}
+    for object in (*OBJECTS, "*"):
+        if rng.random() < 0.4:
+            found["objects"][object] = _bits(rng)
+    for object in OBJECTS:
+        for field in rng.sample(HIDEABLE, rng.choice((0, 0, 1, 2))):
+            found["fields"][f"{object}.{field}"] = {"readable": rng.random() < 0.5}
+    if rng.random() < 0.4:
+        found["systemPermissions"] = ["see_badges"]
+    if rng.random() < 0.1:
+        found["isDefault"] = True
+    if rng.random() < 0.5:
+        found["rowLevelSecurity"] = [_policy(rng, n) for n in range(rng.randint(1, 3))]
+    return found
+
+
+def _bits(rng: Random) -> dict[str, Any]:
+    bits: dict[str, Any] = {bit: rng.random() < 0.6 for bit in ("allowRead", "allowEdit")}
+    for bit in ("viewAllRecords", "modifyAllRecords"):
+        if rng.random() < 0.1:
+            bits[bit] = True
+    for scope in ("readScope", "writeScope"):
+        if rng.random() < 0.3:
+            bits[scope] = rng.choice(("own", "unit", "org"))
+    return bits
+
+
+def _policy(rng: Random, number: int) -> dict[str, Any]:
+    policy: dict[str, Any] = {
+        "name": f"p{number}",
+        "object": rng.choice(tuple(OBJECTS)),
+        "operation": rng.choice(("select", "update", "all")),
+        "using": _formula(rng),
+    }
+    if rng.random() < 0.3:
+        policy["check"] = _formula(rng)
+    if rng.random() < 0.3:
+        policy["positions"] = rng.sample((*ROLES, *HOLDERS), 2)
+    if rng.random() < 0.1:
+        policy["enabled"] = False
+    return policy
 
 
 # --- conditions ---------------------------------------------------------------------------------

@@ -346,8 +346,12 @@ async def test_explain_is_answered_instead_of_the_records(client: Any, kernel: A
 
 
 async def test_every_answer_says_what_it_took(client: Any, kernel: Any) -> None:
-    kernel.answers["get"] = RecordReply(record=b"{}", id="1", version=3, timing=(30, 810))
+    kernel.answers["get"] = RecordReply(record=b"{}", id="1", version=3, timing=(30, 810, "db"))
     told = (await client.get("/api/task/1")).headers["server-timing"]
     assert told.startswith("plan;dur=0.03, db;dur=0.81, total;dur=")
+    cached = RecordReply(record=b"{}", id="1", version=3, timing=(30, 310, "cache"))
+    kernel.answers["get"] = cached
+    told = (await client.get("/api/task/1")).headers["server-timing"]
+    assert told.startswith("plan;dur=0.03, cache;dur=0.31, total;dur=")
     failed = await client.get("/api/nothing/at/all")
     assert failed.headers["server-timing"].startswith("total;dur=")

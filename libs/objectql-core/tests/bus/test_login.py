@@ -233,7 +233,7 @@ async def test_a_credentials_file_logs_in_and_a_strangers_does_not(
 
 def test_a_damaged_credentials_file_is_refused(tmp_path: Path) -> None:
     seed = Nkey("U").seed
-    damaged = seed[:-1] + ("A" if seed[-1] != "A" else "B")
+    damaged = seed[:20] + ("A" if seed[20] != "A" else "B") + seed[21:]
     for text in (damaged, seed[:20], "not base 32"):
         login = credentials_file(tmp_path / "x.creds", "token", text)
         with pytest.raises(nats.errors.InvalidUserCredentialsError):

@@ -64,6 +64,16 @@ async def test_what_was_read_is_read_from_the_cache(kernel: Kernel, cache: Resul
     assert cache.statistics.hits == hits + 2
 
 
+async def test_an_answer_tells_that_it_came_from_the_cache(kernel: Kernel, ask: Any) -> None:
+    await kernel.create("account", {"id": "a", "name": "A"})
+    told: list[str] = []
+    for _ in range(2):
+        reply = await kernel.handle_get(GetRequest("account", "a"), ask("admin"))
+        assert reply.timing is not None
+        told.append(reply.timing[2])
+    assert told == ["db", "cache"]
+
+
 async def test_absence_is_kept_too_and_ends_with_the_creation(
     kernel: Kernel, cache: ResultCache
 ) -> None:

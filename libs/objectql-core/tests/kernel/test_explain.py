@@ -79,9 +79,10 @@ async def test_the_plan_cache_is_told_and_not_disturbed(kernel: Kernel, ask: Any
 async def test_what_a_read_took_goes_with_its_answer(kernel: Kernel, ask: Any) -> None:
     reply = await kernel.handle_find(FindRequest(QUERY), ask("admin"))
     assert reply.timing is not None
-    plan_us, data_us = reply.timing
+    plan_us, data_us, data_from = reply.timing
     assert plan_us >= 0
     assert data_us > 0
+    assert data_from == "db"
 
 
 async def test_an_expensive_query_never_reaches_the_data_source(kernel: Kernel, ask: Any) -> None:

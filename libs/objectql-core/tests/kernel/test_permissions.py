@@ -447,6 +447,47 @@ async def test_metadata_does_not_tell_of_hidden_fields(kernel: Kernel) -> None:
         assert all(b"name" in text for text in texts[:4])
 
 
+SET = {
+    "name": "clerk",
+    "objects": {"account": {"allowRead": True, "allowDelete": True}},
+    "fields": {"account.salary": {"readable": False}},
+    "rowLevelSecurity": [
+        {
+            "name": "westerly",
+            "object": "account",
+            "operation": "select",
+            "using": "region == 'west'",
+        }
+    ],
+}
+
+
+async def test_a_permission_set_tells_its_name_only_to_those_whom_it_binds(kernel: Kernel) -> None:
+    await kernel.publisher.put("permission_set", "clerk", SET)
+    for context, is_told in ((caller("clerk"), False), (caller("admin"), True)):
+        for reply in (
+            await kernel.handle_meta_get(MetaGetRequest("permission_set", "clerk"), context),
+            await kernel.handle_meta_list(MetaListRequest("permission_set"), context),
+        ):
+            assert b"clerk" in reply.body
+            assert (b"salary" in reply.body) is is_told
+
+
+async def test_a_decision_by_sets_is_explained(kernel: Kernel) -> None:
+    await kernel.publisher.put("permission_set", "clerk", SET)
+    object_ = {"requiredPermissions": {"delete": ["shredder"]}}
+    await kernel.publisher.put("object", "account", object_)
+    why = 'read is granted to clerk; record rule "own" holds; record rule "region" does not hold'
+    assert await explained(kernel, "account", "read", "mine", roles=("clerk",)) == (
+        False,
+        f'{why}; row policy "westerly" does not hold',
+    )
+    assert await explained(kernel, "account", "delete", roles=("clerk",)) == (
+        False,
+        "the caller lacks the system permission shredder",
+    )
+
+
 async def test_a_mask_hides_the_field_from_those_who_may_not_see_it(driver: Driver) -> None:
     permission = {
         "object_permissions": {"read": ["*"]},

@@ -142,8 +142,15 @@ def source() -> Source:
 
 @pytest.fixture
 def reads(source: Source) -> SharedReads:
-    """Nobody loses patience while a busy machine holds the test up."""
-    return SharedReads(source, SystemClock(), patience_s=60.0)
+    """One statement at a time; nobody loses patience while a busy machine holds the test up."""
+    return SharedReads(source, SystemClock(), beside=1, patience_s=60.0)
+
+
+async def under_way(reads: SharedReads) -> asyncio.Task[RecordImage | None]:
+    """A get, its statement sent and not ended."""
+    task = asyncio.create_task(reads.record(get("c0"), under()))
+    await settle()
+    return task
 
 
 STEPS = st.lists(
@@ -227,21 +234,40 @@ async def play(steps: list[tuple[str, int]]) -> None:
     assert not reads.is_busy
 
 
-async def test_a_read_alone_is_sent_at_once_and_those_behind_it_leave_together(
+async def test_reads_of_one_turn_leave_at_once_and_those_behind_them_leave_together(
     reads: SharedReads, source: Source
 ) -> None:
     source.state = {f"c{n}": n for n in range(10)}
-    asked = [asyncio.create_task(reads.record(get(f"c{n % 12}"), under())) for n in range(24)]
+    asked = [asyncio.create_task(reads.record(get(f"c{n}"), under())) for n in range(3)]
     await settle()
-    assert [s.ids for s in source.sent] == [("c0",)]
+    assert [s.ids for s in source.sent] == [("c0", "c1", "c2")]
+    for n in range(24):
+        asked.append(asyncio.create_task(reads.record(get(f"c{n % 12}"), under())))
+        await asyncio.sleep(0)
+    await settle()
+    assert len(source.sent) == 1
     source.finish()
     await settle()
-    assert len(source.sent) == 2
-    assert sorted(source.sent[1].ids) == sorted(f"c{n}" for n in range(12))
+    assert [s.ids for s in source.sent[1:]] == [tuple(f"c{n}" for n in range(12))]
     source.finish()
     answers = await asyncio.gather(*asked)
-    assert [image and image.version for image in answers] == [*range(10), None, None] * 2
-    assert reads.counts() == (24, 2)
+    expected = [0, 1, 2, *[*range(10), None, None] * 2]
+    assert [image and image.version for image in answers] == expected
+    assert reads.counts() == (27, 2)
+
+
+async def test_two_statements_run_beside_each_other_before_a_third_waits(source: Source) -> None:
+    reads = SharedReads(source, SystemClock(), patience_s=60.0)
+    asked: list[asyncio.Task[RecordImage | None]] = []
+    for n in range(4):
+        asked.append(asyncio.create_task(reads.record(get(f"c{n}"), under())))
+        await settle()
+    assert [s.ids for s in source.sent] == [("c0",), ("c1",)]
+    source.sent[0].end.set_result(None)
+    await settle()
+    assert [s.ids for s in source.sent[2:]] == [("c2", "c3")]
+    source.finish()
+    await asyncio.gather(*asked)
 
 
 async def test_lists_that_differ_in_a_literal_share_a_statement_and_have_their_own_answers(
@@ -251,13 +277,10 @@ async def test_lists_that_differ_in_a_literal_share_a_statement_and_have_their_o
     cities = ["c0", "c1", "c2", "c1", "nowhere"]
     asked = [asyncio.create_task(page_of(reads, find(city))) for city in cities]
     await settle()
-    assert [s.ids for s in source.sent] == [("c0",)]
-    source.finish()
-    await settle()
-    assert [s.ids for s in source.sent[1:]] == [("c1", "c2", "nowhere")]
+    assert [s.ids for s in source.sent] == [("c0", "c1", "c2", "nowhere")]
     source.finish()
     assert await asyncio.gather(*asked) == [{"c0": 0}, {"c1": 1}, {"c2": 2}, {"c1": 1}, {}]
-    assert reads.counts() == (5, 2)
+    assert reads.counts() == (5, 1)
 
 
 async def test_equal_lists_share_an_answer_and_those_of_another_tenant_do_not(
@@ -267,9 +290,6 @@ async def test_equal_lists_share_an_answer_and_those_of_another_tenant_do_not(
     asked = [asyncio.create_task(reads.page(Runnable(EVERY, (t,)), under())) for t in tenants]
     await settle()
     assert [s.tenant for s in source.sent] == ["acme", "zoo"]
-    source.finish()
-    await settle()
-    assert [s.tenant for s in source.sent] == ["acme", "zoo", "acme"]
     source.finish()
     await asyncio.gather(*asked)
 
@@ -284,10 +304,8 @@ async def test_reads_that_are_slow_or_of_unknown_pace_run_beside_each_other(
         for n in range(4)
     ]
     await settle()
-    assert [s.ids for s in source.sent] == [("c0",), ("c1",), ("c2",)]  # an equal one may wait
-    for _ in range(2):
-        source.finish()
-        await settle()
+    assert [s.ids for s in source.sent] == [("c0",), ("c1",), ("c2",)]  # the fourth equals one
+    source.finish()
     await asyncio.gather(*asked)
 
 
@@ -305,7 +323,7 @@ async def test_a_read_that_cannot_be_answered_fails_alone(
     source.state = {f"c{n}": n for n in range(5)}
     source.cannot_answer = "c2"
     asked = [asyncio.create_task(page_of(reads, find(f"c{n}"))) for n in range(4)]
-    for _ in range(3):
+    for _ in range(2):
         await settle()
         source.finish()
     answers = await asyncio.gather(*asked, return_exceptions=True)
@@ -341,7 +359,8 @@ async def test_a_read_that_is_cancelled_takes_nobody_with_it(
     reads: SharedReads, source: Source
 ) -> None:
     source.state = {"c1": 1}
-    first, second, third = (asyncio.create_task(reads.record(get("c1"), under())) for _ in range(3))
+    first = await under_way(reads)
+    second, third = (asyncio.create_task(reads.record(get("c1"), under())) for _ in range(2))
     await settle()
     first.cancel()
     await settle()
@@ -359,20 +378,29 @@ async def test_a_statement_that_nobody_waits_for_any_more_is_cancelled(
 ) -> None:
     asked = [asyncio.create_task(reads.record(get(f"c{n}"), under())) for n in range(3)]
     await settle()
-    source.finish()
-    await settle()
-    batch = source.sent[1]
-    for task in asked[1:]:
+    for task in asked:
         task.cancel()
     await settle()
-    assert batch.end.cancelled()
+    assert source.sent[0].end.cancelled()
+    assert not reads.is_busy
+
+
+async def test_reads_whose_callers_are_gone_before_the_turn_ends_are_not_sent(
+    reads: SharedReads, source: Source
+) -> None:
+    task = asyncio.create_task(reads.record(get("c1"), under()))
+    asyncio.get_running_loop().call_soon(task.cancel)
+    await settle()
+    assert task.cancelled()
+    assert not source.sent
     assert not reads.is_busy
 
 
 async def test_a_failure_reaches_everybody_who_waits_for_it_and_nobody_else(
     reads: SharedReads, source: Source
 ) -> None:
-    asked = [asyncio.create_task(reads.record(get(f"c{n}"), under())) for n in range(4)]
+    first = await under_way(reads)
+    asked = [asyncio.create_task(reads.record(get(f"c{n}"), under())) for n in range(1, 4)]
     await settle()
     source.finish()
     await settle()
@@ -381,7 +409,7 @@ async def test_a_failure_reaches_everybody_who_waits_for_it_and_nobody_else(
     source.sent[1].end.set_exception(Unavailable(what="it"))
     await settle()
     source.finish()
-    answers = await asyncio.gather(*asked, later, return_exceptions=True)
+    answers = await asyncio.gather(first, *asked, later, return_exceptions=True)
     assert [isinstance(a, ObjectQLError) for a in answers] == [False, True, True, True, False]
 
 
@@ -400,7 +428,7 @@ async def test_whoever_waits_watches_the_own_deadline(reads: SharedReads, source
 async def test_a_statement_that_is_stuck_does_not_hold_up_those_behind_it(
     source: Source,
 ) -> None:
-    reads = SharedReads(source, SystemClock())
+    reads = SharedReads(source, SystemClock(), beside=1)
     source.state = {"c2": 2}
     stuck = asyncio.create_task(reads.record(get("c1"), under()))
     await settle()
@@ -418,15 +446,16 @@ async def test_a_statement_that_is_stuck_does_not_hold_up_those_behind_it(
 
 
 async def test_a_full_statement_leaves_without_waiting(reads: SharedReads, source: Source) -> None:
+    first = await under_way(reads)
     asked = [
-        asyncio.create_task(reads.record(get(f"c{n}"), under())) for n in range(2 * MAX_READS + 2)
+        asyncio.create_task(reads.record(get(f"c{n}"), under())) for n in range(2 * MAX_READS + 1)
     ]
     await settle()
     assert [len(s.ids) for s in source.sent] == [1, MAX_READS, MAX_READS]
     for _ in range(2):
         source.finish()
         await settle()
-    await asyncio.gather(*asked)
+    await asyncio.gather(first, *asked)
 
 
 async def test_gets_that_arrive_together_answer_as_if_each_came_alone(

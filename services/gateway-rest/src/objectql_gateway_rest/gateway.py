@@ -128,9 +128,10 @@ def _server_timing(timing: Timing | None, took_s: float) -> bytes:
     """Milliseconds by step (W3C Server Timing); what is not part of a step is on the way."""
     if timing is None:
         return b"total;dur=%.2f" % (took_s * 1e3)
-    plan_us, data_us = timing
-    return b"plan;dur=%.2f, db;dur=%.2f, total;dur=%.2f" % (
+    plan_us, data_us, data_from = timing
+    return b"plan;dur=%.2f, %s;dur=%.2f, total;dur=%.2f" % (
         plan_us / 1e3,
+        data_from.encode(),
         data_us / 1e3,
         took_s * 1e3,
     )

@@ -89,7 +89,8 @@ HEADERS: Json = {
     },
     "ServerTiming": {
         "schema": {"type": "string"},
-        "description": "Milliseconds: `plan;dur=0.03, db;dur=0.81, total;dur=1.90`.",
+        "description": "Milliseconds: `plan;dur=0.03, db;dur=0.81, total;dur=1.90`; "
+        "`cache` in place of `db` where the result cache answered.",
     },
     "RetryAfter": {"schema": {"type": "integer"}, "description": "Seconds to wait."},
     "Location": {"schema": {"type": "string"}, "description": "Where the new record is."},

@@ -82,6 +82,8 @@ class CachedReads:
         stamp = _stamp(tokens)
         if entry is not None and stamp is not None and entry.startswith(stamp):
             statistics.hits += 1
+            if scope.spent is not None:
+                scope.spent.data_from = "cache"
             return form.decode(memoryview(entry)[len(stamp) :])
         statistics.misses += 1
         if stamp is None:

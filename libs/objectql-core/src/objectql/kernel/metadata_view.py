@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any, cast
 
-from objectql.metadata.model import ObjectDef, ObjectPermissions
+from objectql.metadata.check_permission_sets import KIND
+from objectql.metadata.model import Item, ObjectDef, ObjectPermissions
 from objectql.metadata.registry import Definition
 from objectql.security.policy import AccessRules
 
@@ -21,13 +22,15 @@ def shown_definition(
 ) -> dict[str, Any]:
     """`document` without what the caller may not know of.
 
-    Of a permission file, which names every role and field, a caller who is bound by one sees the
-    object's name only.
+    Of a permission file or set, which names roles and fields, a caller who is bound by one sees
+    the name only.
     """
     if isinstance(definition, ObjectDef):
         return without_fields(document, hidden_fields(definition, policy))
     if isinstance(definition, ObjectPermissions) and policy.shape != "full":
         return {"object": definition.object}
+    if isinstance(definition, Item) and definition.type == KIND and policy.shape != "full":
+        return {"name": definition.name}
     return document
 
 

@@ -36,7 +36,7 @@ def permissions_of(scope: Scope) -> dict[str, Any]:
             "operations": operations,
             "records": {right: "some" if right in limited else "all" for right in operations},
             "fields": _fields(object_, access.readable, access.updatable, access.creatable),
-            "actions": [a for a in object_.actions if _may_run(scope, name, a)],
+            "actions": [a for a in object_.actions if scope.policy.allows_action(name, a)],
         }
     return {"user": actor.id, "roles": list(actor.roles), "objects": found}
 
@@ -52,13 +52,6 @@ def _fields(
         for name, field in object_.fields.items()
         if name == "id" or ((readable is None or name in readable) and not field.info.write_only)
     }
-
-
-def _may_run(scope: Scope, object_name: str, action: str) -> bool:
-    access = scope.policy.access(object_name)
-    if action in access.restricted_actions:
-        return action in access.actions
-    return "update" in access.operations
 
 
 async def explain_access(
@@ -123,15 +116,24 @@ class _Explanation:
             what = "is open" if is_granted else "is closed"
             self._because.append(f"no document speaks of {self._object.name}; the server {what}")
             return is_granted
+        for name, roles in self._rules.required.get(self._right, {}).items():
+            has = "has" if holds_any(self._held, roles) else "lacks"
+            self._because.append(f"the caller {has} the system permission {name}")
         if not is_granted:
             held = ", ".join(sorted(self._held)) or "none that any document names"
-            self._because.append(f"no role of the caller ({held}) is granted {self._right}")
+            if not self._is_granted():
+                self._because.append(f"no role of the caller ({held}) is granted {self._right}")
             return False
         for name, roles in self._rules.grants.items():
             if name in (self._right, *self._implying()) and holds_any(self._held, roles):
                 by = ", ".join(sorted(roles & self._held)) or "everybody"
                 self._because.append(f"{name} is granted to {by}")
         return True
+
+    def _is_granted(self) -> bool:
+        names = (self._right, *self._implying())
+        granted = [self._rules.grants.get(name, frozenset()) for name in names]
+        return any(holds_any(self._held, roles) for roles in granted)
 
     def _implying(self) -> tuple[str, ...]:
         return {"read": (VIEW_ALL, MODIFY_ALL), "create": ()}.get(self._right, (MODIFY_ALL,))
@@ -149,6 +151,11 @@ class _Explanation:
             else:
                 verdict = await self._verdict(rule.filter)
             self._because.append(f'{rule.kind} rule "{rule.name}" {verdict}')
+        for policy in self._rules.policies:
+            if self._right in policy.rights and policy.is_for(self._held):
+                judged = policy.check if self._right == "create" else policy.using
+                verdict = await self._verdict(judged)
+                self._because.append(f'row policy "{policy.name}" {verdict}')
         limit = self._rules.limit
         if limit is None:
             return

@@ -28,7 +28,7 @@ from objectql.query.template import extract
 from objectql.query.values_in import resolve
 from objectql.security.policy import AccessRules
 from objectql.values import Value
-from objectql.wire.messages import GetRequest, Timing
+from objectql.wire.messages import DataFrom, GetRequest, Timing
 
 _ID_PLACE: Final = ("id",)
 
@@ -89,12 +89,13 @@ class Runnable(NamedTuple):
 class Spent:
     """What the steps of one read took, in seconds of the monotonic clock."""
 
-    __slots__ = ("_clock", "_last_s", "data_s", "plan_s")
+    __slots__ = ("_clock", "_last_s", "data_from", "data_s", "plan_s")
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._last_s = clock.monotonic_s()
         self.plan_s = self.data_s = 0.0
+        self.data_from: DataFrom = "db"
 
     def planned(self) -> None:
         """The plan is there."""
@@ -110,7 +111,7 @@ class Spent:
 
     def timing(self) -> Timing:
         """The same for the wire."""
-        return int(self.plan_s * 1e6), int(self.data_s * 1e6)
+        return int(self.plan_s * 1e6), int(self.data_s * 1e6), self.data_from
 
 
 class Scope(NamedTuple):

@@ -5,10 +5,12 @@ one answer. Reads of one plan that differ only in literals by which an index fin
 (`query.plan.varying_params`) become one statement for all of them: gets of other ids, lists and
 groups of other categories.
 
-A read never waits when nothing like it is under way: it goes out at once, in its caller's task, as
-if nobody shared anything. Reads that arrive meanwhile wait for it to end and leave together in one
-statement, so under load the batches grow by themselves and an idle kernel adds no delay. Should
-the statement under way be stuck (a frozen connection), those behind it have little patience.
+A read never waits while little like it is under way: it leaves at the end of this turn of the event
+loop, together with what one message or one wake-up brought. Two statements of a kind run beside
+each other, so that the database works on one while the answers of the other go out; reads that
+arrive meanwhile wait for one to end and leave together, so under load the batches grow by
+themselves and an idle kernel adds no delay. Should the statements under way be stuck (a frozen
+connection), those behind them have little patience.
 
 Reading one's writes. A read joins only a statement that has *not been sent yet*. Whatever was
 acknowledged before the read began was therefore committed before the statement's snapshot is
@@ -49,6 +51,11 @@ MAX_ROWS: Final = 4_000
 MAX_STATEMENT_S: Final = 0.02
 """What a shared statement is to take, by what its reads have taken so far."""
 
+BESIDE: Final = 2
+"""Statements of one kind that run at once before reads wait for the end of one: with one alone,
+database and kernel take turns and both are idle half the time. Equal reads that cannot be put
+together with others run one at a time: a second statement would do the first one's work again."""
+
 PATIENCE_S: Final = 0.025
 """How long reads wait for statements ahead of them, doubled for each that is under way: more than
 a shared statement is to take, while of slow reads only few run at once."""
@@ -68,12 +75,17 @@ class SharedReads:
     """See the head of this module; reads inside a transaction go straight to `inner`."""
 
     def __init__(
-        self, inner: SharingFetch, clock: Clock, *, patience_s: float = PATIENCE_S
+        self,
+        inner: SharingFetch,
+        clock: Clock,
+        *,
+        beside: int = BESIDE,
+        patience_s: float = PATIENCE_S,
     ) -> None:
         self._inner = inner
-        self._pages: _Lanes[Page] = _Lanes(clock, inner.page, inner.pages, patience_s)
+        self._pages: _Lanes[Page] = _Lanes(clock, inner.page, inner.pages, beside, patience_s)
         self._records: _Lanes[RecordImage | None] = _Lanes(
-            clock, inner.record, inner.records, patience_s
+            clock, inner.record, inner.records, beside, patience_s
         )
 
     def counts(self) -> Counts:
@@ -200,16 +212,19 @@ class _Lane(Generic[T]):
     """Reads of one key: how many statements are under way, and the flight that boards next."""
 
     def __init__(self) -> None:
-        self.under_way = 1
+        self.under_way = 0
         self.next: _Flight[T] | None = None
-        self.timer: asyncio.TimerHandle | None = None
+        self.departure: asyncio.Handle | None = None
 
 
 class _Lanes(Generic[T]):
     """All lanes of one kind of read, which is sent by `one`, or `each` where there are many."""
 
-    def __init__(self, clock: Clock, one: One[T], each: Each[T], patience_s: float) -> None:
+    def __init__(
+        self, clock: Clock, one: One[T], each: Each[T], beside: int, patience_s: float
+    ) -> None:
         self._clock = clock
+        self._beside = beside
         self._patience_s = patience_s
         self._one = one
         self._each = each
@@ -225,62 +240,58 @@ class _Lanes(Generic[T]):
     async def ride(self, run: Runnable, scope: Scope, *, rows: int) -> T:
         """The answer of a read of so many rows, from a statement sent after this call."""
         self.reads += 1
+        deadline_ms = scope.context.deadline_ms
+        left_s = (deadline_ms - self._clock.now_ms()) / 1000
+        if left_s <= 0:
+            raise DeadlineExceeded
         seats = seats_for(run, rows)
         varying = run.prepared.plan.varying if seats > 1 else ()
         key = _key(run, scope, varying)
         lane = self._lanes.get(key)
         if lane is None:
             lane = self._lanes[key] = _Lane()
-            self.statements += 1
-            try:
-                return await self._one(run, scope)
-            finally:
-                self._land(key, lane)
-        deadline_ms = scope.context.deadline_ms
-        left_s = (deadline_ms - self._clock.now_ms()) / 1000
-        if left_s <= 0:
-            raise DeadlineExceeded
-        loop = asyncio.get_running_loop()
         flight = lane.next
         if flight is None:
             flight = lane.next = _Flight(run, scope)
-            patience_s = self._patience_s * 2 ** min(lane.under_way, 5)
-            lane.timer = loop.call_later(patience_s, self._depart, key, lane)
+            lane.departure = self._plan_departure(key, lane, self._beside if seats > 1 else 1)
         who = tuple([_hashable(run.params[at]) for at in varying])
         seat = flight.board(who, run.params, deadline_ms)
         if len(flight.passengers) >= seats > 1:
             self._depart(key, lane)
-        timer = loop.call_later(left_s, _expire, seat)
+        timer = asyncio.get_running_loop().call_later(left_s, _expire, seat)
         try:
             return await seat
         finally:
             timer.cancel()
             flight.leave()
 
+    def _plan_departure(self, key: Hashable, lane: _Lane[T], beside: int) -> asyncio.Handle:
+        """When the next flight leaves at the latest."""
+        loop = asyncio.get_running_loop()
+        if lane.under_way < beside:
+            return loop.call_soon(self._depart, key, lane)
+        patience_s = self._patience_s * 2 ** min(lane.under_way, 5)
+        return loop.call_later(patience_s, self._depart, key, lane)
+
     def _depart(self, key: Hashable, lane: _Lane[T]) -> None:
-        """Send the statement of the next flight."""
+        """Send the statement of the next flight; a lane without any is closed."""
         flight, lane.next = lane.next, None
-        if lane.timer is not None:
-            lane.timer.cancel()
-            lane.timer = None
-        if flight is None or not flight.aboard:
-            return
-        lane.under_way += 1
-        self.statements += 1
-        flight.task = asyncio.create_task(flight.fly(self._one, self._each))
-        self._tasks.add(flight.task)
+        if lane.departure is not None:
+            lane.departure.cancel()
+            lane.departure = None
+        if flight is not None and flight.aboard:
+            lane.under_way += 1
+            self.statements += 1
+            flight.task = asyncio.create_task(flight.fly(self._one, self._each))
+            self._tasks.add(flight.task)
 
-        def landed(task: asyncio.Task[None]) -> None:
-            self._tasks.discard(task)
-            self._land(key, lane)
+            def landed(task: asyncio.Task[None]) -> None:
+                self._tasks.discard(task)
+                lane.under_way -= 1
+                self._depart(key, lane)
 
-        flight.task.add_done_callback(landed)
-
-    def _land(self, key: Hashable, lane: _Lane[T]) -> None:
-        """A statement has ended: the next flight leaves, or the lane is closed."""
-        lane.under_way -= 1
-        self._depart(key, lane)
-        if lane.under_way == 0:
+            flight.task.add_done_callback(landed)
+        elif lane.under_way == 0:
             del self._lanes[key]
 
 

@@ -5,7 +5,7 @@ frozen structs), `yaml` (text to values with places), `document` (a document and
 knows its place), `keys` (the accepted keys and their spellings), `loader` (a directory to
 documents), `build` (documents to a snapshot), the checks it runs (`check_objects`,
 `check_fields`, `check_defaults`, `pattern`, `conditions`, `check_rules`, `check_machines`,
-`check_permissions`, `check_items`, `check_references`), `registry` (immutable snapshots and the
-swap that publishes one), `encode` (a definition as the API serves it), `views` (generated list
+`check_permissions`, `check_permission_sets`, `check_required`, `check_items`, `check_references`),
+`registry` (immutable snapshots and the swap that publishes one), `encode` (a definition as the API serves it), `views` (generated list
 and form views), `diff` (two snapshots to changes), `transfer` (a snapshot as bytes).
 """

@@ -12,6 +12,12 @@ from objectql.ids import ObjectName
 from objectql.metadata.check_items import check_item
 from objectql.metadata.check_machines import check_machine
 from objectql.metadata.check_objects import ObjectParts, build_object
+from objectql.metadata.check_permission_sets import (
+    KIND,
+    check_permission_set,
+    check_position,
+    is_permission_set,
+)
 from objectql.metadata.check_permissions import check_permissions
 from objectql.metadata.check_references import resolve_references
 from objectql.metadata.check_rules import rule_nodes
@@ -66,7 +72,8 @@ class _Builder:
         self._add_rules(parts)
         built = {ObjectName(name): build_object(part) for name, part in parts.items()}
         objects = resolve_references(built, parts)
-        permissions, sets = self._permissions(objects)
+        permissions = self._permissions(objects)
+        sets = self._permission_sets(objects)
         objects, workflows = self._workflows(objects)
         others = self._items(objects)
         return MetadataSnapshot(
@@ -108,25 +115,25 @@ class _Builder:
 
     def _permissions(
         self, objects: Mapping[ObjectName, ObjectDef]
-    ) -> tuple[dict[ObjectName, ObjectPermissions], list[Item]]:
+    ) -> dict[ObjectName, ObjectPermissions]:
         found: dict[ObjectName, ObjectPermissions] = {}
-        sets: dict[str, Item] = {}
         for node in self._nodes.get("permission", ()):
-            parts = node.entries()
-            if "objects" in parts and "object" not in parts:
-                for name, member in parts["objects"].entries().items():
-                    if name not in objects and name != "*":
-                        message = f'there is no object "{name}"'
-                        member.fail("unknown_reference", message, near=name, among=objects)
-                item = check_item(node, objects)
-                if item is not None:
-                    sets[item.name] = msgspec.structs.replace(item, type="permission_set")
-                continue
-            name = self._object_of(node, objects)
+            name = None if is_permission_set(node.document) else self._object_of(node, objects)
             if name is not None:
                 permissions = check_permissions(node, objects[ObjectName(name)])
                 found[permissions.object] = permissions
-        return found, list(sets.values())
+        return found
+
+    def _permission_sets(self, objects: Mapping[ObjectName, ObjectDef]) -> list[Item]:
+        """The sets, also those in files called `*.permission.yml`."""
+        found: dict[str, Item] = {}
+        for node in (*self._nodes.get("permission", ()), *self._nodes.get(KIND, ())):
+            item = check_permission_set(node, objects) if is_permission_set(node.document) else None
+            if item is not None:
+                found[item.name] = item
+        for node in self._nodes.get("position", ()):
+            check_position(node, found)
+        return list(found.values())
 
     def _workflows(
         self, objects: dict[ObjectName, ObjectDef]
@@ -156,7 +163,7 @@ class _Builder:
         return objects, list(items.values())
 
     def _items(self, objects: Mapping[ObjectName, ObjectDef]) -> list[Item]:
-        special = {"object", "validation", "permission", "workflow", "data"}
+        special = {"object", "validation", "permission", KIND, "workflow", "data"}
         items: dict[tuple[str, str], Item] = {}
         for kind, nodes in self._nodes.items():
             for node in nodes if kind not in special else ():

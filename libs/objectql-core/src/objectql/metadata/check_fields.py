@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from objectql.ids import FieldName, ObjectName
 from objectql.metadata.check_defaults import check_default
+from objectql.metadata.check_required import check_required
 from objectql.metadata.document import Node
 from objectql.metadata.keys import FIELD, FIELD_CHECKS, OPTION, SUMMARY_OPERATIONS, read_keys
 from objectql.metadata.model import FieldChecks, FieldDef, Formula, Option, Summary
@@ -79,6 +80,8 @@ def check_field(name: str, keys: Mapping[str, Node], place: Node) -> FieldDef | 
     _by_type(kind, keys, values, place)
     if "fields" in keys and FIELD_TYPES[kind].storage is Storage.JSON:
         values["fields"] = _members(keys["fields"])
+    if "required_permissions" in keys:
+        check_required(keys["required_permissions"])
     values["extra"] = {key: node.value for key, node in keys.items() if key in _VERBATIM}
     field = FieldDef(**values)
     if field.info.computed:

@@ -21,6 +21,7 @@ from objectql.ids import (
 from objectql.metadata import keys as accepted
 from objectql.metadata.check_fields import autonumber_fields, check_field, title
 from objectql.metadata.check_machines import check_machine
+from objectql.metadata.check_required import check_required, check_required_of_object
 from objectql.metadata.check_rules import check_rules, rule_nodes
 from objectql.metadata.document import Node
 from objectql.metadata.keys import read_keys
@@ -138,6 +139,8 @@ def build_object(parts: ObjectParts) -> ObjectDef:
     values["state_machines"] = _machines(keys, fields)
     if "tags" in keys:
         values["tags"] = tuple(text for text, _ in keys["tags"].texts())
+    if "required_permissions" in keys:
+        check_required_of_object(keys["required_permissions"])
     values["extra"] = {key: keys[key].value for key in _VERBATIM if key in keys}
     return ObjectDef(**values)
 
@@ -307,6 +310,8 @@ def _action(name: str, node: Node) -> ActionDef | None:
             values[key] = keys[key].boolean() or False
     if "params" in keys:
         values["params"] = _params(keys["params"])
+    if "required_permissions" in keys:
+        values["required_permissions"] = check_required(keys["required_permissions"])
     return ActionDef(**values)
 
 

@@ -107,6 +107,7 @@ def _action(action: ActionDef) -> dict[str, Any]:
             "internal": action.internal or None,
             "transaction": action.transaction or None,
             "return_type": action.return_type,
+            "requiredPermissions": list(action.required_permissions) or None,
             "params": {name: field_document(param) for name, param in action.params.items()},
         }
     )

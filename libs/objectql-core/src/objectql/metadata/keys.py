@@ -78,7 +78,7 @@ INDEX = _keys("an index", "name fields unique type partial description")
 ACTION = _keys(
     "an action",
     """name type label description icon confirm_text internal params return_type transaction
-    ai_context handler success_message variant locations""",
+    ai_context handler success_message variant locations required_permissions""",
 )
 RULE = _keys(
     "a rule",
@@ -124,6 +124,22 @@ ACTION_GRANT = _keys("an action permission", "execute conditions rate_limit")
 RATE_LIMIT = _keys("a rate limit", "requests_per_minute requests_per_hour requests_per_day")
 MASK = _keys("a mask", "mask_format visible_to description")
 ROW_SECURITY = _keys("`row_level_security`", "enabled default_rule exceptions")
+PERMISSION_SET = _keys(
+    "a permission set",
+    """name label description objects fields system_permissions row_level_security is_default
+    tab_permissions admin_scope package_id managed_by ai_context""",
+)
+SET_GRANTS = _keys(
+    "the permissions on an object",
+    """allow_create allow_read allow_edit allow_delete view_all_records modify_all_records
+    read_scope write_scope allow_export allow_transfer allow_restore allow_purge""",
+)
+SET_FIELD = _keys("the permissions on a field", "readable editable")
+ROW_POLICY = _keys(
+    "a row policy",
+    """name label description object operation using check positions enabled priority tags""",
+)
+REQUIRED = _keys("`required_permissions`", "create read update delete", "edit=update")
 MACHINE = _keys(
     "a state machine",
     """id name label description object initial state_field states type field is_active

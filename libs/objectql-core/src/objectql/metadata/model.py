@@ -159,6 +159,8 @@ class ActionDef(msgspec.Struct, frozen=True, omit_defaults=True):
     params: Mapping[str, FieldDef] = {}
     return_type: str | None = None
     transaction: bool = False
+    required_permissions: tuple[str, ...] = ()
+    """The system permissions without which it may not be run."""
 
 
 class Features(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -16,11 +16,13 @@ from objectql.query.ast import Filter
 from objectql.security.filters import EVERY_RECORD, either, joined, moved
 from objectql.security.rules import (
     RIGHTS,
+    ActionRule,
     FieldRule,
     ObjectRules,
     Right,
     Roles,
     holds_any,
+    holds_each,
 )
 
 VIEW_ALL = "view_all"
@@ -38,7 +40,8 @@ class ObjectAccess(msgspec.Struct, frozen=True):
     """What a set of roles may do to one object.
 
     `rows` has a filter for each right (read, update, delete) that does not extend to every record,
-    `images` one for each (create, update) that must leave a record of a certain kind.
+    `images` one for each (create, update) that must leave a record of a certain kind. Actions that
+    are neither among `actions` nor `barred_actions` are for those who may update.
     """
 
     operations: frozenset[str] = frozenset()
@@ -48,7 +51,7 @@ class ObjectAccess(msgspec.Struct, frozen=True):
     updatable: Fields = None
     creatable: Fields = None
     actions: frozenset[str] = frozenset()
-    restricted_actions: frozenset[str] = frozenset()
+    barred_actions: frozenset[str] = frozenset()
     action_conditions: Mapping[str, Filter] = {}
     is_declared: bool = False
 
@@ -59,18 +62,33 @@ def compile_access(
     """What callers with the roles `held` may do; `is_open` is the default of the server."""
     granted = _grants(rules, held) if rules.is_declared else set[str](RIGHTS if is_open else ())
     conditions = {n: a.condition for n, a in rules.actions.items() if a.condition is not None}
+    named = {name for name, action in rules.actions.items() if _is_named(action, held)}
+    barred = {name for name, action in rules.actions.items() if _is_barred(action, held)}
     return ObjectAccess(
-        operations=frozenset(granted) & frozenset(RIGHTS),
+        operations=frozenset(
+            right
+            for right in RIGHTS
+            if right in granted and holds_each(held, rules.required.get(right, {}))
+        ),
         rows=_rows(rules, held, granted, parent),
         images=_images(rules, held, granted, parent),
         readable=_fields(rules, object_, held, "read"),
         updatable=_fields(rules, object_, held, "update"),
         creatable=_fields(rules, object_, held, "create"),
-        actions=frozenset(n for n, a in rules.actions.items() if holds_any(held, a.execute)),
-        restricted_actions=frozenset(rules.actions),
+        actions=frozenset(named - barred),
+        barred_actions=frozenset(barred),
         action_conditions=conditions,
         is_declared=rules.is_declared,
     )
+
+
+def _is_named(action: ActionRule, held: Roles) -> bool:
+    return action.execute is not None and holds_any(held, action.execute)
+
+
+def _is_barred(action: ActionRule, held: Roles) -> bool:
+    is_for_others = action.execute is not None and not holds_any(held, action.execute)
+    return is_for_others or not holds_each(held, action.required)
 
 
 def _grants(rules: ObjectRules, held: Roles) -> set[str]:
@@ -108,7 +126,7 @@ def _images(rules: ObjectRules, held: Roles, granted: Grants, parent: Parent) ->
     if MODIFY_ALL in granted:
         return {}
     is_ruled = any("create" in rule.rights for rule in rules.rows)
-    update = _records(rules, held, "update", parent)
+    update = _records(rules, held, "update", parent, is_image=True)
     if VIEW_ALL not in granted:
         update = joined(_records(rules, held, "read", parent), update)
     found: dict[Right, Filter] = {
@@ -119,11 +137,18 @@ def _images(rules: ObjectRules, held: Roles, granted: Grants, parent: Parent) ->
 
 
 def _records(
-    rules: ObjectRules, held: Roles, right: Right, parent: Parent, *, by: Right | None = None
+    rules: ObjectRules,
+    held: Roles,
+    right: Right,
+    parent: Parent,
+    *,
+    by: Right | None = None,
+    is_image: bool = False,
 ) -> Filter:
     """The records on which there is a right: some rule grants it, and nothing narrows it away.
 
-    `by` is the right that the rules are asked for, where it is another one.
+    `by` is the right that the rules are asked for, where it is another one. `is_image` asks what a
+    changed record must be, rather than which ones may be changed.
     """
     asked = by or right
     base = EVERY_RECORD
@@ -132,7 +157,16 @@ def _records(
         if rules.parent is not None:
             ways.append(moved(parent(right), (rules.parent,)))
         base = either(*ways)
-    return joined(base, _limit(rules, held))
+    return joined(base, _policed(rules, held, right, is_image=is_image), _limit(rules, held))
+
+
+def _policed(rules: ObjectRules, held: Roles, right: Right, *, is_image: bool) -> Filter:
+    """What the row policies of the caller's permission sets leave; everything without any."""
+    policies = [p for p in rules.policies if right in p.rights and p.is_for(held)]
+    if not policies:
+        return EVERY_RECORD
+    judges = is_image or right == "create"
+    return either(*(policy.check if judges else policy.using for policy in policies))
 
 
 def _limit(rules: ObjectRules, held: Roles) -> Filter:
@@ -165,11 +199,5 @@ def _fields(rules: ObjectRules, object_: ObjectDef, held: Roles, right: Right) -
 def _may(rule: FieldRule | None, held: Roles, right: Right) -> bool:
     if rule is None:
         return True
-    match right:
-        case "read":
-            allowed = rule.read
-        case "create":
-            allowed = rule.update if rule.create is None else rule.create
-        case _:
-            allowed = rule.update
-    return allowed is None or holds_any(held, allowed)
+    by_right = {"read": rule.read, "create": rule.create}
+    return by_right.get(right, rule.update).is_for(held) and holds_each(held, rule.required)

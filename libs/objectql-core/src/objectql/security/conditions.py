@@ -55,13 +55,20 @@ class ConditionReader:
 
     def read(self, node: Node) -> Filter:
         """The filter of the condition at `node`; `NOBODY` after reporting why there is none."""
-        known = len(node.problems.errors)
-        filter_ = self._condition(node, ())
-        return NOBODY if len(node.problems.errors) > known else self.checked(filter_, node)
+        return self._read(node, self._condition)
+
+    def expression(self, node: Node) -> Filter:
+        """As `read`, of an expression (a policy's `using`)."""
+        return self._read(node, self._expression)
 
     def checked(self, filter_: Filter, node: Node) -> Filter:
         """`filter_`, which the document at `node` implies, or `NOBODY` as in `read`."""
         return filter_ if self._is_sound(filter_, node) else NOBODY
+
+    def _read(self, node: Node, read: Callable[[Node, Path], Filter]) -> Filter:
+        known = len(node.problems.errors)
+        filter_ = read(node, ())
+        return NOBODY if len(node.problems.errors) > known else self.checked(filter_, node)
 
     def _is_sound(self, filter_: Filter, node: Node) -> bool:
         """Whether the filter can be bound, and its literals fit; the caller does not matter."""

@@ -26,6 +26,7 @@ from objectql.security.rules import (
     PRINCIPALS,
     RIGHTS,
     ActionRule,
+    FieldRight,
     FieldRule,
     ObjectRules,
     Right,
@@ -132,15 +133,16 @@ def _field_rules(keys: Mapping[str, Node]) -> dict[FieldName, FieldRule]:
     found: dict[FieldName, FieldRule] = {}
     for name, member in _entries(keys, "field_permissions"):
         parts = {k: _roles(n) for k, n in read_keys(member, accepted.FIELD_GRANTS).items()}
-        found[FieldName(name)] = FieldRule(
-            read=parts.get("read"), update=parts.get("update"), create=parts.get("create")
-        )
+        update = FieldRight(parts.get("update"))
+        create = FieldRight(parts["create"]) if "create" in parts else update
+        found[FieldName(name)] = FieldRule(FieldRight(parts.get("read")), update, create)
     for name, member in _entries(keys, "field_masking"):
         seeing = _roles(read_keys(member, accepted.MASK).get("visible_to"))
         rule = found.get(FieldName(name), FieldRule())
-        if rule.read is not None and EVERYBODY not in rule.read:
-            seeing = rule.read if EVERYBODY in seeing else seeing & rule.read
-        found[FieldName(name)] = msgspec.structs.replace(rule, read=seeing)
+        named = rule.read.named
+        if named is not None and EVERYBODY not in named:
+            seeing = named if EVERYBODY in seeing else seeing & named
+        found[FieldName(name)] = msgspec.structs.replace(rule, read=FieldRight(seeing))
     return found
 
 

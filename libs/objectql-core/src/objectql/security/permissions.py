@@ -141,12 +141,19 @@ class _Compilation:
 
 def _mentioned(rules: ObjectRules) -> Iterator[str]:
     """Every role that a decision may hang on."""
-    sets: list[Iterable[str]] = [*rules.grants.values()]
-    sets += [action.execute for action in rules.actions.values()]
+    sets: list[Iterable[str] | None] = [*rules.grants.values()]
     sets += [row.roles for row in rules.rows]
+    for policy in rules.policies:
+        sets += [policy.holders, policy.positions]
+    for action in rules.actions.values():
+        sets += [action.execute, *action.required.values()]
     for field in rules.fields.values():
-        sets += [roles for roles in (field.read, field.update, field.create) if roles is not None]
+        for right in (field.read, field.update, field.create):
+            sets += [right.named, right.allowed, right.withheld]
+        sets += field.required.values()
+    for required in rules.required.values():
+        sets += required.values()
     if rules.limit is not None:
         sets.append([role for role, _ in rules.limit.exceptions])
     for roles in sets:
-        yield from roles
+        yield from roles or ()

@@ -62,6 +62,10 @@ class FullAccess:
     def check_read(self, object: ObjectDef) -> None:
         """Everything is allowed."""
 
+    def allows_action(self, object: str, action: str) -> bool:
+        """Everything is allowed."""
+        return True
+
     def check_action(self, object: str, action: str) -> None:
         """Everything is allowed."""
 
@@ -131,25 +135,30 @@ class RolePolicy:
         """`check("read", object.name)`."""
         self.check("read", object.name)
 
-    def check_action(self, object: str, action: str) -> None:
-        """Return if the roles may run `action`.
+    def allows_action(self, object: str, action: str) -> bool:
+        """Whether the roles may run `action`, on some record at least.
 
         An action that the permission file names is for the roles named there; any other needs the
         permission to update the object. Global actions that no file names need no permission of
         their own: the writes that they make are checked.
-
-        Raises:
-            PermissionDenied: they may not.
-
         """
         access = self.access(object)
-        if action in access.restricted_actions:
-            is_allowed = action in access.actions
-        elif access.is_declared:
-            is_allowed = "update" in access.operations
-        else:
-            is_allowed = self._is_open or object == "global"
-        if not is_allowed:
+        if action in access.barred_actions:
+            return False
+        if action in access.actions:
+            return True
+        if access.is_declared:
+            return "update" in access.operations
+        return self._is_open or object == "global"
+
+    def check_action(self, object: str, action: str) -> None:
+        """Return if `allows_action`.
+
+        Raises:
+            PermissionDenied: otherwise.
+
+        """
+        if not self.allows_action(object, action):
             raise PermissionDenied(operation=f"execute {action} on", object=object)
 
     def readable(self, object: ObjectDef) -> Fields:
@@ -235,7 +244,7 @@ def _text(access: ObjectAccess) -> str:
         access.updatable,
         access.creatable,
         access.actions,
-        access.restricted_actions,
+        access.barred_actions,
     )
     filters = (access.rows, access.images, access.action_conditions)
     return repr(

@@ -11,6 +11,7 @@ from objectql.metadata.document import Document, Node, Problems
 from objectql.metadata.registry import MetadataSnapshot
 from objectql.security.conditions import ConditionReader
 from objectql.security.documents import read_object, read_permission_file
+from objectql.security.permission_sets import PermissionSets
 from objectql.security.rules import ObjectRules
 
 
@@ -29,18 +30,20 @@ class _Reading:
         self.problems = Problems()
         self._snapshot = snapshot
         sources = _sources(snapshot)
+        sets = PermissionSets(snapshot, self.problems)
         self.rules: dict[ObjectName, ObjectRules] = {}
         for name, object_ in snapshot.objects.items():
             reader = ConditionReader(object_, snapshot)
             permissions = snapshot.permissions.get(name)
             if permissions is None:
-                self.rules[name] = read_object(object_)
-                continue
-            document = sources.get(name) or Document(
-                permissions.package or "", "permission", name, permissions.document
-            )
-            node = Node.root(document, self.problems)
-            self.rules[name] = read_permission_file(node, permissions, object_, reader)
+                rules = read_object(object_)
+            else:
+                document = sources.get(name) or Document(
+                    permissions.package or "", "permission", name, permissions.document
+                )
+                node = Node.root(document, self.problems)
+                rules = read_permission_file(node, permissions, object_, reader)
+            self.rules[name] = sets.added_to(rules, object_, reader)
 
 
 def _sources(snapshot: MetadataSnapshot) -> dict[str, Document]:

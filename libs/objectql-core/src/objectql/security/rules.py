@@ -35,7 +35,7 @@ class RowRule(msgspec.Struct, frozen=True):
     """Records that callers with one of `roles` have `rights` on. `name` is for people."""
 
     name: str
-    kind: Literal["record", "sharing", "model"]
+    kind: Literal["record", "sharing", "model", "scope"]
     rights: frozenset[Right]
     filter: Filter
     roles: Roles = frozenset({EVERYBODY})
@@ -51,23 +51,75 @@ class RowLimit(msgspec.Struct, frozen=True):
     exceptions: tuple[tuple[str, Filter | None], ...] = ()
 
 
-class FieldRule(msgspec.Struct, frozen=True):
-    """Who may read and write a field; None leaves it to the permissions on the object."""
+class RowPolicy(msgspec.Struct, frozen=True):
+    """A row policy of a permission set: `using` selects records, `check` judges new images.
 
-    read: Roles | None = None
-    update: Roles | None = None
-    create: Roles | None = None
+    It is for those among `holders` who also have one of `positions`. Those of one right and one
+    caller widen each other, and narrow what rules have granted.
+    """
+
+    name: str
+    rights: frozenset[Right]
+    holders: Roles
+    positions: Roles
+    using: Filter
+    check: Filter
+
+    def is_for(self, held: Roles) -> bool:
+        """Whether it is for a caller with the roles `held`."""
+        return holds_any(held, self.holders) and holds_any(held, self.positions)
+
+
+Required: TypeAlias = Mapping[str, Roles]
+"""System permissions, all of which are needed, with the roles that have them."""
+
+
+def holds_each(held: Roles, required: Required) -> bool:
+    """Whether a caller with the roles `held` has every one of the system permissions."""
+    return all(holds_any(held, roles) for roles in required.values())
+
+
+class FieldRight(msgspec.Struct, frozen=True):
+    """Who has a right on a field.
+
+    `named` are those whom the permission file names; None leaves it to the permissions on the
+    object. Permission sets allow it to some, and withhold it from others whom nothing else allows
+    it.
+    """
+
+    named: Roles | None = None
+    allowed: Roles = NO_ROLES
+    withheld: Roles = NO_ROLES
+
+    def is_for(self, held: Roles) -> bool:
+        """Whether a caller with the roles `held` has the right."""
+        if holds_any(held, self.allowed):
+            return True
+        if self.named is not None:
+            return holds_any(held, self.named)
+        return not holds_any(held, self.withheld)
+
+
+class FieldRule(msgspec.Struct, frozen=True):
+    """Who may read and write a field, beside the permissions on the object."""
+
+    read: FieldRight = FieldRight()
+    update: FieldRight = FieldRight()
+    create: FieldRight = FieldRight()
+    required: Required = {}
 
 
 class ActionRule(msgspec.Struct, frozen=True):
     """Who may run an action, on which records, and how often each of them.
 
-    Of `rates`, those come first that are whole again first.
+    `execute` None leaves it to those who may update the object. Of `rates`, those come first that
+    are whole again first.
     """
 
-    execute: Roles
+    execute: Roles | None = None
     condition: Filter | None = None
     rates: tuple[Rate, ...] = ()
+    required: Required = {}
 
 
 class ObjectRules(msgspec.Struct, frozen=True):
@@ -87,4 +139,6 @@ class ObjectRules(msgspec.Struct, frozen=True):
     """The lookup whose record decides (`sharingModel: controlled_by_parent`)."""
     has_row_rules: bool = False
     limit: RowLimit | None = None
+    policies: tuple[RowPolicy, ...] = ()
+    required: Mapping[Right, Required] = {}
     actions: Mapping[str, ActionRule] = {}

@@ -73,6 +73,10 @@ class ScopedPolicy(FullAccess):
         """`check("read", object.name)`."""
         self.check("read", object.name)
 
+    def allows_action(self, object: str, action: str) -> bool:
+        """Whether the roles may run `action` and the scopes name `execute`."""
+        return self._reaches("execute", object) and self._inner.allows_action(object, action)
+
     def check_action(self, object: str, action: str) -> None:
         """Return if the roles may run `action` and the scopes name `execute`.
 

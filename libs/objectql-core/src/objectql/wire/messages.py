@@ -19,7 +19,10 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True):
     """Base of all bodies."""
 
 
-Timing: TypeAlias = tuple[int, int]
+DataFrom: TypeAlias = Literal["db", "cache"]
+"""Who answered a read: its data source, or the result cache."""
+
+Timing: TypeAlias = tuple[int, int, DataFrom]
 """What a read took in the kernel, in microseconds: until it had its plan, then until its data."""
 
 # --- reads ---------------------------------------------------------------------------------

@@ -1,8 +1,9 @@
 """The tenants as this kernel knows them, and who may act.
 
 Every operation asks `is_active`, one look into a set. Whoever is not in it is looked at closely:
-those with a quota of requests are counted, suspended and deleted tenants are refused, unregistered ones as the settings say. The store's
-version is polled and announced, so that a change holds everywhere within a second.
+those with a quota of requests are counted, suspended and deleted tenants are refused, unregistered
+ones as the settings say. The store's version is polled and announced, so that a change holds
+everywhere within a second.
 """
 
 from __future__ import annotations

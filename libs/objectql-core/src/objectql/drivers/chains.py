@@ -8,7 +8,7 @@ never here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
 
 import msgspec
@@ -81,8 +81,10 @@ class Seal(msgspec.Struct, frozen=True):
 class ChainStore(Protocol):
     """The chains of one data source."""
 
-    async def unsealed(self, log: Log, limit: int) -> tuple[Entry, ...]:
-        """Committed entries of all tenants that have no sequence yet, by position."""
+    async def unsealed(
+        self, log: Log, limit: int, *, besides: Collection[Chain] = ()
+    ) -> tuple[Entry, ...]:
+        """Committed entries that have no sequence yet, of all chains but `besides`, by position."""
         ...
 
     async def head(self, chain: Chain) -> Head:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import msgspec
 
@@ -38,9 +38,15 @@ class MemoryChains:
         """Whether the entry is still there."""
         return position in self._entries[log]
 
-    async def unsealed(self, log: Log, limit: int) -> tuple[Entry, ...]:
+    async def unsealed(
+        self, log: Log, limit: int, *, besides: Collection[Chain] = ()
+    ) -> tuple[Entry, ...]:
         """See `ChainStore`."""
-        waiting = [entry for entry in self._entries[log].values() if entry.sequence is None]
+        waiting = [
+            entry
+            for entry in self._entries[log].values()
+            if entry.sequence is None and entry.chain not in besides
+        ]
         return tuple(waiting[:limit])
 
     async def head(self, chain: Chain) -> Head:

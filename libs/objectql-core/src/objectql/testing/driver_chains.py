@@ -84,6 +84,8 @@ class ChainPromises:
         for tenant in (ACME, ZOO):
             await write(driver, insert(TRACKED, "c1"), tenant=tenant)
         entries = await driver.chains.unsealed("history", 10)
+        for chain, others in ((entries[0].chain, entries[1:]), (entries[1].chain, entries[:1])):
+            assert await driver.chains.unsealed("history", 10, besides={chain}) == others
         zoo = Chain(ZOO, "history", "customers")
         assert [entry.chain for entry in entries] == [CUSTOMERS_OF_ACME, zoo]
         assert await driver.chains.chains(ACME) == (CUSTOMERS_OF_ACME,)

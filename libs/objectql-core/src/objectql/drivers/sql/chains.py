@@ -7,7 +7,7 @@ only sealers write, puts sealers in order.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -51,30 +51,36 @@ _TABLES: Final[Mapping[Log, _Table]] = MappingProxyType(
     }
 )
 
-_SEALING: Final = "sequence bigint, hash text"
+_SEALING: Final = MappingProxyType({"sequence": "bigint", "hash": "text"})
+
+_ADDED: Final = MappingProxyType({"origin": "text NOT NULL DEFAULT ''", **_SEALING})
+"""Columns that the history has since entries are chained. Their default serves kernels of before,
+which may still write while the cluster is upgraded."""
 
 
-def audit_tables(words: SystemWords) -> tuple[str, ...]:
-    """Statements that create what is missing; they may run any number of times."""
+async def create_audit_tables(runner: SystemRunner, words: SystemWords) -> None:
+    """Create what is missing, and add to a history of before what it lacks; any number of times.
+
+    Tables are looked at first: adding a column locks the table even if it is there.
+    """
+    for statement in _tables(words):
+        await runner.run(statement)
+    columns = {row[0] for row in await runner.run(words.columns, "oql_history")}
+    for name, type_ in _ADDED.items():
+        if name not in columns:
+            await runner.run(f"ALTER TABLE oql_history ADD COLUMN {name} {type_}")
+    for statement in _INDEXES:
+        await runner.run(statement)
+
+
+def _tables(words: SystemWords) -> tuple[str, ...]:
+    sealing = ", ".join(f"{name} {type_}" for name, type_ in _SEALING.items())
     return (
-        f"""CREATE TABLE IF NOT EXISTS oql_history (
-            {event_table(words)}, origin text NOT NULL, {_SEALING})""",
-        """CREATE INDEX IF NOT EXISTS oql_history_record
-            ON oql_history (tenant, object, record_id, position)""",
-        """CREATE UNIQUE INDEX IF NOT EXISTS oql_history_chain
-            ON oql_history (tenant, object, sequence) WHERE sequence IS NOT NULL""",
-        """CREATE INDEX IF NOT EXISTS oql_history_unsealed ON oql_history (position)
-            WHERE sequence IS NULL""",
+        f"CREATE TABLE IF NOT EXISTS oql_history ({event_table(words)})",
         f"""CREATE TABLE IF NOT EXISTS oql_security_log (
             position {words.serial}, id text NOT NULL, tenant text NOT NULL, at text NOT NULL,
             kind text NOT NULL, actor text NOT NULL, origin text NOT NULL,
-            request_id text NOT NULL, details text NOT NULL, {_SEALING})""",
-        """CREATE INDEX IF NOT EXISTS oql_security_log_tenant
-            ON oql_security_log (tenant, position)""",
-        """CREATE UNIQUE INDEX IF NOT EXISTS oql_security_log_chain
-            ON oql_security_log (tenant, sequence) WHERE sequence IS NOT NULL""",
-        """CREATE INDEX IF NOT EXISTS oql_security_log_unsealed ON oql_security_log (position)
-            WHERE sequence IS NULL""",
+            request_id text NOT NULL, details text NOT NULL, {sealing})""",
         """CREATE TABLE IF NOT EXISTS oql_audit_chains (
             tenant text NOT NULL, log text NOT NULL, object text NOT NULL,
             sequence bigint NOT NULL, hash text NOT NULL,
@@ -82,6 +88,33 @@ def audit_tables(words: SystemWords) -> tuple[str, ...]:
             PRIMARY KEY (tenant, log, object))""",
     )
 
+
+_INDEXES: Final = (
+    """CREATE INDEX IF NOT EXISTS oql_history_record
+            ON oql_history (tenant, object, record_id, position)""",
+    """CREATE UNIQUE INDEX IF NOT EXISTS oql_history_chain
+            ON oql_history (tenant, object, sequence) WHERE sequence IS NOT NULL""",
+    """CREATE INDEX IF NOT EXISTS oql_history_unsealed ON oql_history (position)
+            WHERE sequence IS NULL""",
+    """CREATE INDEX IF NOT EXISTS oql_security_log_tenant
+            ON oql_security_log (tenant, position)""",
+    """CREATE UNIQUE INDEX IF NOT EXISTS oql_security_log_chain
+            ON oql_security_log (tenant, sequence) WHERE sequence IS NOT NULL""",
+    """CREATE INDEX IF NOT EXISTS oql_security_log_unsealed ON oql_security_log (position)
+            WHERE sequence IS NULL""",
+)
+
+
+_CHAINS: Final = """WITH RECURSIVE tracked (object) AS (
+    SELECT min(object) FROM oql_history WHERE tenant = $1
+    UNION ALL
+    SELECT (SELECT min(object) FROM oql_history WHERE tenant = $1 AND object > t.object)
+    FROM tracked t WHERE t.object IS NOT NULL)
+SELECT log, object FROM oql_audit_chains WHERE tenant = $1
+UNION SELECT 'history', object FROM tracked WHERE object IS NOT NULL
+UNION SELECT 'security', '' WHERE EXISTS (SELECT 1 FROM oql_security_log WHERE tenant = $1)
+ORDER BY 1, 2"""
+"""Chains without a head count too, and are found by steps from object to object in the index."""
 
 _HEAD: Final = """INSERT INTO oql_audit_chains AS c
 (tenant, log, object, sequence, hash, purged_sequence, purged_hash)
@@ -97,13 +130,20 @@ class SqlChains:
         self._runner = runner
         self._words = words
 
-    async def unsealed(self, log: Log, limit: int) -> tuple[Entry, ...]:
+    async def unsealed(
+        self, log: Log, limit: int, *, besides: Collection[Chain] = ()
+    ) -> tuple[Entry, ...]:
         """See `ChainStore`."""
         table = _TABLES[log]
+        left_out = [chain for chain in besides if chain.log == log]
+        others = "".join(
+            f" AND NOT (tenant = ${2 * n} AND {table.object} = ${2 * n + 1})"
+            for n in range(1, len(left_out) + 1)
+        )
         rows = await self._runner.read(
             f"""SELECT {", ".join(table.columns)}, sequence, hash FROM {table.name}
-            WHERE sequence IS NULL ORDER BY position LIMIT CAST($1 AS bigint)""",
-            limit,
+            WHERE sequence IS NULL{others} ORDER BY position LIMIT CAST($1 AS bigint)""",
+            *(limit, *(part for chain in left_out for part in (chain.tenant, chain.object))),
         )
         return tuple(_entry(log, row) for row in rows)
 
@@ -152,13 +192,7 @@ class SqlChains:
 
     async def chains(self, tenant: TenantId) -> tuple[Chain, ...]:
         """See `ChainStore`."""
-        rows = await self._runner.read(
-            """SELECT log, object FROM oql_audit_chains WHERE tenant = $1
-            UNION SELECT 'history', object FROM oql_history WHERE tenant = $1
-            UNION SELECT 'security', '' FROM oql_security_log WHERE tenant = $1
-            ORDER BY 1, 2""",
-            tenant,
-        )
+        rows = await self._runner.read(_CHAINS, tenant)
         return tuple(Chain(tenant, row[0], row[1]) for row in rows)
 
     async def sealed(self, chain: Chain, after: tuple[int, int], limit: int) -> tuple[Entry, ...]:

@@ -35,7 +35,7 @@ from objectql.drivers.protocol import (
 )
 from objectql.drivers.remembering import reply_of
 from objectql.drivers.sql.answers import lowered_sql, page_of, record_of
-from objectql.drivers.sql.chains import SqlChains, audit_tables
+from objectql.drivers.sql.chains import SqlChains, create_audit_tables
 from objectql.drivers.sql.ddl import plan_tables
 from objectql.drivers.sql.dialect import identifier
 from objectql.drivers.sql.dialect_sqlite import SQLITE
@@ -140,9 +140,9 @@ class SqliteDriver:
         try:
             self._writer = await self._open(is_reader=False)
             async with self.begin() as session:
-                for tables in (system_tables, identity_tables, audit_tables):
-                    for statement in tables(SQLITE_WORDS):
-                        await session.run(statement)
+                for statement in (*system_tables(SQLITE_WORDS), *identity_tables(SQLITE_WORDS)):
+                    await session.run(statement)
+                await create_audit_tables(session, SQLITE_WORDS)
                 await session.run(IDEMPOTENCY_SQL.purge)
             await self._pool.open()
         except BaseException:

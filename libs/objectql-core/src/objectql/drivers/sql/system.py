@@ -47,6 +47,8 @@ class SystemWords(msgspec.Struct, frozen=True):
     binary: str
     links: str
     """The members `[position, sequence, hash]` of the JSON array `$1`, as rows of these columns."""
+    columns: str
+    """The names of the columns of the table `$1`."""
 
 
 POSTGRES_WORDS = SystemWords(
@@ -60,6 +62,8 @@ POSTGRES_WORDS = SystemWords(
     binary="bytea",
     links="""SELECT CAST(value->>0 AS bigint) AS position, CAST(value->>1 AS bigint) AS sequence,
         value->>2 AS hash FROM json_array_elements(CAST($1 AS json))""",
+    columns="""SELECT attname FROM pg_attribute
+        WHERE attrelid = to_regclass(CAST($1 AS text)) AND attnum > 0 AND NOT attisdropped""",
 )
 
 SQLITE_WORDS = SystemWords(
@@ -73,6 +77,7 @@ SQLITE_WORDS = SystemWords(
     binary="blob",
     links="""SELECT value->>0 AS position, value->>1 AS sequence, value->>2 AS hash
         FROM json_each($1)""",
+    columns="SELECT name FROM pragma_table_info($1)",
 )
 
 TAKE_SCHEMA_LOCK = f"SELECT pg_advisory_xact_lock({_SCHEMA_LOCK})"

@@ -17,6 +17,7 @@ from objectql.errors import MetadataNotFound, PermissionDenied
 from objectql.kernel.access import shown
 from objectql.kernel.actions import ActionRunner
 from objectql.kernel.api import DataApi
+from objectql.kernel.audit.operations import AuditOperations
 from objectql.kernel.batch import BatchRunner
 from objectql.kernel.bulk import BulkRunner
 from objectql.kernel.change import Change
@@ -93,6 +94,7 @@ class Operations:
         self.publisher = MetadataPublisher(engine, places)
         admin = TenantAdmin(engine, self.tenants, places, self.publisher)
         self.tenancy = TenantOperations(engine, self.pipeline, self.reader, admin)
+        self.audit = AuditOperations(engine, self.pipeline, admin)
         self.identity = Identity(
             lambda: engine.system_driver.identity,
             engine.settings.identity,

@@ -49,7 +49,7 @@ def who(
 ) -> Context:
     return Context(
         actor=Actor(id=id, roles=roles, tenant=TenantId(tenant), session=session, scopes=scopes),
-        deadline_ms=SystemClock().now_ms() + 30_000,
+        deadline_ms=SystemClock().now_ms() + 3_600_000,
         request_id="r1",
         origin=ORIGIN,
     )
@@ -243,7 +243,7 @@ async def test_administrators_read_their_own_log_and_operators_every_one(kernel:
     assert told(await entries(kernel)) == [("user_created", "root")]
     assert told(await entries(kernel, OPERATOR, tenant="acme")) == [("user_created", "root")]
     assert await entries(kernel, who("admin", tenant="zoo")) == []
-    refused = [
+    refused: list[tuple[Context, dict[str, str]]] = [
         (who("clerk"), {}),
         (who("system", tenant="acme"), {}),
         (who("admin", scopes=("asset:read",)), {}),

@@ -14,6 +14,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from objectql.metadata.masks import Mask
 from objectql.metadata.model import FieldDef, ObjectDef
 from objectql.metadata.types import Storage
 from objectql.query.ast import AggregateFunction, CountMode, Granularity
@@ -174,11 +175,12 @@ TRUE = Const(value=True)
 FALSE = Const(value=False)
 
 
-class Output(msgspec.Struct, frozen=True):
-    """One key of the answer."""
+class Output(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One key of the answer; of a masked one the mask makes the text that is shown."""
 
     name: str
     column: Column
+    mask: Mask | None = None
 
 
 class Order(msgspec.Struct, frozen=True, omit_defaults=True):

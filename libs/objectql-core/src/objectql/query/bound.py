@@ -53,7 +53,7 @@ class ParamSource(msgspec.Struct, frozen=True, omit_defaults=True):
     `labels_by_word` of those that have it as a word.
     `day_end` widens a bare day on a datetime field to its last millisecond; `round` makes a
     fraction fit an integer column without changing what an order comparison selects; `verbatim`
-    text is never a token such as `{today}`. `at` is the place in the request, for errors.
+    text is never a token such as `{today}`. A `constant` that `is_settled` is canonical already. `at` is the place in the request, for errors.
     """
 
     storage: Storage
@@ -70,6 +70,7 @@ class ParamSource(msgspec.Struct, frozen=True, omit_defaults=True):
     digest: str = ""
     of: tuple[int, ...] = ()
     derive: Derivation = "union"
+    is_settled: bool = False
 
 
 class Const(msgspec.Struct, frozen=True):

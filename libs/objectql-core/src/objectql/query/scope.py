@@ -35,6 +35,7 @@ from objectql.query.bound import (
     TestOp,
 )
 from objectql.query.policy import AccessPolicy
+from objectql.query.values_in import settled
 from objectql.query.words import near_misses
 
 MAX_HOPS = 3
@@ -68,7 +69,7 @@ class Params:
 
     def add(self, source: ParamSource) -> Param:
         """A parameter of its own, even where a literal is equal today."""
-        self._sources.append(source)
+        self._sources.append(settled(source))
         return Param(len(self._sources) - 1)
 
     def context(self, name: str, storage: Storage, *, is_list: bool = False) -> Param:

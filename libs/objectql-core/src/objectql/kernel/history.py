@@ -124,6 +124,7 @@ class _Telling:
                 "operation": event.kind,
                 "version": event.version,
                 "request_id": event.request_id,
+                "from": origin_of(event.origin),
                 "changes": changes,
             }
         )
@@ -131,6 +132,12 @@ class _Telling:
     def _image(self, text: bytes | None) -> Mapping[str, msgspec.Raw]:
         members = {} if text is None else _fields(text)
         return visible_members(self._access, members) if self._access.masks else members
+
+
+def origin_of(text: str) -> dict[str, str] | None:
+    """Where the caller called from (see `Context.origin`), for clients; None where nobody called."""
+    agent, _, address = text.partition(" ")
+    return {"address": address, "agent": agent} if address else None
 
 
 _NULL: Final = msgspec.Raw(b"null")

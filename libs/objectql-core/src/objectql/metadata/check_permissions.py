@@ -56,6 +56,11 @@ def check_permissions(node: Node, object: ObjectDef) -> ObjectPermissions:
         _check_record_rules(keys["sharing_rules"], accepted.SHARING_RULE, fields)
     if "row_level_security" in keys:
         _check_row_security(keys["row_level_security"], fields, roles)
+    if "view_permissions" in keys:
+        # A restriction that nothing keeps is worse than none: its author relies on it.
+        for name, member in keys["view_permissions"].entries().items():
+            message = f'views have no permissions of their own; "{name}" would restrict nothing'
+            member.fail("unsupported", message)
     if "field_masking" in keys:
         _check_masks(keys["field_masking"], object, roles)
     return ObjectPermissions(

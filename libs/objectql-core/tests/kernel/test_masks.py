@@ -21,6 +21,7 @@ from objectql.wire.messages import (
     BatchRequest,
     BulkRequest,
     BulkRow,
+    CloneRequest,
     CreateRequest,
     FindRequest,
     GetRequest,
@@ -212,6 +213,12 @@ async def test_another_value_may_be_written_and_is_answered_under_the_mask(kerne
     record = json.dumps({"name": "Eve", "card": "99-8765"}).encode()
     made = await kernel.handle_create(CreateRequest("person", record), caller(*CLERK))
     assert json.loads(made.record)["card"] == "****-8765"
+
+
+async def test_a_copy_has_nothing_of_what_is_masked(kernel: Kernel) -> None:
+    made = await kernel.handle_clone(CloneRequest("person", "ann"), caller(*CLERK))
+    copied = await got(kernel, made.id, "boss")
+    assert (copied["name"], copied["card"], copied["income"]) == ("Ann", None, None)
 
 
 async def test_histories_and_events_are_told_under_the_masks(kernel: Kernel) -> None:

@@ -239,7 +239,8 @@ class Operations:
             raise PermissionDenied(operation="clone", object=request.object)
         original = await self.reader.get(GetRequest(request.object, request.id), scope)
         stored = cast("dict[str, Any]", decode_json(original.record))
-        creatable = scope.policy.access(object_.name).creatable
+        access = scope.policy.access(object_.name)
+        creatable = access.creatable
         copied = {
             field.name: stored[field.name]
             for field in object_.stored_fields
@@ -247,6 +248,7 @@ class Operations:
             and not field.unique
             and field.name in stored
             and (creatable is None or field.name in creatable)
+            and field.name not in access.masks
         }
         data = encode_json({**copied, **decode_object(request.overrides)})
         return await self._create(CreateRequest(request.object, data), context)

@@ -1,4 +1,4 @@
-"""Chains the entries of one data source's logs after they are committed.
+"""Chains the entries of one data source's logs after they are committed, and purges old ones.
 
 One worker of the cluster holds the sealer's lease. It reads entries that have no place in a chain,
 in the order of their positions, which for one record is that of its commits, and adds place and hash
@@ -23,6 +23,7 @@ from objectql.drivers.protocol import Leases
 from objectql.errors import ObjectQLError, WriteConflict
 from objectql.kernel import failpoints
 from objectql.kernel.audit.links import seal_after
+from objectql.kernel.audit.retention import Retention, purge
 from objectql.kernel.lease import HeldLease
 
 log = logging.getLogger(__name__)
@@ -39,8 +40,13 @@ class SealerLimits(msgspec.Struct, frozen=True):
     pause_s: float = 0.25
     """How long entries gather: a seal costs much the same for one and for a hundred."""
     lease_ttl_s: float = 4.0
+    purge_every_s: float = 3600.0
     retry_s: float = 30.0
     """Until a chain that could not be sealed is tried again."""
+
+
+def _for_good(chain: Chain) -> None:
+    """Entries live as long as their tenant."""
 
 
 async def _to_nobody(heads: Sequence[Head]) -> None:
@@ -60,8 +66,11 @@ class Sealer:
         clock: Clock | None = None,
         limits: SealerLimits | None = None,
         announce: Announce = _to_nobody,
+        retention: Retention = _for_good,
     ) -> None:
         """`holder` names this worker."""
+        self._retention = retention
+        self._purged_s = float("-inf")
         self._chains = chains
         self._clock = clock or SystemClock()
         self._limits = limits or SealerLimits()
@@ -84,6 +93,7 @@ class Sealer:
                 try:
                     if await self._lease.keep():
                         await self.drain()
+                        await self._purge()
                 except ObjectQLError as exc:
                     log.warning("sealer_failed", extra={"reason": str(exc)})
                 await self._clock.sleep(
@@ -105,6 +115,12 @@ class Sealer:
                 if len(entries) < self._limits.batch or not await self._lease.keep():
                     break
         return total
+
+    async def _purge(self) -> None:
+        now_s = self._clock.monotonic_s()
+        if now_s - self._purged_s >= self._limits.purge_every_s:
+            self._purged_s = now_s
+            await purge(self._chains, self._retention, self._clock, self._lease.keep)
 
     def _set_aside(self) -> Collection[Chain]:
         now_s = self._clock.monotonic_s()

@@ -161,6 +161,19 @@ class ChainPromises:
             await chains.purge(sealed.after, one)
         assert [entry.sequence for entry in await entries_of(driver)] == [2]
 
+    async def test_a_sealer_that_slept_through_a_purge_seals_nothing(self, driver: Driver) -> None:
+        chains = driver.chains
+        await write(driver, insert(TRACKED, "c1"), insert(TRACKED, "c2"))
+        one, two = await chains.unsealed("history", 10)
+        sealed = seal_of(Head(CUSTOMERS_OF_ACME), one)
+        await chains.seal([sealed])
+        purged = msgspec.structs.replace(sealed.after, purged_sequence=1)
+        await chains.purge(sealed.after, purged)
+        with pytest.raises(WriteConflict):  # whose place is free again
+            await chains.seal([seal_of(Head(CUSTOMERS_OF_ACME), two)])
+        assert await chains.head(CUSTOMERS_OF_ACME) == purged
+        assert await chains.unsealed("history", 10) == (two,)
+
     async def test_seals_are_all_or_none(self, driver: Driver) -> None:
         for tenant in (ACME, ZOO):
             await write(driver, insert(TRACKED, "c1"), tenant=tenant)

@@ -65,7 +65,11 @@ class MemoryChains:
                     raise WriteConflict
         for seal in seals:
             entries = self._entries[seal.after.chain.log]
-            self._heads[seal.after.chain] = seal.after
+            self._heads[seal.after.chain] = msgspec.structs.replace(
+                await self.head(seal.after.chain),
+                sequence=seal.after.sequence,
+                hash=seal.after.hash,
+            )
             for position, sequence, hash_ in seal.links:
                 entries[position] = msgspec.structs.replace(
                     entries[position], sequence=sequence, hash=hash_

@@ -174,6 +174,19 @@ class ChainPromises:
         assert await chains.head(CUSTOMERS_OF_ACME) == purged
         assert await chains.unsealed("history", 10) == (two,)
 
+    async def test_a_seal_leaves_a_checkpoint_that_was_moved_meanwhile(
+        self, driver: Driver
+    ) -> None:
+        chains = driver.chains
+        await write(driver, insert(TRACKED, "c1"), insert(TRACKED, "c2"))
+        one, two = await chains.unsealed("history", 10)
+        sealed = seal_of(Head(CUSTOMERS_OF_ACME), one)
+        await chains.seal([sealed])
+        await chains.purge(sealed.after, msgspec.structs.replace(sealed.after, purged_sequence=1))
+        await chains.seal([seal_of(sealed.after, two)])
+        head = await chains.head(CUSTOMERS_OF_ACME)
+        assert (head.sequence, head.purged_sequence) == (2, 1)
+
     async def test_seals_are_all_or_none(self, driver: Driver) -> None:
         for tenant in (ACME, ZOO):
             await write(driver, insert(TRACKED, "c1"), tenant=tenant)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias
 
 import msgspec
@@ -33,12 +33,8 @@ _HEADS: Final = 500
 _DAY_MS: Final = 86_400_000
 
 
-async def purge(
-    chains: ChainStore, retention: Retention, clock: Clock, may_go_on: Callable[[], Awaitable[bool]]
-) -> int:
-    """Delete what is too old in all chains of a data source; how many entries that was.
-
-    `may_go_on` is asked before each batch, such as whether the lease is still held.
+async def purge(chains: ChainStore, retention: Retention, clock: Clock) -> int:
+    """Delete what is too old in all these chains; how many entries that was.
 
     Raises:
         WriteConflict: somebody else purges; nothing of the last batch was deleted.
@@ -51,16 +47,14 @@ async def purge(
             days = retention(head.chain)
             if days is not None:
                 oldest = instant_of_ms(clock.now_ms() - round(days * _DAY_MS))
-                total += await _purge_chain(chains, head, oldest, may_go_on)
+                total += await _purge_chain(chains, head, oldest)
         after = heads[-1].chain
     return total
 
 
-async def _purge_chain(
-    chains: ChainStore, head: Head, oldest: str, may_go_on: Callable[[], Awaitable[bool]]
-) -> int:
+async def _purge_chain(chains: ChainStore, head: Head, oldest: str) -> int:
     total = 0
-    while await may_go_on():
+    while True:
         place = first_place(head)
         entries = _beginning(await chains.sealed(head.chain, place.at, BATCH), oldest)
         if not entries:

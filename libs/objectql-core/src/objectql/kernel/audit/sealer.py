@@ -70,7 +70,6 @@ class Sealer:
     ) -> None:
         """`holder` names this worker."""
         self._retention = retention
-        self._purged_s = float("-inf")
         self._chains = chains
         self._clock = clock or SystemClock()
         self._limits = limits or SealerLimits()
@@ -87,20 +86,34 @@ class Sealer:
 
     async def run(self) -> None:
         """Work until cancelled; then give the lease up."""
-        pauses = self._limits
         try:
-            while True:
-                try:
-                    if await self._lease.keep():
-                        await self.drain()
-                        await self._purge()
-                except ObjectQLError as exc:
-                    log.warning("sealer_failed", extra={"reason": str(exc)})
-                await self._clock.sleep(
-                    pauses.pause_s if self.is_leading else pauses.lease_ttl_s / 4
-                )
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._seal_always())
+                group.create_task(self._purge_sometimes())
         finally:
             await self._lease.release()
+
+    async def _seal_always(self) -> None:
+        while True:
+            try:
+                if await self._lease.keep():
+                    await self.drain()
+            except ObjectQLError as exc:
+                log.warning("sealer_failed", extra={"reason": str(exc)})
+            limits = self._limits
+            await self._clock.sleep(limits.pause_s if self.is_leading else limits.lease_ttl_s / 4)
+
+    async def _purge_sometimes(self) -> None:
+        """Beside the seals: the first purge of a large log takes long."""
+        while True:
+            pause_s = self._limits.pause_s
+            if self.is_leading:
+                pause_s = self._limits.purge_every_s
+                try:
+                    await purge(self._chains, self._retention, self._clock)
+                except ObjectQLError as exc:
+                    log.warning("purge_failed", extra={"reason": str(exc)})
+            await self._clock.sleep(pause_s)
 
     async def drain(self) -> int:
         """Seal what is committed now; how many entries that was."""
@@ -115,12 +128,6 @@ class Sealer:
                 if len(entries) < self._limits.batch or not await self._lease.keep():
                     break
         return total
-
-    async def _purge(self) -> None:
-        now_s = self._clock.monotonic_s()
-        if now_s - self._purged_s >= self._limits.purge_every_s:
-            self._purged_s = now_s
-            await purge(self._chains, self._retention, self._clock, self._lease.keep)
 
     def _set_aside(self) -> Collection[Chain]:
         now_s = self._clock.monotonic_s()

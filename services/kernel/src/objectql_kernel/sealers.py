@@ -1,8 +1,8 @@
-"""The sealers of this worker, one for each data source."""
+"""The sealers of this worker, one for the shared tables of each data source."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from objectql.bus.port import Bus
@@ -18,7 +18,7 @@ from objectql.wire.subjects import AUDIT, kernel_event
 from objectql_kernel.settings import KernelSettings
 
 
-def open_sealers(kernel: Kernel, process: Process[KernelSettings]) -> tuple[Sealer, ...]:
+def open_sealers(kernel: Kernel, process: Process[KernelSettings]) -> Mapping[DataSource, Sealer]:
     """They announce heads on the bus, and purge what objects and settings keep no longer."""
     settings = process.settings.audit
 
@@ -28,8 +28,8 @@ def open_sealers(kernel: Kernel, process: Process[KernelSettings]) -> tuple[Seal
         object_ = kernel.engine.model.snapshot.objects.get(ObjectName(chain.object))
         return None if object_ is None else object_.audit.retention_days
 
-    return tuple(
-        Sealer(
+    return {
+        name: Sealer(
             name,
             driver.chains,
             driver.leases,
@@ -39,8 +39,8 @@ def open_sealers(kernel: Kernel, process: Process[KernelSettings]) -> tuple[Seal
             retention=retention,
             limits=SealerLimits(purge_every_s=settings.purge_every_s),
         )
-        for name, driver in kernel.engine.drivers.items()
-    )
+        for name, driver in kernel.engine.shared.items()
+    }
 
 
 class _Announcer:

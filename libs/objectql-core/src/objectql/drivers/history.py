@@ -23,7 +23,13 @@ REDACTED_CHANGE: Final = "[redacted, changed]"
 
 _marker = msgspec.Raw(msgspec.json.encode(REDACTED))
 _changed_marker = msgspec.Raw(msgspec.json.encode(REDACTED_CHANGE))
+_MARKERS: Final = (_marker, _changed_marker)
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+def is_marker(value: msgspec.Raw) -> bool:
+    """Whether a value of an image stands for one that was not kept."""
+    return value in _MARKERS
 
 
 def redacted(

@@ -64,10 +64,10 @@ class HistoryPromises:
         self, driver: Driver
     ) -> None:
         await write(driver, insert(REDACTING, "c1", name="Ann", city="Rome", code="007"))
-        changes = [{"city": "Oslo"}, {"name": "Bob"}, {"city": None}, {"city": "Paris"}]
-        await driver.write([update(REDACTING, "c1", **change) for change in changes[:2]], scope())
-        for change in changes[2:]:
-            await write(driver, update(REDACTING, "c1", **change))
+        moved, named = update(REDACTING, "c1", city="Oslo"), update(REDACTING, "c1", name="Bob")
+        await driver.write([moved, named], scope())
+        await write(driver, update(REDACTING, "c1", city=None))
+        await write(driver, update(REDACTING, "c1", city="Paris"))
         await write(driver, delete(REDACTING, "c1"))
         entries = await history(driver, "c1")
         same, changed = REDACTED, REDACTED_CHANGE

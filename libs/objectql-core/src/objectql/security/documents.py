@@ -42,6 +42,8 @@ _RATE_UNITS = {"requests_per_minute": 60, "requests_per_hour": 3600, "requests_p
 
 _NOTHING_SHOWN = parse_mask("****")
 
+_READ: frozenset[Right] = frozenset({"read"})
+_UPDATE: frozenset[Right] = frozenset({"update"})
 _EVERYBODY: Roles = frozenset({EVERYBODY})
 
 
@@ -218,11 +220,11 @@ def _sharing_rules(node: Node, object_: ObjectDef, reader: ConditionReader) -> l
     if kind != "manual":
         return [RowRule(name, "sharing", rights, joined(*filters), roles)]
     if "permissions" not in parts and "access_level" not in parts:
-        rights = frozenset({"read", "update"})
+        rights = _READ | _UPDATE
     edited = joined(*filters, _shared(EDIT_SHARES))
     return [
-        RowRule(name, "sharing", rights & {"read"}, joined(*filters), roles),
-        RowRule(name, "sharing", rights & {"update"}, edited, roles),
+        RowRule(name, "sharing", rights & _READ, joined(*filters), roles),
+        RowRule(name, "sharing", rights & _UPDATE, edited, roles),
     ]
 
 

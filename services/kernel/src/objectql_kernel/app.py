@@ -135,6 +135,7 @@ async def build(process: Process[KernelSettings]) -> None:
         process.start(changes.run())
         for sealer in sealers:
             process.start(sealer.run())
+        process.start(kernel.refusals.run())
         process.start(limiter.run())
         process.start(kernel.engine.tally.run())
         process.start(follow(kernel, process))

@@ -17,7 +17,9 @@ from objectql.errors import MetadataNotFound, PermissionDenied
 from objectql.kernel.access import shown
 from objectql.kernel.actions import ActionRunner
 from objectql.kernel.api import DataApi
+from objectql.kernel.audit.entries import entry_of
 from objectql.kernel.audit.operations import AuditOperations
+from objectql.kernel.audit.recorder import Recorder
 from objectql.kernel.batch import BatchRunner
 from objectql.kernel.bulk import BulkRunner
 from objectql.kernel.change import Change, idempotency_of
@@ -87,7 +89,8 @@ class Operations:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.tenants = TenantDirectory(engine)
-        self.pipeline = Pipeline(engine.middleware, engine.clock, self.tenants)
+        self.refusals = Recorder(lambda: engine.system_driver.security_log, engine.clock)
+        self.pipeline = Pipeline(engine.middleware, engine.clock, self.tenants, self._denied)
         self.reader = Reader(engine)
         self.tenancy = TenantOperations(engine, self.pipeline, self.reader, self.tenants)
         self.audit = AuditOperations(engine, self.pipeline, self.tenancy.admin)
@@ -99,6 +102,7 @@ class Operations:
             engine.settings.identity,
             engine.clock,
             self.pipeline,
+            self.refusals,
         )
         self._history = HistoryReader(engine, self.reader)
         self._consistency = Consistency(engine)
@@ -106,6 +110,11 @@ class Operations:
         self._batch = BatchRunner(engine, self.reader, self.writer)
         self._actions = ActionRunner(engine, self.reader, self.writer)
         self._encoded: tuple[int, bytes] | None = None
+
+    def _denied(self, operation: str, object_name: str, context: Context) -> None:
+        clock, which = self.engine.clock, {"operation": operation, "object": object_name}
+        entry = entry_of("access_denied", context, clock, **which)
+        self.refusals.refused(entry, context.actor.id)
 
     def api(self, scope: Scope, depth: int = 0) -> DataApi:
         """Data operations of a caller, each write in a transaction of its own."""
@@ -385,6 +394,7 @@ class Operations:
                 decode_object(request.document),
                 if_version=request.if_version,
                 allow_destructive=request.allow_destructive,
+                by=context,
             )
             return MetaWriteReply(publication.version, publication.changes)
 
@@ -402,6 +412,7 @@ class Operations:
                 request.name,
                 if_version=request.if_version,
                 allow_destructive=request.allow_destructive,
+                by=context,
             )
             return MetaWriteReply(publication.version, publication.changes)
 

@@ -223,6 +223,18 @@ async def test_shares_go_with_their_record(kernel: Kernel) -> None:
     assert await seen(kernel, BOB) == set()
 
 
+async def test_shares_wait_for_their_rule(kernel: Kernel) -> None:
+    await share(kernel, "user:bob")
+    file = APP["permissions"]["note"]
+    ruled = {name: part for name, part in file.items() if name != "sharing_rules"}
+    await kernel.publisher.put("permission", "note", ruled)
+    assert await seen(kernel, BOB) == set()
+    with pytest.raises(NotSupported):
+        await share(kernel, "user:eve")
+    await kernel.publisher.put("permission", "note", file)
+    assert await seen(kernel, BOB) == {"n1"}
+
+
 async def test_events_are_matched_by_shares_as_statements_are(kernel: Kernel) -> None:
     await share(kernel, "role:sales")
     record = json.loads((await kernel.handle_get(GetRequest("note", "n1"), asking(ANN))).record)

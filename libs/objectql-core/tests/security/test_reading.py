@@ -209,10 +209,11 @@ def test_sharing_is_for_those_it_is_shared_with() -> None:
     ]
     metadata = snapshot(sharing_rules=sharing)
     team = And((IN_WEST, Compare(("team_id",), Op.IN, Fact("teams"))))
-    assert read_rule(metadata) == Or((IS_OWN, team))
-    assert read_rule(metadata, "sales") == Or((IS_OPEN, IS_OWN, team))
+    by_hand = Compare(("shared_with",), Op.IN, Fact("shares.read"))
+    assert read_rule(metadata) == Or((IS_OWN, team, by_hand))
+    assert read_rule(metadata, "sales") == Or((IS_OPEN, IS_OWN, team, by_hand))
     u7 = PermissionCompiler(metadata).policy(Actor(id="u7")).access("invoice").rows["read"]
-    assert u7 == Or((IS_OWN, team, IN_WEST))
+    assert u7 == Or((IS_OWN, team, by_hand, IN_WEST))
 
 
 def test_row_level_security_narrows_everybody_but_its_exceptions() -> None:

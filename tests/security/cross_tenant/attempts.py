@@ -19,6 +19,7 @@ def is_absent(route: Route) -> bool:
 
 
 _USER, _KEY = {"id": "<user>"}, {"id": "<api_key>"}
+_TASK = ("task",)
 _FORGED = "oqlr_<session>_AAAAAAAAAAAAAAAAAAAAAA.AAAAAAAAAAAAAAAAAAAAAA"
 
 _OWN: dict[str, tuple[Ask, ...]] = {
@@ -46,6 +47,17 @@ _OWN: dict[str, tuple[Ask, ...]] = {
     "PATCH /api/{object}/{id}": UPDATES,
     "DELETE /api/{object}/{id}": DELETES,
     "GET /api/{object}/{id}/history": (Ask(), Ask(has_twin=True), Ask(query={"$top": "1"})),
+    "GET /api/{object}/{id}/shares": (
+        Ask(of=_TASK, owner="may"),
+        Ask(of=_TASK, owner="may", has_twin=True),
+    ),
+    "POST /api/{object}/{id}/shares": (
+        Ask({"type": "user", "id": "eve"}, of=_TASK, owner="may"),
+        Ask({"type": "user", "id": "<user>", "level": "edit"}, of=_TASK, owner="may"),
+    ),
+    "DELETE /api/{object}/{id}/shares/{share}": (
+        Ask(path={"share": "user:eve"}, of=_TASK, owner="may"),
+    ),
     "POST /api/{object}/bulk": BULKS,
     "POST /api/batch": BATCHES,
     "GET /api/transactions/{id}": (Ask(path={"id": "<transaction>"}, owner="may"),),

@@ -21,6 +21,7 @@ from objectql_gateway_rest import (
     sdk_command,
     sdk_metadata,
     sdk_rpc,
+    shares,
     tenant_routes,
     v1,
     v1_batch,
@@ -36,6 +37,7 @@ from objectql_gateway_rest.routes import Route
 _MODULES = (
     records,
     history,
+    shares,
     bulk,
     actions,
     auth_routes,

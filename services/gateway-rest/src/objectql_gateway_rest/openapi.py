@@ -8,7 +8,7 @@ import msgspec
 
 from objectql.context import Actor
 from objectql.ids import ObjectName
-from objectql.metadata.model import ActionDef, ObjectDef
+from objectql.metadata.model import SHARES, ActionDef, ObjectDef
 from objectql.metadata.registry import MetadataSnapshot
 from objectql.security.permissions import PermissionCompiler
 from objectql_gateway_rest.asgi import Response
@@ -25,6 +25,7 @@ from objectql_gateway_rest.openapi_parts import (
     json_content,
     problem_responses,
     ref,
+    shares_paths,
     success,
 )
 from objectql_gateway_rest.openapi_schemas import (
@@ -194,6 +195,8 @@ def _object_paths(definition: ObjectDef, kind: str) -> Json:
             "parameters": [ref("parameters", "id")],
             "get": operation("get", "History", {"200": entries}, "history_top", "after"),
         }
+    if SHARES in definition.fields:
+        paths |= shares_paths(one_path, operation)
     for action in definition.actions.values():
         if not action.internal:
             path = one_path if action.type == "record" else f"/api/{name}"

@@ -22,6 +22,8 @@ def verbs(kernel: Kernel) -> dict[str, Verb[Any]]:
         "aggregate": Verb(m.AggregateRequest, kernel.handle_aggregate),
         "explain": Verb(m.ExplainRequest, kernel.handle_explain),
         "history": Verb(m.HistoryRequest, kernel.handle_history),
+        "shares": Verb(m.SharesRequest, kernel.handle_shares),
+        "share": Verb(m.ShareRequest, kernel.handle_share, is_bounded=False),
         "search": Verb(m.SearchRequest, kernel.handle_search),
         "permissions": Verb(m.PermissionsRequest, kernel.handle_permissions),
         "explain_access": Verb(m.ExplainAccessRequest, kernel.handle_explain_access),

@@ -50,7 +50,7 @@ from objectql.drivers.remembering import reply_of
 from objectql.drivers.writer_lock import WriterLock, check_deadline
 from objectql.errors import ObjectQLError, Unavailable, WriteConflict
 from objectql.ids import DataSource, FieldName, ObjectName, TenantId
-from objectql.metadata.model import ObjectDef
+from objectql.metadata.model import SHARES, ObjectDef
 from objectql.query.bound import BoundQuery, Column, Output
 from objectql.query.interpret import RowsOf, interpret
 from objectql.values import Value
@@ -401,7 +401,7 @@ class MemoryDriver:
             for name in sorted(wanted - known):
                 change = SchemaChange("add", object_.name, (name,))
                 steps.append(change.step(f"add {object_.name}.{name}"))
-            for name in sorted(known - wanted):
+            for name in sorted(known - wanted - {SHARES}):  # they wait for their rule
                 change = SchemaChange("drop", object_.name, (name,))
                 kept = steps if allow_destructive else refused
                 kept.append(change.step(f"drop {object_.name}.{name}"))

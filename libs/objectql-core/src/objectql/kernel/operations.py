@@ -22,7 +22,7 @@ from objectql.kernel.audit.operations import AuditOperations
 from objectql.kernel.audit.recorder import Recorder
 from objectql.kernel.batch import BatchRunner
 from objectql.kernel.bulk import BulkRunner
-from objectql.kernel.change import Change
+from objectql.kernel.change import Change, idempotency_of
 from objectql.kernel.consistency import Consistency
 from objectql.kernel.engine import Engine
 from objectql.kernel.explain import explain_read
@@ -36,13 +36,14 @@ from objectql.kernel.pipeline import Pipeline
 from objectql.kernel.planning import Scope
 from objectql.kernel.read import Reader
 from objectql.kernel.search import search
+from objectql.kernel.shares import check_shareable, told_shares
 from objectql.kernel.tenancy.admin import TenantAdmin
 from objectql.kernel.tenancy.directory import TenantDirectory
 from objectql.kernel.tenancy.operations import TenantOperations
 from objectql.kernel.tenancy.places import PlaceKeeper
 from objectql.kernel.tenancy.quotas import RecordQuota
 from objectql.kernel.write import OwnTransactions, Writer
-from objectql.metadata.model import ObjectDef, ObjectPermissions
+from objectql.metadata.model import SHARES, ObjectDef, ObjectPermissions
 from objectql.metadata.registry import Definition, singular
 from objectql.metadata.transfer import encode_snapshot
 from objectql.metadata.views import get_view
@@ -74,6 +75,8 @@ from objectql.wire.messages import (
     PermissionsRequest,
     RecordReply,
     SearchRequest,
+    ShareRequest,
+    SharesRequest,
     SnapshotReply,
     SnapshotRequest,
     UpdateRequest,
@@ -165,6 +168,17 @@ class Operations:
         scope = self.reader.scope(context)
         return await self._history.page(request, scope, self.api(scope, 1))
 
+    async def handle_shares(self, request: SharesRequest, context: Context) -> JsonReply:
+        """With whom a record is shared by hand."""
+        return await self.pipeline.run("shares", request.object, request, context, self._shares)
+
+    async def _shares(self, request: SharesRequest, context: Context) -> JsonReply:
+        scope = self.reader.scope(context)
+        check_shareable(scope.model.object(request.object))
+        asked = GetRequest(request.object, request.id, fields=((SHARES,),))
+        reply = await self.reader.get(asked, scope, self.api(scope, 1))
+        return self._json(told_shares(reply.record))
+
     async def handle_search(self, request: SearchRequest, context: Context) -> JsonReply:
         """Hits in several objects."""
         return await self.pipeline.run("search", "*", request, context, self._search)
@@ -189,6 +203,26 @@ class Operations:
     async def _update(self, request: UpdateRequest, context: Context) -> RecordReply:
         change = await self.writer.update(request, context)
         return await self._record_reply(request.object, change, context)
+
+    async def handle_share(self, request: ShareRequest, context: Context) -> JsonReply:
+        """Share a record by hand, or no more; with whom it is shared now."""
+        return await self.pipeline.run("share", request.object, request, context, self._share)
+
+    async def _share(self, request: ShareRequest, context: Context) -> JsonReply:
+        scope = self.reader.scope(context)
+        object_ = scope.model.object(request.object)
+        change = await self.writer.in_unit(
+            object_,
+            scope,
+            idempotency_of(
+                scope, "share", request.object, request.id, request.principal, request.level
+            ),
+            "updated",
+            lambda unit: unit.share(request.object, request.id, request.principal, request.level),
+        )
+        token = await self._consistency.token_of_objects((object_.name,))
+        reply = self._json(told_shares(change.record))
+        return msgspec.structs.replace(reply, consistency_token=token)
 
     async def handle_delete(self, request: DeleteRequest, context: Context) -> DeleteReply:
         """The id of the deleted record."""

@@ -8,7 +8,7 @@ keeps its checked document in `extra` or as an `Item`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
@@ -245,6 +245,8 @@ class ObjectPermissions(msgspec.Struct, frozen=True, omit_defaults=True):
     object: ObjectName
     grants: Mapping[str, tuple[str, ...]] = {}
     actions: Mapping[str, tuple[str, ...]] = {}
+    shares_by_hand: bool = False
+    """Whether a sharing rule is `manual`; the object then has the field `SHARES`."""
     document: Mapping[str, Any] = {}
     package: str | None = None
 
@@ -266,6 +268,15 @@ class SeedData(msgspec.Struct, frozen=True, omit_defaults=True):
     records: tuple[Mapping[str, Any], ...]
     package: str | None = None
     path: str | None = None
+
+
+SHARES: Final = FieldName("shared_with")
+"""With whom a record is shared by hand, one entry `<level>:<type>:<id>` for each."""
+
+
+def shares_field() -> FieldDef:
+    """The column that objects have whose records can be shared by hand."""
+    return FieldDef(name=SHARES, type="tags", label="Shared With", readonly=True, system=True)
 
 
 def system_fields(*, soft_delete: bool = False) -> tuple[FieldDef, ...]:

@@ -133,6 +133,8 @@ class TestOp(StrEnum):
     IS_NULL = "is_null"
     CONTAINS = "contains"
     """Text: substring. List: membership."""
+    OVERLAPS = "overlaps"
+    """Two lists have a member in common."""
     ICONTAINS = "icontains"
     STARTS_WITH = "starts_with"
     ENDS_WITH = "ends_with"

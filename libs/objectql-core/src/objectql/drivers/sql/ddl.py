@@ -20,7 +20,7 @@ from objectql.drivers.sql.encode import DialectName
 from objectql.drivers.sql.introspect import IntrospectedSchema, TableInfo
 from objectql.drivers.sql.scope import NOT_NULL, TENANT, table_name
 from objectql.errors import Issue, SchemaChangeRefused
-from objectql.metadata.model import FieldDef, ObjectDef
+from objectql.metadata.model import SHARES, FieldDef, ObjectDef
 from objectql.metadata.types import Storage
 
 _MAX_IDENTIFIER = 63
@@ -195,7 +195,8 @@ def _change_columns(
         elif known.columns[name] != column_type(field, dialect):
             yield from _change_type(table, field, known, dialect)
     for name in known.columns:
-        if name not in fields and name != TENANT:
+        # Shares wait for their rule to come back; without it they mean nothing.
+        if name not in fields and name not in (TENANT, SHARES):
             yield from _drop_column(table, name, known, dialect)
 
 

@@ -197,6 +197,9 @@ class Scope:
                 return Fragment("({}) IS NOT TRUE", self.predicate(item))
             case Test(left, TestOp.IS_NULL):
                 return Fragment("{} IS NULL", self.operand(left).sql)
+            case Test(left, TestOp.OVERLAPS as op, Param() as param):
+                members = self.names.param(param, Kind(Storage.TEXT), TestOp.IN)
+                return self.dialect.test(self.operand(left), op, members)
             case Test(left, op, Param() as param):
                 value = self.operand(left)
                 return self.dialect.test(value, op, self.names.param(param, value.kind, op))

@@ -8,6 +8,7 @@ from objectql.bus.server import Verb
 from objectql.kernel.identity.identity import Identity
 from objectql.kernel.kernel import Kernel
 from objectql.wire import identity as i
+from objectql.wire import live as l
 from objectql.wire import messages as m
 from objectql.wire import tenants as t
 
@@ -38,6 +39,8 @@ def verbs(kernel: Kernel) -> dict[str, Verb[Any]]:
         "meta_put": Verb(m.MetaPutRequest, kernel.handle_meta_put, is_bounded=False),
         "meta_delete": Verb(m.MetaDeleteRequest, kernel.handle_meta_delete, is_bounded=False),
         "view": Verb(m.ViewRequest, kernel.handle_view),
+        "live_bind": Verb(l.LiveBindRequest, kernel.handle_live_bind),
+        "live_unpublished": Verb(l.UnpublishedRequest, kernel.handle_live_unpublished),
         "snapshot": Verb(m.SnapshotRequest, kernel.handle_snapshot),
         "tenant_list": Verb(t.TenantListRequest, tenancy.handle_list),
         "tenant_get": Verb(t.TenantGetRequest, tenancy.handle_get),

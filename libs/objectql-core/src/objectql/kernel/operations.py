@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from difflib import get_close_matches
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import msgspec
 
@@ -26,6 +26,7 @@ from objectql.kernel.explain import explain_read
 from objectql.kernel.history import HistoryReader
 from objectql.kernel.identity.identity import Identity
 from objectql.kernel.json import decode_json, decode_object, encode_json
+from objectql.kernel.live import LiveQueries
 from objectql.kernel.metadata import MetadataPublisher
 from objectql.kernel.metadata_view import hidden_fields, shown_definition, without_fields
 from objectql.kernel.permission_view import explain_access, permissions_of, somebody
@@ -41,6 +42,7 @@ from objectql.metadata.model import ObjectDef, ObjectPermissions
 from objectql.metadata.registry import Definition, singular
 from objectql.metadata.transfer import encode_snapshot
 from objectql.metadata.views import get_view
+from objectql.wire.live import LiveBindReply, LiveBindRequest, UnpublishedReply, UnpublishedRequest
 from objectql.wire.messages import (
     ActionRequest,
     AggregateRequest,
@@ -76,6 +78,9 @@ from objectql.wire.messages import (
     WhereWriteRequest,
 )
 
+SUBSCRIBE: Final = "subscribe"
+"""The operation of the questions about live queries."""
+
 
 class Operations:
     """Every operation, over one engine."""
@@ -96,6 +101,7 @@ class Operations:
             self.pipeline,
         )
         self._history = HistoryReader(engine, self.reader)
+        self._live = LiveQueries(engine, self.reader.planner)
         self._consistency = Consistency(engine)
         self._bulk = BulkRunner(engine, self.reader, self.writer)
         self._batch = BatchRunner(engine, self.reader, self.writer)
@@ -156,6 +162,26 @@ class Operations:
 
     async def _search(self, request: SearchRequest, context: Context) -> JsonReply:
         return await search(request, self.reader.scope(context, may_lag=True), self.reader)
+
+    # --- live queries ---
+
+    async def handle_live_bind(self, request: LiveBindRequest, context: Context) -> LiveBindReply:
+        """What a subscription is to the caller."""
+
+        async def core(request: LiveBindRequest, context: Context) -> LiveBindReply:
+            return self._live.bind(request, self.reader.scope(context))
+
+        return await self.pipeline.run(SUBSCRIBE, request.query.object, request, context, core)
+
+    async def handle_live_unpublished(
+        self, request: UnpublishedRequest, context: Context
+    ) -> UnpublishedReply:
+        """The changes of an object that are not in the event stream yet."""
+
+        async def core(request: UnpublishedRequest, context: Context) -> UnpublishedReply:
+            return await self._live.unpublished(request, self.reader.scope(context))
+
+        return await self.pipeline.run(SUBSCRIBE, request.object, request, context, core)
 
     # --- writes ---
 

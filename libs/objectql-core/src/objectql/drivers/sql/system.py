@@ -21,6 +21,7 @@ import msgspec
 from objectql.drivers.protocol import Idempotency, Remembered, StoredItem
 from objectql.errors import WriteConflict
 from objectql.events import ChangeEvent
+from objectql.ids import ObjectName, TenantId
 
 IDEMPOTENCY_HOURS = 24
 IDEMPOTENCY_KEY = "oql_idempotency_pkey"
@@ -85,6 +86,8 @@ def system_tables(words: SystemWords) -> tuple[str, ...]:
             WHERE published_at IS NULL""",
         """CREATE INDEX IF NOT EXISTS oql_outbox_published ON oql_outbox (published_at)
             WHERE published_at IS NOT NULL""",
+        """CREATE INDEX IF NOT EXISTS oql_outbox_batch ON oql_outbox (batch)
+            WHERE batch <> ''""",
         f"CREATE TABLE IF NOT EXISTS oql_history ({event})",
         """CREATE INDEX IF NOT EXISTS oql_history_record
             ON oql_history (tenant, object, record_id, position)""",
@@ -245,6 +248,12 @@ EVENT_COLUMNS = """event_id, tenant, object, record_id, kind, version, at, actor
 request_id, traceparent, batch, batch_size"""
 """What the outbox and the history keep of an event, in the order of `event_of`."""
 
+_PENDING_COLUMNS = f"""{EVENT_COLUMNS.removesuffix("batch_size")}
+CASE WHEN batch = '' THEN 1 ELSE (SELECT CAST(count(*) AS integer)
+FROM oql_outbox AS o WHERE o.batch = oql_outbox.batch AND o.batch <> '') END"""
+"""The same, with the batch's true size: what was known when an event was written is no more than
+how many operations were asked for, and cascades come on top."""
+
 
 class SqlOutbox:
     """`Outbox` in `oql_outbox`; only committed rows are visible to it."""
@@ -256,11 +265,22 @@ class SqlOutbox:
     async def pending(self, limit: int) -> tuple[tuple[int, ChangeEvent], ...]:
         """See `Outbox` and the head of this module."""
         rows = await self._runner.read(
-            f"""SELECT position, {EVENT_COLUMNS} FROM oql_outbox
+            f"""SELECT position, {_PENDING_COLUMNS} FROM oql_outbox
             WHERE published_at IS NULL ORDER BY position LIMIT CAST($1 AS bigint)""",
             limit,
         )
         return tuple((row[0], event_of(row)) for row in rows)
+
+    async def unpublished(
+        self, tenant: TenantId, object: ObjectName, limit: int
+    ) -> tuple[str, ...]:
+        """See `Outbox`."""
+        rows = await self._runner.read(
+            """SELECT event_id FROM oql_outbox WHERE published_at IS NULL
+            AND tenant = $1 AND object = $2 ORDER BY position LIMIT CAST($3 AS bigint)""",
+            *(tenant, object, limit),
+        )
+        return tuple(row[0] for row in rows)
 
     async def mark_published(self, positions: Sequence[int]) -> None:
         """See `Outbox`."""

@@ -227,8 +227,12 @@ async def test_reader_goes_on_where_it_was_after_a_restart_of_the_server(own: Na
     own.start()
     async with asyncio.timeout(20):
         await bus.connected()
-    await stream.ensure()
-    await stream.publish([message(n) for n in range(100, 200)])
+        while True:  # JetStream comes up after the port does
+            try:
+                await stream.publish([message(n) for n in range(100, 200)])
+                break
+            except Unavailable:
+                await asyncio.sleep(0.05)
     assert await reading == [b"%d" % n for n in range(200)]
     await bus.close()
 
@@ -246,6 +250,5 @@ async def test_reader_of_a_stream_that_was_made_again_is_told(own: NatsServer) -
     await stream.ensure()
     with pytest.raises(PositionLost):
         async with asyncio.timeout(20):
-            while True:
-                await anext(reading)
+            _ = [entries async for entries in reading]
     await bus.close()

@@ -82,8 +82,7 @@ def streams(draw: st.DrawFn) -> list[ChangeEvent]:
         for record in records:
             free_from[record] = end
         placed += [
-            (at, event(f"c{number}-{record}", record, batch, len(records)))
-            for at, record in times
+            (at, event(f"c{number}-{record}", record, batch, len(records))) for at, record in times
         ]
     return [each for _, each in sorted(placed, key=lambda pair: pair[0])]
 

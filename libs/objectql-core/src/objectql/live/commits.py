@@ -93,6 +93,12 @@ class Commits:
             return None
         return Told(Place(self._cut, position), tuple(told))
 
+    def skip(self, position: int) -> None:
+        """Pass a message that is no event."""
+        self._position = position
+        if not self._held:
+            self._cut = position
+
     def give_up(self, before_s: float) -> tuple[ChangeEvent, ...]:
         """Drop commits that have been incomplete since `before_s`; the events that there were.
 

@@ -88,6 +88,7 @@ def form_of(predicate: Predicate) -> Form:
         case Test(left, op, Param(index)):
             return Compared(_field(left), op, index)
         case Test(left, op, right):
+            assert right is not None
             return Compared(_field(left), op, None, _field(right))
 
 

@@ -9,7 +9,7 @@ to say.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
 from typing import Any, Generic, NamedTuple, NoReturn, TypeAlias, TypeVar
 
 from objectql.events import ChangeEvent
@@ -140,6 +140,14 @@ class Matcher(Generic[S]):
         if not self._groups[place]:
             del self._groups[place]
 
+    def listens(self, tenant: TenantId, object: ObjectName) -> bool:
+        """Whether anybody wants to hear of `object`."""
+        return (tenant, object) in self._groups
+
+    def subscribers(self, places: Collection[tuple[str, str]] | None = None) -> list[S]:
+        """All of them, or those to `places` (tenant and object)."""
+        return [s for s, (at, _, _) in self._places.items() if places is None or at in places]
+
     def match(self, images: EventImages) -> Iterator[Match[S]]:
         """Who saw the record before the event, or sees it after it."""
         event: ChangeEvent = images.event
@@ -203,7 +211,12 @@ def _all_terms(found: Sequence[tuple[Term, ...] | None]) -> tuple[Term, ...] | N
         return None
     if () in known:
         return ()
-    single = {name: value for each in known if len(each) == 1 for name, value in zip(*each[0])}
+    single = {
+        name: value
+        for each in known
+        if len(each) == 1
+        for name, value in zip(*each[0], strict=True)
+    }
     if single:
         names = tuple(sorted(single))
         return ((names, tuple(single[name] for name in names)),)

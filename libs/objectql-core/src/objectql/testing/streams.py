@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from contextlib import aclosing
 
 import pytest
@@ -56,13 +55,13 @@ class StreamConformance:
         await stream.publish([message(n, "b" if n % 3 else "a") for n in range(9)])
 
         async def read(subject: str, until: int) -> list[bytes]:
-            parts: list[Sequence[bytes]] = []
+            found: list[bytes] = []
             async with asyncio.timeout(30):
                 async for entries in stream.read(
                     state.last, epoch=state.epoch, subject=subject, until=state.last + until
                 ):
-                    parts.append([entry.body for entry in entries])
-            return [body for part in parts for body in part]
+                    found += [entry.body for entry in entries]
+            return found
 
         assert await read(ALL, 4) == [b"0", b"1", b"2", b"3"]
         assert await read("t.evt.a", 8) == [b"0", b"3", b"6"]

@@ -1,0 +1,67 @@
+"""Which metadata are in force: heard from kernels, and asked for where an announcement was lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from objectql.bus.port import Bus, Envelope
+from objectql.clock import Clock
+from objectql.context import Context, system_actor
+from objectql.ids import uuid7
+from objectql.service.following import Follower
+from objectql.wire import codec, subjects
+from objectql.wire.messages import MetadataChanged, SnapshotReply, SnapshotRequest
+from objectql_gateway_ws.subscribing import Kernel
+
+POLL_S: Final = 0.5
+_TIMEOUT_MS: Final = 5000
+
+
+class MetadataVersion:
+    """Calls `changed` with every newer version; `start` follows until `stop`."""
+
+    def __init__(self, kernel: Kernel, clock: Clock, changed: Callable[[int], None]) -> None:
+        self.version = 0
+        self._kernel = kernel
+        self._clock = clock
+        self._changed = changed
+        self._follower = Follower(
+            "metadata",
+            subjects.kernel_event("metadata:published"),
+            refresh=self.refresh,
+            hear=self._hear,
+            clock=clock,
+            poll_s=POLL_S,
+        )
+
+    def start(self, bus: Bus) -> None:
+        """Begin to follow; returns at once."""
+        self._follower.start(bus)
+
+    async def stop(self) -> None:
+        """Stop following."""
+        await self._follower.stop()
+
+    async def refresh(self) -> None:
+        """Ask a kernel.
+
+        Raises:
+            ObjectQLError: none answers.
+
+        """
+        context = Context(
+            actor=system_actor(),
+            deadline_ms=self._clock.now_ms() + _TIMEOUT_MS,
+            request_id=uuid7(),
+        )
+        request = SnapshotRequest(known=self.version)
+        self._learn((await self._kernel.call("snapshot", request, context, SnapshotReply)).version)
+
+    def _hear(self, message: Envelope) -> None:
+        self._learn(codec.decode(MetadataChanged, message.body).version)
+
+    def _learn(self, version: int) -> None:
+        if version > self.version:
+            self.version = version
+            self._changed(version)

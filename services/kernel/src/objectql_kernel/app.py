@@ -28,6 +28,7 @@ from objectql.wire.tenants import TenantsChanged
 from objectql_kernel.changes import Changes
 from objectql_kernel.gauges import Gauges
 from objectql_kernel.handlers import verbs
+from objectql_kernel.sealers import open_sealers
 from objectql_kernel.settings import KernelSettings
 from objectql_kernel.shared_cache import SharedCache
 from objectql_kernel.sources import open_sources
@@ -46,7 +47,7 @@ TENANTS = "tenants"
 READS = frozenset(
     {
         *("find", "explain", "get", "count", "aggregate", "search", "history"),
-        *("subscribe", "meta", "auth"),
+        *("subscribe", "meta", "auth", "audit"),
     }
 )
 
@@ -91,6 +92,7 @@ async def build(process: Process[KernelSettings]) -> None:
         holder=process.instance,
         clock=process.clock,
     )
+    sealers = open_sealers(kernel, process)
     server = BusServer(
         process.bus,
         verbs(kernel),
@@ -134,6 +136,8 @@ async def build(process: Process[KernelSettings]) -> None:
         await process.bus.subscribe(kernel_event(PUBLISHED), on_published)
         await process.bus.subscribe(kernel_event(TENANTS), on_tenants)
         process.start(changes.run())
+        for sealer in sealers:
+            process.start(sealer.run())
         process.start(limiter.run())
         process.start(kernel.engine.tally.run())
         process.start(follow(kernel, process))

@@ -7,6 +7,7 @@ from typing import Any
 from objectql.bus.server import Verb
 from objectql.kernel.identity.identity import Identity
 from objectql.kernel.kernel import Kernel
+from objectql.wire import audit as a
 from objectql.wire import identity as i
 from objectql.wire import live as l
 from objectql.wire import messages as m
@@ -49,6 +50,7 @@ def verbs(kernel: Kernel) -> dict[str, Verb[Any]]:
         "tenant_change": Verb(t.TenantChangeRequest, tenancy.handle_change, is_bounded=False),
         "tenant_delete": Verb(t.TenantDeleteRequest, tenancy.handle_delete, is_bounded=False),
         "tenant_export": Verb(t.TenantExportRequest, tenancy.handle_export),
+        "audit_verify": Verb(a.AuditVerifyRequest, kernel.audit.handle_verify),
         **_identity_verbs(kernel.identity),
     }
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeAlias
 
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
 
 FrameDict: TypeAlias = dict[str, Any]
 
@@ -50,9 +51,9 @@ class Socket:
     async def closed(self) -> tuple[int, str]:
         """Code and reason of the close, whatever is told before it."""
         async with asyncio.timeout(PATIENCE_S):
-            async for _ in self.connection:
-                pass
-            await self.connection.wait_closed()
+            with suppress(ConnectionClosed):
+                while True:
+                    await self.connection.recv()
         return self.connection.close_code or 0, self.connection.close_reason or ""
 
 

@@ -8,9 +8,9 @@ from objectql.live.cursor import Cursors
 from objectql.service.auth import TokenVerifier
 from objectql.service.identity import IdentityView
 from objectql.service.run import Process
+from objectql_gateway_ws.following import MetadataVersion, TenantStanding
 from objectql_gateway_ws.gateway import Gateway
 from objectql_gateway_ws.hub import Hub
-from objectql_gateway_ws.metadata_version import MetadataVersion
 from objectql_gateway_ws.server import SocketServer
 from objectql_gateway_ws.settings import GatewayWsSettings
 from objectql_gateway_ws.subscribing import Subscribing
@@ -44,6 +44,7 @@ async def build(process: Process[GatewayWsSettings]) -> None:
         limits=settings.limits,
     )
     metadata = MetadataVersion(kernel, clock, gateway.metadata_changed)
+    standing = TenantStanding(kernel, clock, gateway.tenants, gateway.tenants_refused)
     server = SocketServer(gateway, settings.http, frame_bytes=settings.limits.frame_bytes)
     scheme = "ws" if settings.http.certificate is None else "wss"
     process.address = f"{scheme}://{settings.http.host}:{settings.http.port}/ws"
@@ -60,6 +61,8 @@ async def build(process: Process[GatewayWsSettings]) -> None:
     process.on_stop(identities.stop)
     metadata.start(process.bus)
     process.on_stop(metadata.stop)
+    standing.start(process.bus)
+    process.on_stop(standing.stop)
     process.start(gateway.hub.run())
     process.start(gateway.watch_expiry())
     process.start(gateway.rebind())

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final, Protocol, TypeVar
 
 from objectql.clock import Clock
@@ -146,6 +146,16 @@ class Gateway:
             if caller is None or subjects.isdisjoint(caller.right.subjects):
                 continue
             if not self._revocations.allow(caller.right):
+                session.close(UNAUTHENTICATED, "revoked")
+
+    def tenants(self) -> list[str]:
+        """Those of whom somebody listens."""
+        return list(self._of_tenant)
+
+    def tenants_refused(self, tenants: Collection[str]) -> None:
+        """Hang up on those who listen for `tenants`, which may act no longer."""
+        for session, caller in list(self._sessions.items()):
+            if caller is not None and caller.actor.tenant in tenants:
                 session.close(UNAUTHENTICATED, "revoked")
 
     async def watch_expiry(self) -> None:

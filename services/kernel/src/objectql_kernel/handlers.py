@@ -41,6 +41,7 @@ def verbs(kernel: Kernel) -> dict[str, Verb[Any]]:
         "meta_delete": Verb(m.MetaDeleteRequest, kernel.handle_meta_delete, is_bounded=False),
         "view": Verb(m.ViewRequest, kernel.handle_view),
         "live_bind": Verb(l.LiveBindRequest, kernel.handle_live_bind),
+        "live_standing": Verb(l.StandingRequest, kernel.handle_live_standing),
         "live_unpublished": Verb(l.UnpublishedRequest, kernel.handle_live_unpublished),
         "snapshot": Verb(m.SnapshotRequest, kernel.handle_snapshot),
         "tenant_list": Verb(t.TenantListRequest, tenancy.handle_list),

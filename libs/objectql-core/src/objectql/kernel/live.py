@@ -7,15 +7,24 @@ looking at one record is refused here, never left out.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Final
 
-from objectql.errors import InvalidQuery, NotSupported, Unavailable
+from objectql.errors import InvalidQuery, NotSupported, TenantRefused, Unavailable
+from objectql.ids import TenantId
 from objectql.kernel.engine import Engine
 from objectql.kernel.planning import Planner, Scope
 from objectql.live.query import live_query
 from objectql.query.ast import Query
 from objectql.query.template import extract
-from objectql.wire.live import LiveBindReply, LiveBindRequest, UnpublishedReply, UnpublishedRequest
+from objectql.wire.live import (
+    LiveBindReply,
+    LiveBindRequest,
+    StandingReply,
+    StandingRequest,
+    UnpublishedReply,
+    UnpublishedRequest,
+)
 
 MAX_UNPUBLISHED: Final = 5000
 """More are waiting only where the event stream is away; nobody can follow it then."""
@@ -24,11 +33,15 @@ _READ_HOOKS: Final = ("beforeFind", "afterFind")
 
 
 class LiveQueries:
-    """Answers the verbs `live_bind` and `live_unpublished`."""
+    """Answers the verbs `live_bind`, `live_unpublished` and `live_standing`."""
 
-    def __init__(self, engine: Engine, planner: Planner) -> None:
+    def __init__(
+        self, engine: Engine, planner: Planner, admit: Callable[[TenantId], Awaitable[None]]
+    ) -> None:
+        """`admit` raises `TenantRefused` for a tenant that may not act."""
         self._engine = engine
         self._planner = planner
+        self._admit = admit
 
     def bind(self, request: LiveBindRequest, scope: Scope) -> LiveBindReply:
         """What the subscription is to the caller.
@@ -68,6 +81,16 @@ class LiveQueries:
         if len(ids) > MAX_UNPUBLISHED:
             raise Unavailable(what="the event stream")
         return UnpublishedReply(ids)
+
+    async def standing(self, request: StandingRequest) -> StandingReply:
+        """Which tenants may act no longer, by what this kernel knows."""
+        refused: list[str] = []
+        for tenant in request.tenants:
+            try:
+                await self._admit(TenantId(tenant))
+            except TenantRefused:
+                refused.append(tenant)
+        return StandingReply(tuple(refused))
 
     def _check_unhooked(self, object_name: str) -> None:
         """Code that looks at reads may change them, and never sees an event."""

@@ -43,7 +43,14 @@ from objectql.metadata.model import ObjectDef, ObjectPermissions
 from objectql.metadata.registry import Definition, singular
 from objectql.metadata.transfer import encode_snapshot
 from objectql.metadata.views import get_view
-from objectql.wire.live import LiveBindReply, LiveBindRequest, UnpublishedReply, UnpublishedRequest
+from objectql.wire.live import (
+    LiveBindReply,
+    LiveBindRequest,
+    StandingReply,
+    StandingRequest,
+    UnpublishedReply,
+    UnpublishedRequest,
+)
 from objectql.wire.messages import (
     ActionRequest,
     AggregateRequest,
@@ -103,7 +110,7 @@ class Operations:
             self.pipeline,
         )
         self._history = HistoryReader(engine, self.reader)
-        self._live = LiveQueries(engine, self.reader.planner)
+        self._live = LiveQueries(engine, self.reader.planner, self.tenants.admit)
         self._consistency = Consistency(engine)
         self._bulk = BulkRunner(engine, self.reader, self.writer)
         self._batch = BatchRunner(engine, self.reader, self.writer)
@@ -184,6 +191,16 @@ class Operations:
             return await self._live.unpublished(request, self.reader.scope(context))
 
         return await self.pipeline.run(SUBSCRIBE, request.object, request, context, core)
+
+    async def handle_live_standing(
+        self, request: StandingRequest, context: Context
+    ) -> StandingReply:
+        """The tenants whose listeners must hear no more."""
+
+        async def core(request: StandingRequest, _context: Context) -> StandingReply:
+            return await self._live.standing(request)
+
+        return await self.pipeline.run(SUBSCRIBE, "*", request, context, core)
 
     # --- writes ---
 

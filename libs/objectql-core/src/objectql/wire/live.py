@@ -30,3 +30,15 @@ class UnpublishedReply(Message, frozen=True):
     """Ids of events. A change that was committed before the question is among them, or is stored."""
 
     ids: tuple[str, ...] = ()
+
+
+class StandingRequest(Message, frozen=True):
+    """Verb `live_standing`: which of `tenants` may act no longer."""
+
+    tenants: tuple[str, ...]
+
+
+class StandingReply(Message, frozen=True):
+    """Tenants that are suspended, deleted or unknown."""
+
+    refused: tuple[str, ...] = ()

@@ -1,8 +1,11 @@
-"""Which metadata are in force: heard from kernels, and asked for where an announcement was lost."""
+"""What kernels know and sockets depend on: the metadata in force, and tenants that may not act.
+
+Both are heard as they happen, and asked for where an announcement was lost.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final
 
 from objectql.bus.port import Bus, Envelope
@@ -11,6 +14,7 @@ from objectql.context import Context, system_actor
 from objectql.ids import uuid7
 from objectql.service.following import Follower
 from objectql.wire import codec, subjects
+from objectql.wire.live import StandingReply, StandingRequest
 from objectql.wire.messages import MetadataChanged, SnapshotReply, SnapshotRequest
 from objectql_gateway_ws.subscribing import Kernel
 
@@ -50,12 +54,8 @@ class MetadataVersion:
             ObjectQLError: none answers.
 
         """
-        context = Context(
-            actor=system_actor(),
-            deadline_ms=self._clock.now_ms() + _TIMEOUT_MS,
-            request_id=uuid7(),
-        )
         request = SnapshotRequest(known=self.version)
+        context = _context(self._clock)
         self._learn((await self._kernel.call("snapshot", request, context, SnapshotReply)).version)
 
     def _hear(self, message: Envelope) -> None:
@@ -65,3 +65,54 @@ class MetadataVersion:
         if version > self.version:
             self.version = version
             self._changed(version)
+
+
+class TenantStanding:
+    """Calls `refused` with those of `tenants` that may act no longer; `start` follows until `stop`."""
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        clock: Clock,
+        tenants: Callable[[], Collection[str]],
+        refused: Callable[[Collection[str]], None],
+    ) -> None:
+        self._kernel = kernel
+        self._clock = clock
+        self._tenants = tenants
+        self._refused = refused
+        self._follower = Follower(
+            "tenants",
+            subjects.kernel_event("tenants"),
+            refresh=self.refresh,
+            hear=lambda _: self._follower.wake(),
+            clock=clock,
+            poll_s=POLL_S,
+        )
+
+    def start(self, bus: Bus) -> None:
+        """Begin to follow; returns at once."""
+        self._follower.start(bus)
+
+    async def stop(self) -> None:
+        """Stop following."""
+        await self._follower.stop()
+
+    async def refresh(self) -> None:
+        """Ask a kernel.
+
+        Raises:
+            ObjectQLError: none answers.
+
+        """
+        tenants = tuple(self._tenants())
+        if tenants:
+            request, context = StandingRequest(tenants), _context(self._clock)
+            reply = await self._kernel.call("live_standing", request, context, StandingReply)
+            self._refused(reply.refused)
+
+
+def _context(clock: Clock) -> Context:
+    return Context(
+        actor=system_actor(), deadline_ms=clock.now_ms() + _TIMEOUT_MS, request_id=uuid7()
+    )

@@ -11,7 +11,7 @@ from objectql.drivers.protocol import StoredItem
 from objectql.drivers.tenants import Tenant
 from objectql.errors import WriteConflict
 from objectql.events import ChangeEvent
-from objectql.ids import ObjectName, TenantId
+from objectql.ids import TenantId
 
 
 class MemoryMetadataStore:
@@ -71,9 +71,7 @@ class MemoryOutbox:
         first = list(self._pending)[:limit]
         return tuple((position, self._pending[position][0]) for position in first)
 
-    async def unpublished(
-        self, tenant: TenantId, object: ObjectName, limit: int
-    ) -> tuple[str, ...]:
+    async def unpublished(self, tenant: TenantId, object: str, limit: int) -> tuple[str, ...]:
         """See `Outbox`."""
         events = (event for event, _ in self._pending.values())
         ids = [e.id for e in events if e.tenant == tenant and e.object == object]

@@ -295,15 +295,10 @@ class Outbox(Protocol):
     """Events committed but perhaps not yet published."""
 
     async def pending(self, limit: int) -> tuple[tuple[int, ChangeEvent], ...]:
-        """Unpublished events with their positions; in commit order per record.
-
-        Each knows its batch's size, for the batch has been committed.
-        """
+        """Unpublished events, batches sized, with their positions; in commit order per record."""
         ...
 
-    async def unpublished(
-        self, tenant: TenantId, object: ObjectName, limit: int
-    ) -> tuple[str, ...]:
+    async def unpublished(self, tenant: TenantId, object: str, limit: int) -> tuple[str, ...]:
         """The ids of the first `limit` unpublished events of an object."""
         ...
 

@@ -21,7 +21,7 @@ import msgspec
 from objectql.drivers.protocol import Idempotency, Remembered, StoredItem
 from objectql.errors import WriteConflict
 from objectql.events import ChangeEvent
-from objectql.ids import ObjectName, TenantId
+from objectql.ids import TenantId
 
 IDEMPOTENCY_HOURS = 24
 IDEMPOTENCY_KEY = "oql_idempotency_pkey"
@@ -285,9 +285,7 @@ class SqlOutbox:
         )
         return tuple((row[0], event_of(row)) for row in rows)
 
-    async def unpublished(
-        self, tenant: TenantId, object: ObjectName, limit: int
-    ) -> tuple[str, ...]:
+    async def unpublished(self, tenant: TenantId, object: str, limit: int) -> tuple[str, ...]:
         """See `Outbox`."""
         rows = await self._runner.read(
             """SELECT event_id FROM oql_outbox WHERE published_at IS NULL

@@ -54,7 +54,7 @@ async def test_a_client_that_is_dropped_again_and_again_misses_nothing(
     rng = random.Random(7)
     urls, token = gateways(cluster), cluster.env["OQL_ADMIN_TOKEN"]
     assert len(urls) == 2
-    topic = {"where": {"topic": "resumed"}, "fields": ["name"]}
+    topic: dict[str, Any] = {"where": {"topic": "resumed"}, "fields": ["name"]}
     async with open_socket(urls[0], token) as steady:
         first = await steady.subscribe("note", **topic)
         writing = [

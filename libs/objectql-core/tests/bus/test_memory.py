@@ -107,11 +107,14 @@ class TestMemoryStream(StreamConformance):
         return MemoryStream(MemoryNetwork())
 
 
-async def test_reader_of_a_stream_that_was_lost_or_has_expired_is_told() -> None:
-    for lose in (MemoryStream.lose, lambda stream: stream.expire(2)):
-        stream = MemoryStream(MemoryNetwork())
-        await stream.publish([message(n) for n in range(3)])
-        state = await stream.state()
-        lose(stream)
-        with pytest.raises(PositionLost):
-            await anext(stream.read(1, epoch=state.epoch, subject=ALL))
+@pytest.mark.parametrize("is_lost", [True, False])
+async def test_reader_of_a_stream_that_was_lost_or_has_expired_is_told(is_lost: bool) -> None:
+    stream = MemoryStream(MemoryNetwork())
+    await stream.publish([message(n) for n in range(3)])
+    state = await stream.state()
+    if is_lost:
+        stream.lose()
+    else:
+        stream.expire(2)
+    with pytest.raises(PositionLost):
+        await anext(stream.read(1, epoch=state.epoch, subject=ALL))

@@ -85,7 +85,7 @@ class TenantStanding:
             "tenants",
             subjects.kernel_event("tenants"),
             refresh=self.refresh,
-            hear=lambda _: self._follower.wake(),
+            hear=self._hear,
             clock=clock,
             poll_s=POLL_S,
         )
@@ -97,6 +97,9 @@ class TenantStanding:
     async def stop(self) -> None:
         """Stop following."""
         await self._follower.stop()
+
+    def _hear(self, _message: Envelope) -> None:
+        self._follower.wake()
 
     async def refresh(self) -> None:
         """Ask a kernel.

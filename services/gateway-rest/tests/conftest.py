@@ -61,6 +61,7 @@ REQUESTS: dict[str, type[msgspec.Struct]] = {
     "tenant_change": t.TenantChangeRequest,
     "tenant_delete": t.TenantDeleteRequest,
     "tenant_export": t.TenantExportRequest,
+    "audit_list": a.AuditListRequest,
     "audit_verify": a.AuditVerifyRequest,
     "auth_sign_in": i.SignInRequest,
     "auth_refresh": i.RefreshRequest,

@@ -144,7 +144,7 @@ class Subscribing:
             for each in seen:
                 id_ = each.images.event.record_id
                 if each.now:
-                    records[id_] = each.images.data(query.outputs)
+                    records[id_] = each.images.data(query.outputs, query.masks)
                 else:
                     records.pop(id_, None)
         subscription.held = []

@@ -88,7 +88,7 @@ class Subscription:
             return
         assert self.query is not None
         tail = event_tail(self.name, cursor)
-        frames = [_frame(each, self.query.outputs, tail) for each in seen]
+        frames = [_frame(each, self.query, tail) for each in seen]
         told = frames[0] if len(frames) == 1 else batch_frame(frames, tail)
         self.client.tell(told, cursor)
 
@@ -99,14 +99,14 @@ class Subscription:
             self.send(seen, cursor_of(place))
 
 
-def _frame(seen: Seen, outputs: tuple[str, ...], tail: bytes) -> bytes:
+def _frame(seen: Seen, query: LiveQuery, tail: bytes) -> bytes:
     event = seen.images.event
     kind: ChangeKind
     match: str | None = None
     if seen.now:
         kind = "updated" if seen.was or event.kind != "created" else "created"
         match = None if seen.was or kind == "created" else "entered"
-        data = seen.images.data(outputs)
+        data = seen.images.data(query.outputs, query.masks)
         return event_frame(kind, event.object, event.record_id, data, match, tail)
     match = None if event.kind == "deleted" else "left"
     return event_frame("deleted", event.object, event.record_id, None, match, tail)

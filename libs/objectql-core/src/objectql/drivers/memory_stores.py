@@ -1,13 +1,18 @@
-"""Metadata, outbox, leases and tenants of the memory driver."""
+"""Metadata, outbox, leases, tenants and their places of the memory driver."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import msgspec
 
 from objectql.clock import Clock
-from objectql.drivers.protocol import StoredItem
+from objectql.drivers.memory_security_log import MemorySecurityLog
+from objectql.drivers.places import Place, PlaceKind
+from objectql.drivers.protocol import Driver
+from objectql.drivers.security_log import SecurityEntry
+from objectql.drivers.stores import StoredItem
 from objectql.drivers.tenants import Tenant
 from objectql.errors import WriteConflict
 from objectql.events import ChangeEvent
@@ -17,7 +22,8 @@ from objectql.ids import TenantId
 class MemoryMetadataStore:
     """See `MetadataStore`; an item's `version` is that of its publication."""
 
-    def __init__(self) -> None:
+    def __init__(self, log: MemorySecurityLog) -> None:
+        self._log = log
         self._version = 0
         self._items: dict[tuple[str, str, str], StoredItem] = {}
 
@@ -35,6 +41,7 @@ class MemoryMetadataStore:
         remove: Sequence[tuple[str, str, str]],
         *,
         expected_version: int,
+        record: Sequence[SecurityEntry] = (),
     ) -> int:
         """See `MetadataStore`."""
         if expected_version != self._version:
@@ -45,6 +52,7 @@ class MemoryMetadataStore:
         for item in put:
             stored = msgspec.structs.replace(item, version=self._version)
             self._items[item.layer, item.type, item.name] = stored
+        self._log.append(record)
         return self._version
 
 
@@ -130,7 +138,8 @@ class MemoryLeases:
 class MemoryTenantStore:
     """See `TenantStore`."""
 
-    def __init__(self) -> None:
+    def __init__(self, log: MemorySecurityLog) -> None:
+        self._log = log
         self._version = 0
         self._tenants: dict[TenantId, Tenant] = {}
 
@@ -142,13 +151,14 @@ class MemoryTenantStore:
         """See `TenantStore`."""
         return self._version, tuple(self._tenants[id_] for id_ in sorted(self._tenants))
 
-    async def save(self, tenant: Tenant) -> Tenant:
+    async def save(self, tenant: Tenant, *, record: Sequence[SecurityEntry] = ()) -> Tenant:
         """See `TenantStore`."""
         known = self._tenants.get(tenant.id)
         if (0 if known is None else known.version) != tenant.version:
             raise WriteConflict
         saved = msgspec.structs.replace(tenant, version=tenant.version + 1)
         self._tenants[tenant.id] = saved
+        self._log.append(record)
         self._version += 1
         return saved
 
@@ -156,3 +166,45 @@ class MemoryTenantStore:
         """See `TenantStore`."""
         self._tenants.pop(tenant, None)
         self._version += 1
+
+
+class MemoryTables(Driver, Protocol):
+    """The tables of one tenant."""
+
+    def set_there(self, *, is_there: bool) -> None:
+        """Whether they have been made, and not been dropped."""
+        ...
+
+
+class MemoryPlaces:
+    """See `TenantPlaces`. Whether schema or database makes no difference here."""
+
+    def __init__(self, make: Callable[[], MemoryTables]) -> None:
+        self._make = make
+        self._places: dict[Place, MemoryTables] = {}
+
+    @property
+    def kinds(self) -> frozenset[PlaceKind]:
+        """See `TenantPlaces`."""
+        return frozenset(("schema", "database"))
+
+    def open(self, place: Place) -> MemoryTables:
+        """See `TenantPlaces`."""
+        if place not in self._places:
+            self._places[place] = self._make()
+        return self._places[place]
+
+    async def create(self, place: Place) -> None:
+        """See `TenantPlaces`."""
+        self.open(place).set_there(is_there=True)
+
+    async def waiting(self, places: Sequence[Place]) -> frozenset[TenantId]:
+        """See `TenantPlaces`."""
+        outboxes = [(place.tenant, self.open(place).outbox) for place in places]
+        return frozenset([tenant for tenant, outbox in outboxes if (await outbox.counts())[0]])
+
+    async def drop(self, place: Place) -> None:
+        """See `TenantPlaces`."""
+        dropped = self._places.pop(place, None)
+        if dropped is not None:
+            dropped.set_there(is_there=False)

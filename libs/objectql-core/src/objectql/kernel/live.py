@@ -76,8 +76,10 @@ class LiveQueries:
         """
         object_ = scope.model.object(request.object)
         scope.policy.check_read(object_)
-        outbox = self._engine.driver(object_).outbox
-        ids = await outbox.unpublished(scope.context.tenant, object_.name, MAX_UNPUBLISHED + 1)
+        tenant = scope.context.tenant
+        placed = self._engine.placed.get(object_.datasource)
+        driver = self._engine.driver(object_) if placed is None else placed.of(tenant)
+        ids = await driver.outbox.unpublished(tenant, object_.name, MAX_UNPUBLISHED + 1)
         if len(ids) > MAX_UNPUBLISHED:
             raise Unavailable(what="the event stream")
         return UnpublishedReply(ids)

@@ -17,7 +17,9 @@ from objectql.errors import MetadataNotFound, PermissionDenied
 from objectql.kernel.access import shown
 from objectql.kernel.actions import ActionRunner
 from objectql.kernel.api import DataApi
+from objectql.kernel.audit.entries import entry_of
 from objectql.kernel.audit.operations import AuditOperations
+from objectql.kernel.audit.recorder import Recorder
 from objectql.kernel.batch import BatchRunner
 from objectql.kernel.bulk import BulkRunner
 from objectql.kernel.change import Change
@@ -35,8 +37,10 @@ from objectql.kernel.pipeline import Pipeline
 from objectql.kernel.planning import Scope
 from objectql.kernel.read import Reader
 from objectql.kernel.search import search
+from objectql.kernel.tenancy.admin import TenantAdmin
 from objectql.kernel.tenancy.directory import TenantDirectory
 from objectql.kernel.tenancy.operations import TenantOperations
+from objectql.kernel.tenancy.places import PlaceKeeper
 from objectql.kernel.tenancy.quotas import RecordQuota
 from objectql.kernel.write import OwnTransactions, Writer
 from objectql.metadata.model import ObjectDef, ObjectPermissions
@@ -96,18 +100,22 @@ class Operations:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.tenants = TenantDirectory(engine)
-        self.pipeline = Pipeline(engine.middleware, engine.clock, self.tenants)
+        self.refusals = Recorder(lambda: engine.system_driver.security_log, engine.clock)
+        self.pipeline = Pipeline(engine.middleware, engine.clock, self.tenants, self._denied)
         self.reader = Reader(engine)
-        self.tenancy = TenantOperations(engine, self.pipeline, self.reader, self.tenants)
-        self.audit = AuditOperations(engine, self.pipeline, self.tenancy.admin)
         quota = RecordQuota(engine, self.reader, self.tenants.record_limits)
         self.writer = Writer(engine, self.reader, quota)
-        self.publisher = MetadataPublisher(engine)
+        places = PlaceKeeper(engine, self.tenants)
+        self.publisher = MetadataPublisher(engine, places)
+        admin = TenantAdmin(engine, self.tenants, places, self.publisher)
+        self.tenancy = TenantOperations(engine, self.pipeline, self.reader, admin)
+        self.audit = AuditOperations(engine, self.pipeline, admin)
         self.identity = Identity(
             lambda: engine.system_driver.identity,
             engine.settings.identity,
             engine.clock,
             self.pipeline,
+            self.refusals,
         )
         self._history = HistoryReader(engine, self.reader)
         self._live = LiveQueries(engine, self.reader.planner, self.tenants.admit)
@@ -116,6 +124,11 @@ class Operations:
         self._batch = BatchRunner(engine, self.reader, self.writer)
         self._actions = ActionRunner(engine, self.reader, self.writer)
         self._encoded: tuple[int, bytes] | None = None
+
+    def _denied(self, operation: str, object_name: str, context: Context) -> None:
+        clock, which = self.engine.clock, {"operation": operation, "object": object_name}
+        entry = entry_of("access_denied", context, clock, **which)
+        self.refusals.refused(entry, context.actor.id)
 
     def api(self, scope: Scope, depth: int = 0) -> DataApi:
         """Data operations of a caller, each write in a transaction of its own."""
@@ -269,7 +282,8 @@ class Operations:
             raise PermissionDenied(operation="clone", object=request.object)
         original = await self.reader.get(GetRequest(request.object, request.id), scope)
         stored = cast("dict[str, Any]", decode_json(original.record))
-        creatable = scope.policy.access(object_.name).creatable
+        access = scope.policy.access(object_.name)
+        creatable = access.creatable
         copied = {
             field.name: stored[field.name]
             for field in object_.stored_fields
@@ -277,6 +291,7 @@ class Operations:
             and not field.unique
             and field.name in stored
             and (creatable is None or field.name in creatable)
+            and field.name not in access.masks
         }
         data = encode_json({**copied, **decode_object(request.overrides)})
         return await self._create(CreateRequest(request.object, data), context)
@@ -392,6 +407,7 @@ class Operations:
                 decode_object(request.document),
                 if_version=request.if_version,
                 allow_destructive=request.allow_destructive,
+                by=context,
             )
             return MetaWriteReply(publication.version, publication.changes)
 
@@ -409,6 +425,7 @@ class Operations:
                 request.name,
                 if_version=request.if_version,
                 allow_destructive=request.allow_destructive,
+                by=context,
             )
             return MetaWriteReply(publication.version, publication.changes)
 

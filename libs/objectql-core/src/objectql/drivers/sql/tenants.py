@@ -6,8 +6,10 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from objectql.drivers.security_log import SecurityEntry
 from objectql.drivers.sql.dialect import identifier
 from objectql.drivers.sql.scope import TENANT, table_name
+from objectql.drivers.sql.security_log import insert_entries
 from objectql.drivers.sql.system import TENANT_TABLES, SystemRunner
 from objectql.drivers.tenants import Tenant
 from objectql.errors import WriteConflict
@@ -38,7 +40,7 @@ class SqlTenantStore:
         tenants = [msgspec.json.decode(row[1], type=Tenant) for row in rows if row[1] is not None]
         return int(rows[0][0]), tuple(tenants)
 
-    async def save(self, tenant: Tenant) -> Tenant:
+    async def save(self, tenant: Tenant, *, record: Sequence[SecurityEntry] = ()) -> Tenant:
         """See `TenantStore`."""
         saved = msgspec.structs.replace(tenant, version=tenant.version + 1)
         document = msgspec.json.encode(saved)
@@ -58,6 +60,7 @@ class SqlTenantStore:
                 )
             if not done:
                 raise WriteConflict
+            await insert_entries(runner, record)
         return saved
 
     async def remove(self, tenant: TenantId) -> None:
@@ -67,12 +70,22 @@ class SqlTenantStore:
             await runner.run("DELETE FROM oql_tenants WHERE id = $1", tenant)
 
 
-def tenant_deletions(objects: Sequence[ObjectDef]) -> Iterator[str]:
+def any_record(objects: Sequence[ObjectDef]) -> str:
+    """The query that answers a row if the tenant `$1` has a record of any of the objects."""
+    return " UNION ALL ".join(
+        f"SELECT 1 WHERE EXISTS (SELECT 1 FROM {identifier(table_name(object_))} WHERE {TENANT} = $1)"  # noqa: S608
+        for object_ in objects
+    )
+
+
+def tenant_deletions(
+    objects: Sequence[ObjectDef], system_tables: Sequence[str] = TENANT_TABLES
+) -> Iterator[str]:
     """The statements that delete all of the tenant `$1`.
 
     Their order does not follow the lookups, so foreign keys must be deferred.
     """
     for object_ in objects:
         yield f"DELETE FROM {identifier(table_name(object_))} WHERE {TENANT} = $1"  # noqa: S608
-    for table in TENANT_TABLES:
+    for table in system_tables:
         yield f"DELETE FROM {table} WHERE tenant = $1"  # noqa: S608

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from objectql.errors import ObjectQLError, VersionConflict
+from objectql.service.bodies import decode_json
 from objectql.wire.messages import (
     CloneRequest,
     CreateRequest,
@@ -18,7 +19,6 @@ from objectql.wire.messages import (
     UpdateRequest,
 )
 from objectql_gateway_rest.asgi import Response
-from objectql_gateway_rest.bodies import decode_json
 from objectql_gateway_rest.call import Call
 from objectql_gateway_rest.params import body_query, check_object, list_query, projection
 from objectql_gateway_rest.problems import error_headers, v1_error

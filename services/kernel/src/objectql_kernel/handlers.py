@@ -9,6 +9,7 @@ from objectql.kernel.identity.identity import Identity
 from objectql.kernel.kernel import Kernel
 from objectql.wire import audit as a
 from objectql.wire import identity as i
+from objectql.wire import live as l
 from objectql.wire import messages as m
 from objectql.wire import tenants as t
 
@@ -41,6 +42,9 @@ def verbs(kernel: Kernel) -> dict[str, Verb[Any]]:
         "meta_put": Verb(m.MetaPutRequest, kernel.handle_meta_put, is_bounded=False),
         "meta_delete": Verb(m.MetaDeleteRequest, kernel.handle_meta_delete, is_bounded=False),
         "view": Verb(m.ViewRequest, kernel.handle_view),
+        "live_bind": Verb(l.LiveBindRequest, kernel.handle_live_bind),
+        "live_standing": Verb(l.StandingRequest, kernel.handle_live_standing),
+        "live_unpublished": Verb(l.UnpublishedRequest, kernel.handle_live_unpublished),
         "snapshot": Verb(m.SnapshotRequest, kernel.handle_snapshot),
         "tenant_list": Verb(t.TenantListRequest, tenancy.handle_list),
         "tenant_get": Verb(t.TenantGetRequest, tenancy.handle_get),

@@ -71,12 +71,19 @@ class MemoryOutbox:
         now_ms = self._clock.now_ms()
         for event in events:
             self._last += 1
-            self._pending[self._last] = (event, now_ms)
+            size = len(events) if event.batch else 1
+            self._pending[self._last] = (msgspec.structs.replace(event, batch_size=size), now_ms)
 
     async def pending(self, limit: int) -> tuple[tuple[int, ChangeEvent], ...]:
         """See `Outbox`."""
         first = list(self._pending)[:limit]
         return tuple((position, self._pending[position][0]) for position in first)
+
+    async def unpublished(self, tenant: TenantId, object: str, limit: int) -> tuple[str, ...]:
+        """See `Outbox`."""
+        events = (event for event, _ in self._pending.values())
+        ids = [e.id for e in events if e.tenant == tenant and e.object == object]
+        return tuple(ids[:limit])
 
     async def mark_published(self, positions: Sequence[int]) -> None:
         """See `Outbox`."""

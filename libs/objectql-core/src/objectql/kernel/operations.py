@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from difflib import get_close_matches
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import msgspec
 
@@ -29,6 +29,7 @@ from objectql.kernel.explain import explain_read
 from objectql.kernel.history import HistoryReader
 from objectql.kernel.identity.identity import Identity
 from objectql.kernel.json import decode_json, decode_object, encode_json
+from objectql.kernel.live import LiveQueries
 from objectql.kernel.metadata import MetadataPublisher
 from objectql.kernel.metadata_view import hidden_fields, shown_definition, without_fields
 from objectql.kernel.permission_view import explain_access, permissions_of, somebody
@@ -47,6 +48,14 @@ from objectql.metadata.model import SHARES, ObjectDef, ObjectPermissions
 from objectql.metadata.registry import Definition, singular
 from objectql.metadata.transfer import encode_snapshot
 from objectql.metadata.views import get_view
+from objectql.wire.live import (
+    LiveBindReply,
+    LiveBindRequest,
+    StandingReply,
+    StandingRequest,
+    UnpublishedReply,
+    UnpublishedRequest,
+)
 from objectql.wire.messages import (
     ActionRequest,
     AggregateRequest,
@@ -84,6 +93,9 @@ from objectql.wire.messages import (
     WhereWriteRequest,
 )
 
+SUBSCRIBE: Final = "subscribe"
+"""The operation of the questions about live queries."""
+
 
 class Operations:
     """Every operation, over one engine."""
@@ -109,6 +121,7 @@ class Operations:
             self.refusals,
         )
         self._history = HistoryReader(engine, self.reader)
+        self._live = LiveQueries(engine, self.reader.planner, self.tenants.admit)
         self._consistency = Consistency(engine)
         self._bulk = BulkRunner(engine, self.reader, self.writer)
         self._batch = BatchRunner(engine, self.reader, self.writer)
@@ -185,6 +198,36 @@ class Operations:
 
     async def _search(self, request: SearchRequest, context: Context) -> JsonReply:
         return await search(request, self.reader.scope(context, may_lag=True), self.reader)
+
+    # --- live queries ---
+
+    async def handle_live_bind(self, request: LiveBindRequest, context: Context) -> LiveBindReply:
+        """What a subscription is to the caller."""
+
+        async def core(request: LiveBindRequest, context: Context) -> LiveBindReply:
+            return self._live.bind(request, self.reader.scope(context))
+
+        return await self.pipeline.run(SUBSCRIBE, request.query.object, request, context, core)
+
+    async def handle_live_unpublished(
+        self, request: UnpublishedRequest, context: Context
+    ) -> UnpublishedReply:
+        """The changes of an object that are not in the event stream yet."""
+
+        async def core(request: UnpublishedRequest, context: Context) -> UnpublishedReply:
+            return await self._live.unpublished(request, self.reader.scope(context))
+
+        return await self.pipeline.run(SUBSCRIBE, request.object, request, context, core)
+
+    async def handle_live_standing(
+        self, request: StandingRequest, context: Context
+    ) -> StandingReply:
+        """The tenants whose listeners must hear no more."""
+
+        async def core(request: StandingRequest, _context: Context) -> StandingReply:
+            return await self._live.standing(request)
+
+        return await self.pipeline.run(SUBSCRIBE, "*", request, context, core)
 
     # --- writes ---
 

@@ -139,6 +139,9 @@ MetricName: TypeAlias = Literal[
     "oql_cache_reads_total",
     "oql_cache_answers_total",
     "oql_cache_forgets_total",
+    "oql_live_sockets",
+    "oql_live_subscriptions",
+    "oql_live_deliveries_total",
 ]
 
 
@@ -209,6 +212,9 @@ METRICS: tuple[Metric, ...] = (
     Metric("oql_cache_reads_total", "counter", "Reads that could be cached", ("outcome",)),
     Metric("oql_cache_answers_total", "counter", "Answers to keep, by outcome", ("outcome",)),
     Metric("oql_cache_forgets_total", "counter", "Writes that forgot tags", ("outcome",)),
+    Metric("oql_live_sockets", "gauge", "Open sockets"),
+    Metric("oql_live_subscriptions", "gauge", "Subscriptions of live queries"),
+    Metric("oql_live_deliveries_total", "counter", "Subscriptions told of a commit"),
 )
 
 _BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)

@@ -13,6 +13,7 @@ import msgspec
 
 from objectql.clock import Clock, SystemClock
 from objectql.drivers.memory_identity import MemoryIdentityStore
+from objectql.drivers.memory_webhooks import MemoryWebhookStore
 from objectql.drivers.memory_state import (
     Remembering,
     Tables,
@@ -188,6 +189,7 @@ class MemoryDriver:
         self.leases = MemoryLeases(self._clock)
         self.identity = MemoryIdentityStore()
         self.tenants = MemoryTenantStore()
+        self.webhooks = MemoryWebhookStore()
 
     @property
     def name(self) -> DataSource:
@@ -233,6 +235,7 @@ class MemoryDriver:
             self.outbox.forget(tenant)
             self.history.forget(tenant)
             self.identity.forget(tenant)
+            self.webhooks.forget(tenant)
 
     def statistics(self) -> Mapping[str, float]:
         """See `Driver`."""

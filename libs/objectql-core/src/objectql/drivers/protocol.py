@@ -16,6 +16,7 @@ import msgspec
 from objectql.drivers.history import HistoryStore
 from objectql.drivers.identity import IdentityStore
 from objectql.drivers.tenants import TenantStore
+from objectql.drivers.webhooks import WebhookStore
 from objectql.events import ChangeEvent
 from objectql.ids import DataSource, ObjectName, TenantId
 from objectql.metadata.model import ObjectDef
@@ -344,6 +345,8 @@ class Driver(Protocol):
     def identity(self) -> IdentityStore: ...
     @property
     def tenants(self) -> TenantStore: ...
+    @property
+    def webhooks(self) -> WebhookStore: ...
 
     async def connect(self) -> None:
         """Open the pool and create the system tables where they are missing."""

@@ -13,6 +13,7 @@ from objectql.testing.driver_samples import OBJECTS
 from objectql.testing.driver_stores import StorePromises
 from objectql.testing.driver_tenants import TenantPromises
 from objectql.testing.driver_transactions import TransactionPromises
+from objectql.testing.driver_webhooks import WebhookPromises
 
 __all__ = ["OBJECTS", "DriverSuite"]
 
@@ -24,5 +25,6 @@ class DriverSuite(
     HistoryPromises,
     TenantPromises,
     IdentityPromises,
+    WebhookPromises,
 ):
     """Everything that a driver promises."""

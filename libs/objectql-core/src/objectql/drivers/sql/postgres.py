@@ -54,6 +54,7 @@ from objectql.drivers.sql.system import (
     remembered_of,
 )
 from objectql.drivers.sql.tenants import SqlTenantStore
+from objectql.drivers.sql.webhooks import SqlWebhookStore
 from objectql.drivers.sql.writes import (
     WriteStatements,
     document,
@@ -110,6 +111,7 @@ class PostgresDriver(PostgresAccess, PostgresReads):
         self.leases = SqlLeases(self, POSTGRES_WORDS)
         self.identity = SqlIdentityStore(self)
         self.tenants = SqlTenantStore(self)
+        self.webhooks = SqlWebhookStore(self, POSTGRES_WORDS)
         self._schema = PostgresSchema(
             self.begin, lambda: self._role, has_walls=settings.row_security
         )

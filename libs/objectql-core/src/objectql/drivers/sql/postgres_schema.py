@@ -28,6 +28,7 @@ from objectql.drivers.sql.postgres_walls import (
 from objectql.drivers.sql.scope import table_name
 from objectql.drivers.sql.system import POSTGRES_WORDS, TAKE_SCHEMA_LOCK, system_tables
 from objectql.drivers.sql.tenants import tenant_deletions
+from objectql.drivers.sql.webhooks import webhook_tables
 from objectql.ids import TenantId
 from objectql.metadata.model import ObjectDef
 
@@ -55,7 +56,11 @@ class PostgresSchema:
     async def create_system_tables(self) -> None:
         """Create those that are missing. Two kernels that start at once wait for each other."""
         async with self._changing() as session:
-            for statement in (*system_tables(POSTGRES_WORDS), *identity_tables(POSTGRES_WORDS)):
+            for statement in (
+                *system_tables(POSTGRES_WORDS),
+                *identity_tables(POSTGRES_WORDS),
+                *webhook_tables(POSTGRES_WORDS),
+            ):
                 await session.run(statement)
 
     async def plan(self, objects: Sequence[ObjectDef], *, allow_destructive: bool) -> SchemaPlan:

@@ -56,6 +56,7 @@ from objectql.drivers.sql.system import (
     system_tables,
 )
 from objectql.drivers.sql.tenants import SqlTenantStore, tenant_deletions
+from objectql.drivers.sql.webhooks import SqlWebhookStore, webhook_tables
 from objectql.drivers.writer_lock import WriterLock, check_deadline
 from objectql.errors import Unavailable
 from objectql.ids import DataSource, ObjectName, TenantId
@@ -107,6 +108,7 @@ class SqliteDriver:
         self.leases = SqlLeases(self, SQLITE_WORDS)
         self.identity = SqlIdentityStore(self)
         self.tenants = SqlTenantStore(self)
+        self.webhooks = SqlWebhookStore(self, SQLITE_WORDS)
 
     @property
     def name(self) -> DataSource:
@@ -138,7 +140,11 @@ class SqliteDriver:
         try:
             self._writer = await self._open(is_reader=False)
             async with self.begin() as session:
-                for statement in (*system_tables(SQLITE_WORDS), *identity_tables(SQLITE_WORDS)):
+                for statement in (
+                *system_tables(SQLITE_WORDS),
+                *identity_tables(SQLITE_WORDS),
+                *webhook_tables(SQLITE_WORDS),
+            ):
                     await session.run(statement)
                 await session.run(IDEMPOTENCY_SQL.purge)
             await self._pool.open()

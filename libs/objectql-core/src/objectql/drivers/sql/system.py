@@ -43,6 +43,8 @@ class SystemWords(msgspec.Struct, frozen=True):
     """`{seconds}` after now."""
     positions: str
     """The members of the JSON array `$1`."""
+    json_items: str
+    """The rows `t.value`, the objects of the JSON array `$1`."""
     serial: str
     binary: str
 
@@ -54,6 +56,7 @@ POSTGRES_WORDS = SystemWords(
     seconds_between="CAST(extract(epoch FROM {late} - {early}) AS double precision)",
     plus_seconds="clock_timestamp() + make_interval(secs => CAST({seconds} AS double precision))",
     positions="SELECT CAST(value AS bigint) FROM json_array_elements_text(CAST($1 AS json))",
+    json_items="json_array_elements(CAST($1 AS json)) AS t(value)",
     serial="bigserial PRIMARY KEY",
     binary="bytea",
 )
@@ -65,6 +68,7 @@ SQLITE_WORDS = SystemWords(
     seconds_between="(({late}) - ({early})) * 86400.0",
     plus_seconds="julianday('now') + {seconds} / 86400.0",
     positions="SELECT value FROM json_each($1)",
+    json_items="json_each($1) AS t",
     serial="integer PRIMARY KEY AUTOINCREMENT",
     binary="blob",
 )
@@ -117,6 +121,7 @@ def system_tables(words: SystemWords) -> tuple[str, ...]:
 TENANT_TABLES = (
     *("oql_outbox", "oql_history", "oql_idempotency", "oql_sequences"),
     *("oql_users", "oql_sessions", "oql_api_keys", "oql_sign_in_attempts"),
+    *("oql_webhooks", "oql_webhook_deliveries"),
 )
 """What keeps something of each tenant, in a column `tenant`."""
 

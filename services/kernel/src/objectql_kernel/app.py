@@ -32,6 +32,7 @@ from objectql_kernel.settings import KernelSettings
 from objectql_kernel.shared_cache import SharedCache
 from objectql_kernel.sources import open_sources
 from objectql_kernel.watch import log_problems, watch
+from objectql_kernel.webhooks import WebhookDelivery
 
 log = logging.getLogger(__name__)
 
@@ -43,9 +44,7 @@ TIDY_EVERY_S = 600.0
 
 PUBLISHED = "metadata:published"
 TENANTS = "tenants"
-READS = frozenset(
-    {"find", "explain", "get", "count", "aggregate", "search", "history", "meta", "auth"}
-)
+READS = frozenset("find explain get count aggregate search history meta auth webhooks".split())
 
 
 async def build(process: Process[KernelSettings]) -> None:
@@ -76,6 +75,7 @@ async def build(process: Process[KernelSettings]) -> None:
             unknown_tenants=settings.tenancy.unknown,
             query=settings.query,
             identity=settings.identity,
+            webhooks=settings.webhooks,
         ),
         clock=process.clock,
         cache=cache.results if cache else None,
@@ -87,7 +87,9 @@ async def build(process: Process[KernelSettings]) -> None:
         NatsEventStream(process.bus),
         holder=process.instance,
         clock=process.clock,
+        queue=kernel.webhooks.queueing,
     )
+    deliverer = WebhookDelivery(process, kernel.webhooks)
     server = BusServer(
         process.bus,
         verbs(kernel),
@@ -131,6 +133,7 @@ async def build(process: Process[KernelSettings]) -> None:
         await process.bus.subscribe(kernel_event(PUBLISHED), on_published)
         await process.bus.subscribe(kernel_event(TENANTS), on_tenants)
         process.start(changes.run())
+        process.start(deliverer.run())
         process.start(limiter.run())
         process.start(kernel.engine.tally.run())
         process.start(follow(kernel, process))

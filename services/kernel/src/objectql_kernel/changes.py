@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from objectql.bus.port import Bus, Envelope, EventStream
 from objectql.clock import Clock
@@ -35,6 +35,7 @@ class Changes:
         *,
         holder: str,
         clock: Clock,
+        queue: Callable[[Sequence[ChangeEvent]], Awaitable[None]] | None = None,
     ) -> None:
         self._bus = bus
         self._stream = stream
@@ -52,6 +53,7 @@ class Changes:
                 holder=holder,
                 clock=clock,
                 on_batch=self._count,
+                queue=queue,
                 sweep=driver.sweep,
             )
             for name, driver in drivers.items()

@@ -9,11 +9,14 @@ from msgspec import Meta
 
 from objectql.kernel.features import Features
 from objectql.kernel.identity.policy import IdentityPolicy
+from objectql.kernel.webhooks.policy import WebhookPolicy
 from objectql.query.limits import QueryLimits
 from objectql.service.rates import RateSharing
 from objectql.service.settings import Secret, ServiceSettings
 
-Failpoint: TypeAlias = Literal["before_commit", "after_commit", "before_publish", "after_publish"]
+Failpoint: TypeAlias = Literal[
+    "before_commit", "after_commit", "before_publish", "after_publish", "after_delivery"
+]
 
 
 class PoolLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -136,6 +139,7 @@ class KernelSettings(ServiceSettings, frozen=True, kw_only=True):
     tenancy: Tenancy = Tenancy()
     query: QueryLimits = QueryLimits()
     identity: IdentitySettings = IdentitySettings()
+    webhooks: WebhookPolicy = WebhookPolicy()
     features: Features = Features()
     failpoints: Annotated[
         tuple[Failpoint, ...], Meta(description="die at these points; for fault tests")

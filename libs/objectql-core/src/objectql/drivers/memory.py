@@ -13,7 +13,6 @@ import msgspec
 
 from objectql.clock import Clock, SystemClock
 from objectql.drivers.memory_identity import MemoryIdentityStore
-from objectql.drivers.memory_webhooks import MemoryWebhookStore
 from objectql.drivers.memory_state import (
     Remembering,
     Tables,
@@ -28,6 +27,7 @@ from objectql.drivers.memory_stores import (
     MemoryOutbox,
     MemoryTenantStore,
 )
+from objectql.drivers.memory_webhooks import MemoryWebhookStore
 from objectql.drivers.protocol import (
     Capabilities,
     Freshness,

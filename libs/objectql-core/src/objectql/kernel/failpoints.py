@@ -15,7 +15,8 @@ BEFORE_COMMIT = "before_commit"
 AFTER_COMMIT = "after_commit"
 BEFORE_PUBLISH = "before_publish"
 AFTER_PUBLISH = "after_publish"
-KNOWN = frozenset({BEFORE_COMMIT, AFTER_COMMIT, BEFORE_PUBLISH, AFTER_PUBLISH})
+AFTER_DELIVERY = "after_delivery"
+KNOWN = frozenset({BEFORE_COMMIT, AFTER_COMMIT, BEFORE_PUBLISH, AFTER_PUBLISH, AFTER_DELIVERY})
 
 _armed: set[str] = set()
 

@@ -36,6 +36,7 @@ from objectql.kernel.search import search
 from objectql.kernel.tenancy.directory import TenantDirectory
 from objectql.kernel.tenancy.operations import TenantOperations
 from objectql.kernel.tenancy.quotas import RecordQuota
+from objectql.kernel.webhooks.operations import Webhooks
 from objectql.kernel.write import OwnTransactions, Writer
 from objectql.metadata.model import ObjectDef, ObjectPermissions
 from objectql.metadata.registry import Definition, singular
@@ -94,6 +95,9 @@ class Operations:
             engine.settings.identity,
             engine.clock,
             self.pipeline,
+        )
+        self.webhooks = Webhooks(
+            engine, self.pipeline, self.reader.planner, self.tenants, self.identity
         )
         self._history = HistoryReader(engine, self.reader)
         self._consistency = Consistency(engine)

@@ -139,6 +139,10 @@ MetricName: TypeAlias = Literal[
     "oql_cache_reads_total",
     "oql_cache_answers_total",
     "oql_cache_forgets_total",
+    "oql_webhook_attempts_total",
+    "oql_webhook_attempt_seconds",
+    "oql_webhook_queue",
+    "oql_webhook_oldest_seconds",
 ]
 
 
@@ -209,6 +213,10 @@ METRICS: tuple[Metric, ...] = (
     Metric("oql_cache_reads_total", "counter", "Reads that could be cached", ("outcome",)),
     Metric("oql_cache_answers_total", "counter", "Answers to keep, by outcome", ("outcome",)),
     Metric("oql_cache_forgets_total", "counter", "Writes that forgot tags", ("outcome",)),
+    Metric("oql_webhook_attempts_total", "counter", "Attempts to deliver", ("outcome",)),
+    Metric("oql_webhook_attempt_seconds", "histogram", "Of each attempt"),
+    Metric("oql_webhook_queue", "gauge", "Deliveries in the queue", ("state",)),
+    Metric("oql_webhook_oldest_seconds", "gauge", "Age of the oldest that is pending"),
 )
 
 _BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)

@@ -11,6 +11,7 @@ import pytest
 from objectql.drivers.protocol import Driver
 from objectql.drivers.webhooks import (
     Delivery,
+    DeliveryState,
     NewDelivery,
     Outcome,
     QueueCounts,
@@ -164,7 +165,8 @@ class WebhookPromises:
     async def test_replay_makes_pending_what_was_finished(self, driver: Driver) -> None:
         store = driver.webhooks
         await queued(driver, new("e1", "r1"), new("e2", "r1"), new("e3", "r2"), new("e4", "r3"))
-        for event, state in (("e1", "dead"), ("e2", "done"), ("e3", "done")):
+        states: dict[str, DeliveryState] = {"e1": "dead", "e2": "done", "e3": "done"}
+        for event, state in states.items():
             (head,) = [d for d in await store.heads("w1", 10, 9) if d.event_id == event]
             await store.settle(head, Outcome(state, 3, finished_ms=20))
         assert await store.replay("w2", 30) == 0

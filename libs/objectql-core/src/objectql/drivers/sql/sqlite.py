@@ -141,10 +141,10 @@ class SqliteDriver:
             self._writer = await self._open(is_reader=False)
             async with self.begin() as session:
                 for statement in (
-                *system_tables(SQLITE_WORDS),
-                *identity_tables(SQLITE_WORDS),
-                *webhook_tables(SQLITE_WORDS),
-            ):
+                    *system_tables(SQLITE_WORDS),
+                    *identity_tables(SQLITE_WORDS),
+                    *webhook_tables(SQLITE_WORDS),
+                ):
                     await session.run(statement)
                 await session.run(IDEMPOTENCY_SQL.purge)
             await self._pool.open()

@@ -57,7 +57,7 @@ class Sender:
         """`trust` are the authorities of certificates, without one the system's."""
         self._allowed = allowed
         self._resolve = resolve
-        self._trust = trust or ssl.create_default_context()
+        self._trust = trust
         self._max_connections = max_connections
         self._pool: httpcore.AsyncConnectionPool | None = None
 
@@ -98,7 +98,7 @@ class Sender:
         pool = self._pool
         if pool is None:
             pool = self._pool = httpcore.AsyncConnectionPool(
-                ssl_context=self._trust,
+                ssl_context=self._trust or ssl.create_default_context(),
                 max_connections=self._max_connections,
                 keepalive_expiry=_IDLE_S,
                 network_backend=_CheckedBackend(self._resolve, self._allowed.networks),
@@ -145,7 +145,7 @@ class _CheckedBackend(httpcore.AsyncNetworkBackend):
     def __init__(self, resolve: Resolve, networks: Iterable[Network]) -> None:
         self._resolve = resolve
         self._networks = tuple(networks)
-        self._inner = httpcore.AnyIOBackend()
+        self._inner: httpcore.AsyncNetworkBackend = httpcore.AnyIOBackend()
 
     async def connect_tcp(  # noqa: PLR0917 - the backend's interface
         self,

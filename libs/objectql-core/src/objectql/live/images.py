@@ -1,0 +1,74 @@
+"""The images of an event: values to match, and JSON to send, each made once however many ask."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import Any, Final
+
+import msgspec
+
+from objectql.events import ChangeEvent
+from objectql.metadata.types import Storage
+from objectql.values import Record
+
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decimal = msgspec.json.Decoder(Decimal | None).decode
+_float = msgspec.json.Decoder(float | None).decode
+_any = msgspec.json.Decoder().decode
+_NULL: Final = msgspec.Raw(b"null")
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Image:
+    """One whole stored record, as the database wrote it."""
+
+    __slots__ = ("_members", "record")
+
+    def __init__(self, text: bytes) -> None:
+        self._members = _members(text)
+        self.record: Record = {}
+        """The values that were needed so far."""
+
+    def need(self, fields: Iterable[tuple[str, Storage]]) -> None:
+        """Have the values of `fields` in `record`."""
+        record = self.record
+        for name, storage in fields:
+            if name not in record:
+                record[name] = _value(self._members.get(name, _NULL), storage)
+
+    def select(self, names: Iterable[str]) -> bytes:
+        """A JSON object of these fields; of the values no digit is touched."""
+        members: Mapping[str, msgspec.Raw] = self._members
+        return _encode({name: members.get(name, _NULL) for name in names})
+
+
+def _value(raw: msgspec.Raw, storage: Storage) -> Any:
+    match storage:
+        case Storage.DECIMAL:
+            return _decimal(raw)
+        case Storage.FLOAT:
+            return _float(raw)
+        case _:
+            return _any(raw)
+
+
+class EventImages:
+    """The old and the new image of one event."""
+
+    __slots__ = ("_selections", "event", "new", "old")
+
+    def __init__(self, event: ChangeEvent) -> None:
+        self.event = event
+        self.old = None if event.before is None else Image(event.before)
+        self.new = None if event.after is None else Image(event.after)
+        self._selections: dict[tuple[str, ...], bytes] = {}
+
+    def data(self, outputs: tuple[str, ...]) -> bytes:
+        """The new image's `outputs` as a JSON object; there must be a new image."""
+        found = self._selections.get(outputs)
+        if found is None:
+            assert self.new is not None
+            found = self._selections[outputs] = self.new.select(outputs)
+        return found

@@ -1,0 +1,112 @@
+"""A subscription after `bind`: what a record must satisfy, and what of it is told.
+
+A kernel makes it with the caller's policy, as it binds a read; whoever matches events needs
+nothing else. It follows no lookup: what another record decides cannot be seen in an event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, cast
+
+import msgspec
+
+from objectql.context import Actor
+from objectql.ids import FieldName, ObjectName, TenantId
+from objectql.live.forms import Form, form_of, own_field, predicate_of
+from objectql.metadata.types import Storage
+from objectql.query.bound import (
+    AllOf,
+    AnyOf,
+    BoundQuery,
+    Column,
+    Negate,
+    ParamSource,
+    Predicate,
+    Test,
+)
+from objectql.query.tokens import is_token
+from objectql.query.values_in import resolve
+from objectql.values import Value
+
+
+class LiveQuery(msgspec.Struct, frozen=True, omit_defaults=True):
+    """`form` is the filter with the caller's row rules; `outputs` are what the caller may read."""
+
+    tenant: TenantId
+    object: ObjectName
+    form: Form
+    sources: tuple[ParamSource, ...]
+    literals: tuple[Any, ...]
+    outputs: tuple[str, ...]
+    timezone: str = "UTC"
+
+    def where(self) -> Predicate:
+        """What a record must satisfy; of the fields no more is known than how they are kept."""
+        return predicate_of(self.form)
+
+    def params(self, actor: Actor, now_ms: int) -> tuple[Value, ...]:
+        """The parameters of `where` for the caller.
+
+        Raises:
+            InvalidFilter: a literal does not fit its field.
+
+        """
+        return resolve(
+            self.sources,
+            self.literals,
+            tenant=actor.tenant,
+            actor=actor,
+            now_ms=now_ms,
+            timezone=self.timezone,
+        )
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether the parameters depend on when they are asked for, as those of `{today}`."""
+        constants = (source.constant for source in self.sources)
+        return any(_has_token(value) for value in (*self.literals, *constants))
+
+
+def _has_token(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return any(_has_token(member) for member in cast("list[Any]", value))
+    return isinstance(value, str) and is_token(value)
+
+
+def live_query(
+    bound: BoundQuery, tenant: TenantId, literals: tuple[Any, ...], *, timezone: str
+) -> LiveQuery:
+    """What is needed of `bound` to match events.
+
+    Raises:
+        NotSupported: other records decide what it finds or tells.
+
+    """
+    return LiveQuery(
+        tenant=tenant,
+        object=bound.object.name,
+        form=form_of(bound.where),
+        sources=bound.params,
+        literals=literals,
+        outputs=tuple(own_field(output.column).name for output in bound.outputs),
+        timezone=timezone,
+    )
+
+
+def fields_of(predicate: Predicate) -> dict[FieldName, Storage]:
+    """The fields that `predicate` looks at."""
+    return {column.field.name: column.field.storage for column in _columns(predicate)}
+
+
+def _columns(predicate: Predicate) -> Iterator[Column]:
+    match predicate:
+        case AllOf(items) | AnyOf(items):
+            for item in items:
+                yield from _columns(item)
+        case Negate(item):
+            yield from _columns(item)
+        case Test(left, _, right):
+            yield from (side for side in (left, right) if isinstance(side, Column))
+        case _:
+            pass

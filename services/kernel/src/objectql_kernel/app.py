@@ -28,6 +28,7 @@ from objectql.wire.tenants import TenantsChanged
 from objectql_kernel.changes import Changes
 from objectql_kernel.gauges import Gauges
 from objectql_kernel.handlers import verbs
+from objectql_kernel.sealers import open_sealers
 from objectql_kernel.settings import KernelSettings
 from objectql_kernel.shared_cache import SharedCache
 from objectql_kernel.sources import open_sources
@@ -44,7 +45,9 @@ TIDY_EVERY_S = 600.0
 
 PUBLISHED = "metadata:published"
 TENANTS = "tenants"
-READS = frozenset("find explain get count aggregate search history meta auth webhooks".split())
+READS = frozenset(
+    "find explain get count aggregate search history meta auth audit webhooks".split()
+)
 
 
 async def build(process: Process[KernelSettings]) -> None:
@@ -89,6 +92,7 @@ async def build(process: Process[KernelSettings]) -> None:
         clock=process.clock,
         queue=kernel.webhooks.queueing,
     )
+    sealers = open_sealers(kernel, process)
     deliverer = WebhookDelivery(process, kernel.webhooks)
     server = BusServer(
         process.bus,
@@ -133,6 +137,8 @@ async def build(process: Process[KernelSettings]) -> None:
         await process.bus.subscribe(kernel_event(PUBLISHED), on_published)
         await process.bus.subscribe(kernel_event(TENANTS), on_tenants)
         process.start(changes.run())
+        for sealer in sealers:
+            process.start(sealer.run())
         process.start(deliverer.run())
         process.start(limiter.run())
         process.start(kernel.engine.tally.run())

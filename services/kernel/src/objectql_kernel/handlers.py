@@ -8,6 +8,7 @@ from objectql.bus.server import Verb
 from objectql.kernel.identity.identity import Identity
 from objectql.kernel.kernel import Kernel
 from objectql.kernel.webhooks.operations import Webhooks
+from objectql.wire import audit as a
 from objectql.wire import identity as i
 from objectql.wire import messages as m
 from objectql.wire import tenants as t
@@ -48,6 +49,7 @@ def verbs(kernel: Kernel) -> dict[str, Verb[Any]]:
         "tenant_change": Verb(t.TenantChangeRequest, tenancy.handle_change, is_bounded=False),
         "tenant_delete": Verb(t.TenantDeleteRequest, tenancy.handle_delete, is_bounded=False),
         "tenant_export": Verb(t.TenantExportRequest, tenancy.handle_export),
+        "audit_verify": Verb(a.AuditVerifyRequest, kernel.audit.handle_verify),
         **_identity_verbs(kernel.identity),
         **_webhook_verbs(kernel.webhooks),
     }

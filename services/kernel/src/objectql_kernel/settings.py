@@ -15,7 +15,13 @@ from objectql.service.rates import RateSharing
 from objectql.service.settings import Secret, ServiceSettings
 
 Failpoint: TypeAlias = Literal[
-    "before_commit", "after_commit", "before_publish", "after_publish", "after_delivery"
+    "before_commit",
+    "after_commit",
+    "before_publish",
+    "after_publish",
+    "before_seal",
+    "after_seal",
+    "after_delivery",
 ]
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from objectql.clock import Clock, SystemClock
+from objectql.drivers.memory_chains import MemoryChains, MemoryHistory
 from objectql.drivers.memory_identity import MemoryIdentityStore
 from objectql.drivers.memory_state import (
     Remembering,
@@ -21,7 +22,6 @@ from objectql.drivers.memory_state import (
     to_json,
 )
 from objectql.drivers.memory_stores import (
-    MemoryHistory,
     MemoryLeases,
     MemoryMetadataStore,
     MemoryOutbox,
@@ -185,7 +185,8 @@ class MemoryDriver:
         self._reads = self._writes = self._transactions = 0
         self.metadata = MemoryMetadataStore()
         self.outbox = MemoryOutbox(self._clock)
-        self.history = MemoryHistory()
+        self.chains = MemoryChains()
+        self.history = MemoryHistory(self.chains)
         self.leases = MemoryLeases(self._clock)
         self.identity = MemoryIdentityStore()
         self.tenants = MemoryTenantStore()
@@ -233,7 +234,7 @@ class MemoryDriver:
         async with self._writer.hold():
             self._tables.forget(tenant)
             self.outbox.forget(tenant)
-            self.history.forget(tenant)
+            self.chains.forget(tenant)
             self.identity.forget(tenant)
             self.webhooks.forget(tenant)
 

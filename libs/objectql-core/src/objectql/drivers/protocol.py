@@ -13,6 +13,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 import msgspec
 
+from objectql.drivers.chains import ChainStore
 from objectql.drivers.history import HistoryStore
 from objectql.drivers.identity import IdentityStore
 from objectql.drivers.tenants import TenantStore
@@ -132,7 +133,8 @@ class RowWrite(msgspec.Struct, frozen=True, omit_defaults=True):
 class WriteScope(msgspec.Struct, frozen=True, omit_defaults=True):
     """What all writes of one request share; ends up in every outbox event.
 
-    `batch_size` 0 says that nobody knows yet how many writes there will be.
+    `batch_size` 0 says that nobody knows yet how many writes there will be. `origin` (see `Context`)
+    is for the history alone: who listens to events need not know where people work.
     """
 
     tenant: TenantId
@@ -141,6 +143,7 @@ class WriteScope(msgspec.Struct, frozen=True, omit_defaults=True):
     traceparent: str = ""
     batch: str = ""
     batch_size: int = 1
+    origin: str = ""
 
 
 class Idempotency(msgspec.Struct, frozen=True):
@@ -340,6 +343,8 @@ class Driver(Protocol):
     @property
     def history(self) -> HistoryStore: ...
     @property
+    def chains(self) -> ChainStore: ...
+    @property
     def leases(self) -> Leases: ...
     @property
     def identity(self) -> IdentityStore: ...
@@ -468,8 +473,8 @@ class Driver(Protocol):
     async def delete_tenant(self, tenant: TenantId, objects: Sequence[ObjectDef]) -> None:
         """Delete all that this source keeps of `tenant`, in one transaction, without events.
 
-        Records of `objects` (all of this source), the outbox, the history, idempotency records,
-        sequences. May be called any number of times.
+        Records of `objects` (all of this source), the outbox, the history, the security log, their
+        chains, idempotency records, sequences. May be called any number of times.
         """
         ...
 

@@ -15,8 +15,20 @@ BEFORE_COMMIT = "before_commit"
 AFTER_COMMIT = "after_commit"
 BEFORE_PUBLISH = "before_publish"
 AFTER_PUBLISH = "after_publish"
+BEFORE_SEAL = "before_seal"
+AFTER_SEAL = "after_seal"
 AFTER_DELIVERY = "after_delivery"
-KNOWN = frozenset({BEFORE_COMMIT, AFTER_COMMIT, BEFORE_PUBLISH, AFTER_PUBLISH, AFTER_DELIVERY})
+KNOWN = frozenset(
+    {
+        BEFORE_COMMIT,
+        AFTER_COMMIT,
+        BEFORE_PUBLISH,
+        AFTER_PUBLISH,
+        BEFORE_SEAL,
+        AFTER_SEAL,
+        AFTER_DELIVERY,
+    }
+)
 
 _armed: set[str] = set()
 

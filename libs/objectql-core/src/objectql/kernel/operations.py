@@ -17,6 +17,7 @@ from objectql.errors import MetadataNotFound, PermissionDenied
 from objectql.kernel.access import shown
 from objectql.kernel.actions import ActionRunner
 from objectql.kernel.api import DataApi
+from objectql.kernel.audit.operations import AuditOperations
 from objectql.kernel.batch import BatchRunner
 from objectql.kernel.bulk import BulkRunner
 from objectql.kernel.change import Change
@@ -87,6 +88,7 @@ class Operations:
         self.pipeline = Pipeline(engine.middleware, engine.clock, self.tenants)
         self.reader = Reader(engine)
         self.tenancy = TenantOperations(engine, self.pipeline, self.reader, self.tenants)
+        self.audit = AuditOperations(engine, self.pipeline, self.tenancy.admin)
         quota = RecordQuota(engine, self.reader, self.tenants.record_limits)
         self.writer = Writer(engine, self.reader, quota)
         self.publisher = MetadataPublisher(engine)

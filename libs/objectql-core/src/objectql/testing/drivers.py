@@ -6,6 +6,7 @@ Subclass `DriverSuite` and give it a `driver` fixture: a connected, empty driver
 
 from __future__ import annotations
 
+from objectql.testing.driver_chains import ChainPromises
 from objectql.testing.driver_history import HistoryPromises
 from objectql.testing.driver_identity import IdentityPromises
 from objectql.testing.driver_records import RecordPromises
@@ -23,6 +24,7 @@ class DriverSuite(
     TransactionPromises,
     StorePromises,
     HistoryPromises,
+    ChainPromises,
     TenantPromises,
     IdentityPromises,
     WebhookPromises,

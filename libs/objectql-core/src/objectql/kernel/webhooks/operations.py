@@ -68,6 +68,7 @@ class Webhooks:
         self.queueing = Queueing(self.directory, engine.clock)
         self.observe: Callable[[str, float], None] = _to_nobody
         """Told of each attempt; see `Tools`."""
+
         def observed(outcome: str, took_s: float) -> None:
             self.observe(outcome, took_s)
 

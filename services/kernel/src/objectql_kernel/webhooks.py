@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Collection
 from typing import Final
 
 from objectql.bus.port import Envelope
 from objectql.errors import ObjectQLError, Unavailable
 from objectql.kernel.webhooks.operations import Webhooks
 from objectql.service.run import Process
+from objectql.wire.codec import decode, encode
 from objectql.wire.subjects import kernel_event
+from objectql.wire.webhooks import WebhooksQueued
 from objectql_kernel.settings import KernelSettings
 
 log = logging.getLogger(__name__)
@@ -32,6 +35,7 @@ class WebhookDelivery:
         self._webhooks = webhooks
         self._deliverer = webhooks.deliverer(process.instance)
         self._queued = asyncio.Event()
+        self._to_tell: set[str] = set()
         webhooks.queueing.on_queued = self._on_queued
         webhooks.observe = self._observe
 
@@ -46,19 +50,24 @@ class WebhookDelivery:
         finally:
             await unsubscribe()
 
-    def _on_queued(self) -> None:
-        self._deliverer.wake()
+    def _on_queued(self, webhooks: Collection[str]) -> None:
+        self._deliverer.wake(webhooks)
+        self._to_tell.update(webhooks)
         self._queued.set()
 
-    async def _on_told(self, _envelope: Envelope) -> None:  # noqa: RUF029 - the port's shape
-        self._deliverer.wake()
+    async def _on_told(self, envelope: Envelope) -> None:  # noqa: RUF029 - the port's shape
+        news = decode(WebhooksQueued, envelope.body)
+        if news.origin != self._process.instance:
+            self._deliverer.wake(news.webhooks)
 
     async def _tell(self) -> None:
         while True:
             await self._queued.wait()
             self._queued.clear()
+            webhooks, self._to_tell = self._to_tell, set()
+            news = WebhooksQueued(webhooks=tuple(webhooks), origin=self._process.instance)
             try:
-                await self._process.bus.publish(_SUBJECT, b"")
+                await self._process.bus.publish(_SUBJECT, encode(news))
             except Unavailable:
                 log.debug("webhook_wake_lost")
             await self._process.clock.sleep(WAKE_EVERY_S)

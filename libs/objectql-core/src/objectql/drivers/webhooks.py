@@ -22,6 +22,10 @@ MAX_REASON = 500
 """Characters kept of why a delivery did not succeed."""
 
 
+MAX_COUNT = 100_000
+"""No more than so many are counted; whoever watches a queue has seen enough."""
+
+
 class SealedSecret(msgspec.Struct, frozen=True, omit_defaults=True):
     """A signing secret as it is kept. It signs until `until_ms`, or without end."""
 

@@ -61,3 +61,10 @@ class WebhookReplayRequest(Message, frozen=True):
 
     name: str
     document: bytes
+
+
+class WebhooksQueued(Message, frozen=True):
+    """On `kernel_event("webhooks")`: by their ids, who has something to be told."""
+
+    webhooks: tuple[str, ...]
+    origin: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Collection
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -61,9 +61,9 @@ async def delivering(kernel: Kernel, *holders: str) -> AsyncGenerator[Relay]:
     )  # fmt: skip
     workers = [kernel.webhooks.deliverer(holder) for holder in holders or ("w1",)]
 
-    def wake() -> None:
+    def wake(webhooks: Collection[str]) -> None:
         for worker in workers:
-            worker.wake()
+            worker.wake(webhooks)
 
     kernel.webhooks.queueing.on_queued = wake
     kernel.pipeline.observe(lambda _: relay.nudge())

@@ -1,8 +1,10 @@
 """The store of webhooks in system tables of a SQL source.
 
 A webhook is one document; a counter of all changes tells whoever follows that there are news. The
-queue has a row per event and webhook. Which rows may be tried is found by two partial indexes, over
-what is pending alone, so that what is done costs nothing however much of it is kept.
+queue has a row per event and webhook. Which rows may be tried is found by partial indexes, over what
+is pending alone, so that what is done costs nothing however much of it is kept. One of them is on
+`position + 0`: by the plain column Postgres walks the primary key, through all that is done, because
+it does not know that what is pending lies at its end (500,000 rows: 660 ms, against 10 ms).
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import msgspec
 
 from objectql.drivers.sql.system import SystemRunner, SystemWords
 from objectql.drivers.webhooks import (
+    MAX_COUNT,
     MAX_REASON,
     Delivery,
     DeliveryState,
@@ -48,6 +51,10 @@ def webhook_tables(words: SystemWords) -> tuple[str, ...]:
             ON oql_webhook_deliveries (webhook, event_id)""",
         """CREATE INDEX IF NOT EXISTS oql_webhook_deliveries_order
             ON oql_webhook_deliveries (webhook, record, position) WHERE state = 'pending'""",
+        """CREATE INDEX IF NOT EXISTS oql_webhook_deliveries_pending
+            ON oql_webhook_deliveries (webhook, (position + 0)) WHERE state = 'pending'""",
+        """CREATE INDEX IF NOT EXISTS oql_webhook_deliveries_dead
+            ON oql_webhook_deliveries (webhook, position) WHERE state = 'dead'""",
         """CREATE INDEX IF NOT EXISTS oql_webhook_deliveries_due
             ON oql_webhook_deliveries (webhook, due_ms) WHERE state = 'pending'""",
         """CREATE INDEX IF NOT EXISTS oql_webhook_deliveries_log
@@ -150,7 +157,7 @@ class SqlWebhookStore:
             AND NOT EXISTS (SELECT 1 FROM oql_webhook_deliveries AS earlier
                 WHERE earlier.webhook = d.webhook AND earlier.record = d.record
                 AND earlier.state = 'pending' AND earlier.position < d.position)
-            ORDER BY position LIMIT CAST($3 AS bigint)""",
+            ORDER BY position + 0 LIMIT CAST($3 AS bigint)""",
             *(webhook, now_ms, limit),
         )
         return tuple(map(_delivery, rows))
@@ -221,9 +228,10 @@ class SqlWebhookStore:
     async def counts(self) -> QueueCounts:
         """See `WebhookStore`."""
         rows = await self._runner.read(
-            """SELECT (SELECT count(*) FROM oql_webhook_deliveries WHERE state = 'pending'),
-            (SELECT count(*) FROM oql_webhook_deliveries
-                WHERE state = 'dead' AND finished_ms IS NOT NULL),
+            f"""SELECT (SELECT count(*) FROM (SELECT 1 FROM oql_webhook_deliveries
+                WHERE state = 'pending' LIMIT {MAX_COUNT}) AS p),
+            (SELECT count(*) FROM (SELECT 1 FROM oql_webhook_deliveries
+                WHERE state = 'dead' LIMIT {MAX_COUNT}) AS d),
             (SELECT min(created_ms) FROM oql_webhook_deliveries WHERE state = 'pending')"""
         )
         pending, dead, oldest = rows[0]

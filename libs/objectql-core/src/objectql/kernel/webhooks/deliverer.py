@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import msgspec
@@ -59,11 +59,14 @@ class Deliverer:
         """Until when another worker is believed to hold an endpoint."""
         self._tidied_s = float("-inf")
 
-    def wake(self) -> None:
-        """Say that something was queued; safe to call often."""
-        self._woken.set()
-        for endpoint in self._running.values():
-            endpoint.wake()
+    def wake(self, webhooks: Iterable[str]) -> None:
+        """Say that these have something to be told; safe to call often."""
+        for id_ in webhooks:
+            endpoint = self._running.get(id_)
+            if endpoint is not None:
+                endpoint.wake()
+            elif id_ not in self._foreign:
+                self._woken.set()
 
     async def run(self) -> None:
         """Deliver until cancelled; then give the leases up."""
@@ -96,6 +99,7 @@ class Deliverer:
         tools = self._tools
         store = tools.directory.store
         now_s = tools.clock.monotonic_s()
+        self._foreign = {id_: until for id_, until in self._foreign.items() if until > now_s}
         waiting = await store.waiting(tools.clock.now_ms(), _WAITING)
         if not waiting:
             return
@@ -109,12 +113,11 @@ class Deliverer:
                 continue
             if len(self._running) >= self._limits.endpoints:
                 return
-            if self._foreign.get(id_, 0.0) > now_s:
+            if id_ in self._foreign:
                 continue
             ttl_s = self._limits.lease_ttl_s
             lease = HeldLease(self._leases(), f"webhook:{id_}", self._holder, tools.clock, ttl_s)
             if await lease.keep():
-                self._foreign.pop(id_, None)
                 self._start(id_, lease)
             else:
                 self._foreign[id_] = now_s + ttl_s / 2

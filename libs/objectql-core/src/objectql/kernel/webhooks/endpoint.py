@@ -127,7 +127,8 @@ class Endpoint:
         del self._running[task]
         self._woken.set()
         if not task.cancelled() and (exc := task.exception()) is not None:
-            log.error("webhook_attempt_failed", exc_info=exc, extra={"webhook": self._id})
+            log.error("webhook_not_noted", exc_info=exc, extra={"webhook": self._id})
+            self._circuit.failed(self._tools.clock.monotonic_s())
 
     async def _wait(self) -> None:
         try:
@@ -152,6 +153,9 @@ class Endpoint:
             answer = await self._send(webhook, delivery)
         except ObjectQLError as exc:
             answer = Answer(None, error=str(exc))
+        except Exception as exc:  # a delivery that nobody can send must die, not run hot
+            log.exception("webhook_attempt_failed", extra={"webhook": self._id})
+            answer = Answer(None, error=f"it cannot be sent: {type(exc).__name__}")
         failpoints.hit(failpoints.AFTER_DELIVERY)
         outcome, verdict = self._outcome(webhook, delivery, answer)
         await self._note(delivery, outcome)

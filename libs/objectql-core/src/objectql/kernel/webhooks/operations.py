@@ -177,7 +177,8 @@ class Webhooks:
 
         async def core(request: m.WebhookReplayRequest, context: Context) -> Any:
             told = await self.admin.replay(context.tenant, request.name, request.document)
-            self.queueing.on_queued()
+            webhook = await self.admin.find(context.tenant, request.name)
+            self.queueing.on_queued((webhook.id,))
             return told
 
         return await self._run(request, context, core)

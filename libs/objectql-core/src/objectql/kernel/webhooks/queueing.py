@@ -6,7 +6,7 @@ order per record; the queue drops what it has. Nothing of this is on the path of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import msgspec
 
@@ -22,8 +22,8 @@ class Queueing:
     def __init__(self, directory: WebhookDirectory, clock: Clock) -> None:
         self._directory = directory
         self._clock = clock
-        self.on_queued: Callable[[], None] = lambda: None
-        """Told that there is something to do."""
+        self.on_queued: Callable[[Collection[str]], None] = _to_nobody
+        """Told which webhooks have something to be told."""
 
     async def __call__(self, events: Sequence[ChangeEvent]) -> None:
         """Queue what there is to tell of `events`, which name each record once at most."""
@@ -34,7 +34,11 @@ class Queueing:
             for id_ in self._directory.concerned(event)
         ]
         if new and await self._directory.store.enqueue(new, self._clock.now_ms()):
-            self.on_queued()
+            self.on_queued({delivery.webhook for delivery in new})
+
+
+def _to_nobody(_webhooks: Collection[str]) -> None:
+    """Without a worker there is nobody to tell."""
 
 
 def record_of(event: ChangeEvent) -> str:

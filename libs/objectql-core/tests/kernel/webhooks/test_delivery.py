@@ -22,12 +22,15 @@ from objectql.errors import (
     UniqueViolation,
     ValidationFailed,
 )
+from objectql.ids import TenantId
 from objectql.kernel.features import KernelSettings
 from objectql.kernel.kernel import Kernel
 from objectql.kernel.relay import Relay
 from objectql.kernel.webhooks.policy import WebhookPolicy
 from objectql.testing.receivers import Received, Receiver, Reply, receiving
 from objectql.wire import webhooks as w
+from objectql.wire.identity import UserCreateRequest, UserUpdateRequest
+from objectql.wire.tenants import TenantChangeRequest, TenantCreateRequest, TenantExportRequest
 from objectql.wire.webhook_signatures import verify
 
 Ask = Callable[..., Context]
@@ -391,3 +394,76 @@ async def test_tenant_has_no_more_webhooks_than_agreed(
         await declare(kernel, ask, receiver, name=name)
     with pytest.raises(QuotaExceeded):
         await declare(kernel, ask, receiver, name="c")
+
+
+async def test_export_of_a_tenant_tells_its_webhooks_and_no_secret(
+    kernel: Kernel, ask: Ask, receiver: Receiver
+) -> None:
+    made = await declare(kernel, ask, receiver, headers={"X-Token": "hidden-value"})
+    reply = await kernel.tenancy.handle_export(
+        TenantExportRequest(DEFAULT_TENANT), ask("admin", "system")
+    )
+    lines = [msgspec.json.decode(line) for line in reply.lines.splitlines()]
+    assert [next(iter(line)) for line in lines] == ["tenant", "webhook"]
+    assert lines[1]["webhook"]["url"] == receiver.url
+    assert made["secret"].encode() not in reply.lines
+    assert b"hidden-value" not in reply.lines
+
+
+async def test_suspended_tenant_is_told_nothing_until_it_may_act_again(
+    kernel: Kernel, ask: Ask, receiver: Receiver
+) -> None:
+    async def suspended(is_so: bool) -> None:
+        change = TenantChangeRequest("acme", msgspec.json.encode({"suspended": is_so}))
+        await kernel.tenancy.handle_change(change, ask("admin", "system"))
+
+    new = TenantCreateRequest(b'{"id":"acme"}')
+    await kernel.tenancy.handle_create(new, ask("admin", "system"))
+    there = ask("admin", tenant=TenantId("acme"))
+    document = {
+        "name": "crm", "url": receiver.url, "objects": ["account"],
+        "run_as": {"roles": ["viewer"]},
+    }  # fmt: skip
+    request = w.WebhookCreateRequest(msgspec.json.encode(document))
+    await kernel.webhooks.handle_create(request, there)
+    await kernel.create("account", {"name": "A"}, context=there)
+    await suspended(True)
+    async with delivering(kernel):
+        async with asyncio.timeout(30):
+            while not (await kernel.webhooks.directory.store.counts()).pending:
+                await asyncio.sleep(0.02)
+        await kernel.create("account", {"name": "elsewhere"})
+        assert receiver.received == []
+        await suspended(False)
+        await receiver.until(lambda got: len(got) == 1)
+    assert receiver.received[0].message["data"]["tenant"] == "acme"
+
+
+async def test_user_whom_a_webhook_stands_for_decides_what_it_sees(
+    kernel: Kernel, ask: Ask, receiver: Receiver
+) -> None:
+    given = UserCreateRequest(name="robot", roles=("viewer",), is_service=True)
+    made = await kernel.identity.handle_user_create(given, ask("admin"))
+    id_ = msgspec.json.decode(made.body)["id"]
+    with pytest.raises(RecordNotFound):
+        await declare(kernel, ask, receiver, run_as={"user": "nobody"})
+    await declare(kernel, ask, receiver, run_as={"user": id_})
+    async with delivering(kernel):
+        await kernel.create("account", {"name": "A"})
+        await receiver.until(lambda got: len(got) == 1)
+    off = UserUpdateRequest(id_, is_active=False)
+    await kernel.identity.handle_user_update(off, ask("admin"))
+    await kernel.create("account", {"name": "B"})
+    told = await call(kernel, ask, "get", w.WebhookGetRequest("crm"))
+    assert told["problem"]
+    async with asyncio.timeout(30):
+        while kernel.webhooks.directory.subscription(told["id"], "account") is not None:
+            await kernel.webhooks.directory.refresh()
+            await asyncio.sleep(0.05)
+    async with delivering(kernel):
+        await kernel.create("account", {"name": "C"})
+        relayed = kernel.engine.system_driver.outbox
+        async with asyncio.timeout(30):
+            while await relayed.pending(1):
+                await asyncio.sleep(0.02)
+    assert len(receiver.received) == 1

@@ -71,6 +71,7 @@ REQUESTS: dict[str, type[msgspec.Struct]] = {
     "webhook_test": w.WebhookTestRequest,
     "webhook_deliveries": w.WebhookDeliveriesRequest,
     "webhook_replay": w.WebhookReplayRequest,
+    "audit_list": a.AuditListRequest,
     "audit_verify": a.AuditVerifyRequest,
     "auth_sign_in": i.SignInRequest,
     "auth_refresh": i.RefreshRequest,

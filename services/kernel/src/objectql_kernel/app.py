@@ -140,6 +140,7 @@ async def build(process: Process[KernelSettings]) -> None:
         for sealer in sealers:
             process.start(sealer.run())
         process.start(deliverer.run())
+        process.start(kernel.refusals.run())
         process.start(limiter.run())
         process.start(kernel.engine.tally.run())
         process.start(follow(kernel, process))

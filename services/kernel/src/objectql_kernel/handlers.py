@@ -49,6 +49,7 @@ def verbs(kernel: Kernel) -> dict[str, Verb[Any]]:
         "tenant_change": Verb(t.TenantChangeRequest, tenancy.handle_change, is_bounded=False),
         "tenant_delete": Verb(t.TenantDeleteRequest, tenancy.handle_delete, is_bounded=False),
         "tenant_export": Verb(t.TenantExportRequest, tenancy.handle_export),
+        "audit_list": Verb(a.AuditListRequest, kernel.audit.handle_list),
         "audit_verify": Verb(a.AuditVerifyRequest, kernel.audit.handle_verify),
         **_identity_verbs(kernel.identity),
         **_webhook_verbs(kernel.webhooks),

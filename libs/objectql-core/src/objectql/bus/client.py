@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 READ_VERBS = frozenset(
     "find get aggregate explain search history permissions explain_access meta_types meta_list meta_get view snapshot"
-    " tenant_list tenant_get tenant_usage tenant_export audit_verify"
+    " tenant_list tenant_get tenant_usage tenant_export audit_list audit_verify"
     " auth_me auth_users auth_keys auth_resolve_key auth_state"
     " webhook_list webhook_get webhook_deliveries".split()
 )

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 import msgspec
 
 from objectql.clock import Clock
+from objectql.drivers.memory_security_log import MemorySecurityLog
 from objectql.drivers.protocol import StoredItem
+from objectql.drivers.security_log import SecurityEntry
 from objectql.drivers.tenants import Tenant
 from objectql.errors import WriteConflict
 from objectql.events import ChangeEvent
@@ -17,7 +19,8 @@ from objectql.ids import TenantId
 class MemoryMetadataStore:
     """See `MetadataStore`; an item's `version` is that of its publication."""
 
-    def __init__(self) -> None:
+    def __init__(self, log: MemorySecurityLog) -> None:
+        self._log = log
         self._version = 0
         self._items: dict[tuple[str, str, str], StoredItem] = {}
 
@@ -35,6 +38,7 @@ class MemoryMetadataStore:
         remove: Sequence[tuple[str, str, str]],
         *,
         expected_version: int,
+        record: Sequence[SecurityEntry] = (),
     ) -> int:
         """See `MetadataStore`."""
         if expected_version != self._version:
@@ -45,6 +49,7 @@ class MemoryMetadataStore:
         for item in put:
             stored = msgspec.structs.replace(item, version=self._version)
             self._items[item.layer, item.type, item.name] = stored
+        self._log.append(record)
         return self._version
 
 
@@ -123,7 +128,8 @@ class MemoryLeases:
 class MemoryTenantStore:
     """See `TenantStore`."""
 
-    def __init__(self) -> None:
+    def __init__(self, log: MemorySecurityLog) -> None:
+        self._log = log
         self._version = 0
         self._tenants: dict[TenantId, Tenant] = {}
 
@@ -135,13 +141,14 @@ class MemoryTenantStore:
         """See `TenantStore`."""
         return self._version, tuple(self._tenants[id_] for id_ in sorted(self._tenants))
 
-    async def save(self, tenant: Tenant) -> Tenant:
+    async def save(self, tenant: Tenant, *, record: Sequence[SecurityEntry] = ()) -> Tenant:
         """See `TenantStore`."""
         known = self._tenants.get(tenant.id)
         if (0 if known is None else known.version) != tenant.version:
             raise WriteConflict
         saved = msgspec.structs.replace(tenant, version=tenant.version + 1)
         self._tenants[tenant.id] = saved
+        self._log.append(record)
         self._version += 1
         return saved
 

@@ -16,6 +16,7 @@ import msgspec
 from objectql.drivers.chains import ChainStore
 from objectql.drivers.history import HistoryStore
 from objectql.drivers.identity import IdentityStore
+from objectql.drivers.security_log import SecurityEntry, SecurityLog
 from objectql.drivers.tenants import TenantStore
 from objectql.drivers.webhooks import WebhookStore
 from objectql.events import ChangeEvent
@@ -282,8 +283,11 @@ class MetadataStore(Protocol):
         remove: Sequence[tuple[str, str, str]],
         *,
         expected_version: int,
+        record: Sequence[SecurityEntry] = (),
     ) -> int:
         """Replace and remove (`layer`, `type`, `name`) items at once; the new version.
+
+        `record` goes to the security log, in the same transaction.
 
         Raises:
             WriteConflict: the store is no longer at `expected_version`.
@@ -344,6 +348,8 @@ class Driver(Protocol):
     def history(self) -> HistoryStore: ...
     @property
     def chains(self) -> ChainStore: ...
+    @property
+    def security_log(self) -> SecurityLog: ...
     @property
     def leases(self) -> Leases: ...
     @property

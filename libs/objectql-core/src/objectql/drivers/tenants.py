@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Protocol, TypeAlias
 
 import msgspec
 from msgspec import Meta
 
+from objectql.drivers.security_log import SecurityEntry
 from objectql.ids import TenantId
 
 TenantIsolation: TypeAlias = Literal["row", "schema", "database"]
@@ -55,8 +57,10 @@ class TenantStore(Protocol):
         """All tenants by id with the version they make up, from one snapshot of the store."""
         ...
 
-    async def save(self, tenant: Tenant) -> Tenant:
+    async def save(self, tenant: Tenant, *, record: Sequence[SecurityEntry] = ()) -> Tenant:
         """Store `tenant`, as a new one where its version is 0; with its new version.
+
+        `record` goes to the security log, in the same transaction.
 
         Raises:
             WriteConflict: the stored one is at another version, or there is one already.

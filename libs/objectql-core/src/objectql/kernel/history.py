@@ -64,7 +64,7 @@ class HistoryReader:
         if limit < 1:
             raise InvalidQuery(reason="a page has one entry or more", path="limit")
         digest = blake2b(f"{object_.name}/{request.id}".encode(), digest_size=8).hexdigest()
-        before = None if request.after is None else _position(request.after, digest)
+        before = None if request.after is None else position_of(request.after, digest)
         reads_all = scope.policy.reads_all(object_.name)
         is_there = await self._is_there(request, scope, api)
         if not is_there and not reads_all:
@@ -166,7 +166,13 @@ def _reply(
     )
 
 
-def _position(cursor: str, digest: str) -> int:
+def position_of(cursor: str, digest: str) -> int:
+    """The position in a cursor that was made of one, for the list with that digest.
+
+    Raises:
+        InvalidQuery: it was made of something else.
+
+    """
     values = decode_cursor(cursor, digest)
     position = values[0] if len(values) == 1 else None
     if not isinstance(position, int) or isinstance(position, bool) or not 0 < position < 2**63:

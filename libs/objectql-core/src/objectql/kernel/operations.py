@@ -17,7 +17,9 @@ from objectql.errors import MetadataNotFound, PermissionDenied
 from objectql.kernel.access import shown
 from objectql.kernel.actions import ActionRunner
 from objectql.kernel.api import DataApi
+from objectql.kernel.audit.entries import entry_of
 from objectql.kernel.audit.operations import AuditOperations
+from objectql.kernel.audit.recorder import Recorder
 from objectql.kernel.batch import BatchRunner
 from objectql.kernel.bulk import BulkRunner
 from objectql.kernel.change import Change
@@ -85,7 +87,8 @@ class Operations:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.tenants = TenantDirectory(engine)
-        self.pipeline = Pipeline(engine.middleware, engine.clock, self.tenants)
+        self.refusals = Recorder(lambda: engine.system_driver.security_log, engine.clock)
+        self.pipeline = Pipeline(engine.middleware, engine.clock, self.tenants, self._denied)
         self.reader = Reader(engine)
         self.tenancy = TenantOperations(engine, self.pipeline, self.reader, self.tenants)
         self.audit = AuditOperations(engine, self.pipeline, self.tenancy.admin)
@@ -97,6 +100,7 @@ class Operations:
             engine.settings.identity,
             engine.clock,
             self.pipeline,
+            self.refusals,
         )
         self.webhooks = Webhooks(
             engine, self.pipeline, self.reader.planner, self.tenants, self.identity
@@ -107,6 +111,11 @@ class Operations:
         self._batch = BatchRunner(engine, self.reader, self.writer)
         self._actions = ActionRunner(engine, self.reader, self.writer)
         self._encoded: tuple[int, bytes] | None = None
+
+    def _denied(self, operation: str, object_name: str, context: Context) -> None:
+        clock, which = self.engine.clock, {"operation": operation, "object": object_name}
+        entry = entry_of("access_denied", context, clock, **which)
+        self.refusals.refused(entry, context.actor.id)
 
     def api(self, scope: Scope, depth: int = 0) -> DataApi:
         """Data operations of a caller, each write in a transaction of its own."""
@@ -353,6 +362,7 @@ class Operations:
                 decode_object(request.document),
                 if_version=request.if_version,
                 allow_destructive=request.allow_destructive,
+                by=context,
             )
             return MetaWriteReply(publication.version, publication.changes)
 
@@ -370,6 +380,7 @@ class Operations:
                 request.name,
                 if_version=request.if_version,
                 allow_destructive=request.allow_destructive,
+                by=context,
             )
             return MetaWriteReply(publication.version, publication.changes)
 

@@ -11,6 +11,7 @@ from objectql.testing.driver_history import HistoryPromises
 from objectql.testing.driver_identity import IdentityPromises
 from objectql.testing.driver_records import RecordPromises
 from objectql.testing.driver_samples import OBJECTS
+from objectql.testing.driver_security_log import SecurityLogPromises
 from objectql.testing.driver_stores import StorePromises
 from objectql.testing.driver_tenants import TenantPromises
 from objectql.testing.driver_transactions import TransactionPromises
@@ -25,6 +26,7 @@ class DriverSuite(
     StorePromises,
     HistoryPromises,
     ChainPromises,
+    SecurityLogPromises,
     TenantPromises,
     IdentityPromises,
     WebhookPromises,

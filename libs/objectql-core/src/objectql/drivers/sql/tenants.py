@@ -6,8 +6,10 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from objectql.drivers.security_log import SecurityEntry
 from objectql.drivers.sql.dialect import identifier
 from objectql.drivers.sql.scope import TENANT, table_name
+from objectql.drivers.sql.security_log import insert_entries
 from objectql.drivers.sql.system import TENANT_TABLES, SystemRunner
 from objectql.drivers.tenants import Tenant
 from objectql.errors import WriteConflict
@@ -38,7 +40,7 @@ class SqlTenantStore:
         tenants = [msgspec.json.decode(row[1], type=Tenant) for row in rows if row[1] is not None]
         return int(rows[0][0]), tuple(tenants)
 
-    async def save(self, tenant: Tenant) -> Tenant:
+    async def save(self, tenant: Tenant, *, record: Sequence[SecurityEntry] = ()) -> Tenant:
         """See `TenantStore`."""
         saved = msgspec.structs.replace(tenant, version=tenant.version + 1)
         document = msgspec.json.encode(saved)
@@ -58,6 +60,7 @@ class SqlTenantStore:
                 )
             if not done:
                 raise WriteConflict
+            await insert_entries(runner, record)
         return saved
 
     async def remove(self, tenant: TenantId) -> None:

@@ -15,7 +15,8 @@ from typing import Any, Final, TypeVar
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from objectql.context import DEFAULT_TENANT
+from objectql.context import DEFAULT_TENANT, Context
+from objectql.drivers.security_log import SecurityEntry, SecurityKind
 from objectql.drivers.tenants import Quotas, Tenant, TenantIsolation
 from objectql.errors import (
     InvalidRequest,
@@ -26,6 +27,7 @@ from objectql.errors import (
     WriteConflict,
 )
 from objectql.ids import TenantId, tenant_id
+from objectql.kernel.audit.entries import changed_fields, entry_of
 from objectql.kernel.engine import Engine
 from objectql.kernel.json import decode_object
 from objectql.kernel.tenancy.directory import TenantDirectory
@@ -116,7 +118,7 @@ class TenantAdmin:
             raise TenantUnknown(id=id_)
         return known
 
-    async def create(self, document: bytes) -> TenantView:
+    async def create(self, document: bytes, by: Context) -> TenantView:
         """Register a tenant.
 
         Raises:
@@ -139,11 +141,12 @@ class TenantAdmin:
         new = msgspec.convert(wanted, Tenant, from_attributes=True)
         new = msgspec.structs.replace(new, created_at=now, updated_at=now)
         try:
-            return await self._save(new)
+            record = self._entry("tenant_created", by, id=new.id, isolation=new.isolation)
+            return view_of(await self._store(new, record))
         except WriteConflict as exc:
             raise TenantExists(id=id_) from exc
 
-    async def change(self, id_: str, document: bytes) -> TenantView:
+    async def change(self, id_: str, document: bytes, by: Context) -> TenantView:
         """Change what the document names.
 
         Raises:
@@ -160,9 +163,12 @@ class TenantAdmin:
             for name, value in msgspec.structs.asdict(wanted).items()
             if value is not UNSET
         }
-        return await self._save(self._changed(known, **given))
+        tenant = self._changed(known, **given)
+        told = changed_fields(known, tenant, ("suspended", "quotas"))
+        record = self._entry("tenant_changed", by, id=known.id, **told)
+        return view_of(await self._store(tenant, record))
 
-    async def delete(self, id_: str, confirm: str | None) -> None:
+    async def delete(self, id_: str, confirm: str | None, by: Context) -> None:
         """Delete the tenant with all its data; what that means is at the head of this module.
 
         Raises:
@@ -178,11 +184,14 @@ class TenantAdmin:
         if not known.suspended and confirm is None:
             raise TenantNotSuspended(id=known.id)
         if not known.suspended:
-            known = await self._store(self._changed(known, suspended=True))
+            told = {"fields": ["suspended"], "suspended": {"old": False, "new": True}}
+            record = self._entry("tenant_changed", by, id=known.id, **told)
+            known = await self._store(self._changed(known, suspended=True), record)
         left_s = SETTLE_S - self._age_s(known.updated_at)
         if left_s > 0:
             await self._engine.clock.sleep(left_s)
-        known = await self._store(self._changed(known, deleting_since=self._now()))
+        record = self._entry("tenant_deleted", by, id=known.id)
+        known = await self._store(self._changed(known, deleting_since=self._now()), record)
         await self._remove_data(known)
 
     async def finish_deletions(self) -> None:
@@ -211,13 +220,14 @@ class TenantAdmin:
     def _changed(self, tenant: Tenant, **changes: Any) -> Tenant:
         return msgspec.structs.replace(tenant, updated_at=self._now(), **changes)
 
-    async def _store(self, tenant: Tenant) -> Tenant:
-        saved = await self._directory.store.save(tenant)
+    def _entry(self, kind: SecurityKind, by: Context, **details: object) -> SecurityEntry:
+        """In the log of the operator's tenant: that of a deleted one goes with it."""
+        return entry_of(kind, by, self._engine.clock, **details)
+
+    async def _store(self, tenant: Tenant, record: SecurityEntry) -> Tenant:
+        saved = await self._directory.store.save(tenant, record=[record])
         await self._directory.changed()
         return saved
-
-    async def _save(self, tenant: Tenant) -> TenantView:
-        return view_of(await self._store(tenant))
 
     def _now(self) -> str:
         return instant_of_ms(self._engine.clock.now_ms())

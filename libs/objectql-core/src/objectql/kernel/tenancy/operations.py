@@ -49,9 +49,12 @@ class TenantOperations:
     async def _run(
         self, request: Q, context: Context, core: Callable[[Q, Context], Awaitable[R]]
     ) -> R:
-        if not context.actor.is_operator:
-            raise PermissionDenied(operation="administer", object="tenants")
-        return await self._pipeline.run(TENANTS, "*", request, context, core)
+        async def checked(request: Q, context: Context) -> R:
+            if not context.actor.is_operator:
+                raise PermissionDenied(operation="administer", object="tenants")
+            return await core(request, context)
+
+        return await self._pipeline.run(TENANTS, "*", request, context, checked)
 
     async def handle_list(self, request: TenantListRequest, context: Context) -> JsonReply:
         """A list of tenants."""
@@ -83,16 +86,16 @@ class TenantOperations:
     async def handle_create(self, request: TenantCreateRequest, context: Context) -> JsonReply:
         """The new tenant."""
 
-        async def core(request: TenantCreateRequest, _context: Context) -> JsonReply:
-            return _json(await self.admin.create(request.document))
+        async def core(request: TenantCreateRequest, context: Context) -> JsonReply:
+            return _json(await self.admin.create(request.document, context))
 
         return await self._run(request, context, core)
 
     async def handle_change(self, request: TenantChangeRequest, context: Context) -> JsonReply:
         """The changed tenant."""
 
-        async def core(request: TenantChangeRequest, _context: Context) -> JsonReply:
-            return _json(await self.admin.change(request.id, request.document))
+        async def core(request: TenantChangeRequest, context: Context) -> JsonReply:
+            return _json(await self.admin.change(request.id, request.document, context))
 
         return await self._run(request, context, core)
 
@@ -101,8 +104,8 @@ class TenantOperations:
     ) -> TenantDeleteReply:
         """The id, when all data are gone."""
 
-        async def core(request: TenantDeleteRequest, _context: Context) -> TenantDeleteReply:
-            await self.admin.delete(request.id, request.confirm)
+        async def core(request: TenantDeleteRequest, context: Context) -> TenantDeleteReply:
+            await self.admin.delete(request.id, request.confirm, context)
             return TenantDeleteReply(request.id)
 
         return await self._run(request, context, core)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 import msgspec
 
@@ -497,6 +497,3 @@ class Driver(Protocol):
     async def drop_object(self, object_: ObjectName, table: str) -> None:
         """Drop the table of an object that metadata no longer declares."""
         ...
-
-
-JsonObject: TypeAlias = dict[str, Any]

@@ -467,3 +467,18 @@ async def test_user_whom_a_webhook_stands_for_decides_what_it_sees(
             while await relayed.pending(1):
                 await asyncio.sleep(0.02)
     assert len(receiver.received) == 1
+
+
+async def test_what_may_not_be_told_any_more_is_not_told_though_it_was_queued(
+    kernel: Kernel, ask: Ask, receiver: Receiver
+) -> None:
+    await declare(kernel, ask, receiver)
+    await kernel.create("account", {"name": "A", "stage": "new"})
+    pending = await kernel.engine.system_driver.outbox.pending(100)
+    await kernel.webhooks.queueing([event for _, event in pending])
+    change = w.WebhookChangeRequest("crm", b'{"where":{"stage":"won"}}')
+    await call(kernel, ask, "change", change)
+    async with delivering(kernel):
+        (found,) = await until_log(kernel, ask, lambda log: [d["state"] for d in log] == ["done"])
+    assert found["reason"].startswith("not told")
+    assert receiver.received == []

@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 WAKE_EVERY_S: Final = 0.05
 COUNT_EVERY_S: Final = 15.0
+ADOPT_AGAIN_S: Final = 1.0
 
 _SUBJECT: Final = kernel_event("webhooks")
 
@@ -36,6 +37,8 @@ class WebhookDelivery:
         self._deliverer = webhooks.deliverer(process.instance)
         self._queued = asyncio.Event()
         self._to_tell: set[str] = set()
+        self._published = asyncio.Event()
+        webhooks.on_publish(self._published.set)
         webhooks.queueing.on_queued = self._on_queued
         webhooks.observe = self._observe
 
@@ -47,6 +50,7 @@ class WebhookDelivery:
                 group.create_task(self._deliverer.run())
                 group.create_task(self._tell())
                 group.create_task(self._count())
+                group.create_task(self._adopt())
         finally:
             await unsubscribe()
 
@@ -71,6 +75,18 @@ class WebhookDelivery:
             except Unavailable:
                 log.debug("webhook_wake_lost")
             await self._process.clock.sleep(WAKE_EVERY_S)
+
+    async def _adopt(self) -> None:
+        """Put in force what packages declare: now, and whenever other metadata are in force."""
+        while True:
+            self._published.clear()
+            try:
+                await self._webhooks.adopt()
+            except ObjectQLError as exc:
+                log.warning("webhooks_not_adopted", extra={"reason": str(exc)})
+                await self._process.clock.sleep(ADOPT_AGAIN_S)
+            else:
+                await self._published.wait()
 
     async def _count(self) -> None:
         metrics, clock = self._process.metrics, self._process.clock

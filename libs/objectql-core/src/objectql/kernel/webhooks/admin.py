@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import secrets as randomness
+from contextlib import suppress
 from datetime import datetime
 from typing import Annotated, Any, Final, cast, get_args
 
 import msgspec
 from msgspec import UNSET, Meta
 
-from objectql.context import Context
+from objectql.context import DEFAULT_TENANT, Context
 from objectql.drivers.webhooks import Delivery, DeliveryState, SealedSecret, Webhook
 from objectql.errors import (
     InvalidRequest,
@@ -18,6 +19,7 @@ from objectql.errors import (
     PermissionDenied,
     QuotaExceeded,
     RecordNotFound,
+    UniqueViolation,
     ValidationFailed,
 )
 from objectql.ids import TenantId, uuid7
@@ -39,6 +41,8 @@ from objectql.values import canonical_instant, instant_of_ms
 from objectql.wire.webhook_signatures import secret_text
 
 MAX_PAGE: Final = 1000
+
+NOT_DECLARED: Final = "its package does not declare it any more"
 
 _SECRET_BYTES: Final = 32
 _DAY_S: Final = 86_400
@@ -119,6 +123,44 @@ class WebhookAdmin:
         await self._check(webhook, given.headers, secret)
         saved = await self._directory.store.save(webhook)
         return described(saved) | {"secret": secret}
+
+    async def declare(self, given: Declaration, package: str) -> None:
+        """Have the webhook of the default tenant that a package declares, switched on.
+
+        Its secret is made here and told by `rotate`. Who has switched it off keeps it off.
+
+        Raises:
+            As `create`; UniqueViolation: one of its name was not declared by a package.
+
+        """
+        known = None
+        with suppress(RecordNotFound):
+            known = await self.find(DEFAULT_TENANT, given.name)
+        if known is not None and not known.package:
+            raise UniqueViolation(object="webhook", fields=("name",))
+        said = declared_fields(given) | {"package": package}
+        now = self._now()
+        if known is None:
+            secrets = (self._sealed(_new_secret()),)
+            webhook = Webhook(
+                id=uuid7(), tenant=DEFAULT_TENANT, secrets=secrets, created_at=now, **said
+            )
+        else:
+            if known.disabled_because == NOT_DECLARED:
+                known = msgspec.structs.replace(known, active=given.active, disabled_because="")
+            webhook = msgspec.structs.replace(known, **(said | {"active": known.active}))
+            if webhook == await self.find(DEFAULT_TENANT, given.name):
+                return
+        await self._check(webhook, {}, None)
+        await self._directory.store.save(msgspec.structs.replace(webhook, updated_at=now))
+
+    async def withdraw(self, webhook: Webhook) -> None:
+        """Switch off what its package does not declare any more; what was queued waits."""
+        if webhook.disabled_because != NOT_DECLARED:
+            off = msgspec.structs.replace(
+                webhook, active=False, disabled_because=NOT_DECLARED, updated_at=self._now()
+            )
+            await self._directory.store.save(off)
 
     async def change(self, name: str, document: bytes, context: Context) -> dict[str, Any]:
         """The changed webhook; switching it on forgets why it was off.

@@ -21,6 +21,7 @@ from objectql.kernel.webhooks.admin import WebhookAdmin
 from objectql.kernel.webhooks.deliverer import Deliverer, DelivererLimits
 from objectql.kernel.webhooks.directory import WebhookDirectory
 from objectql.kernel.webhooks.endpoint import Tools
+from objectql.kernel.webhooks.packages import adopt
 from objectql.kernel.webhooks.policy import WebhookPolicy
 from objectql.kernel.webhooks.queueing import Queueing
 from objectql.kernel.webhooks.rules import Pauses
@@ -93,6 +94,14 @@ class Webhooks:
         )
         leases = lambda: self._engine.system_driver.leases  # noqa: E731 - known once connected
         return Deliverer(self._tools, leases, holder=holder, limits=limits)
+
+    def on_publish(self, listener: Callable[[], None]) -> None:
+        """Call `listener` whenever other metadata are in force."""
+        self._engine.registry.on_publish(lambda _old, _new: listener())
+
+    async def adopt(self) -> None:
+        """See `packages.adopt`."""
+        await adopt(self._engine, self.directory, self.admin)
 
     async def close(self) -> None:
         """Let go of connections."""

@@ -84,15 +84,18 @@ async def build(process: Process[KernelSettings]) -> None:
         cache=cache.results if cache else None,
         limiter=limiter,
     )
+    sealers = open_sealers(kernel, process)
     changes = Changes(
         kernel.engine.drivers,
+        kernel.engine.placed,
+        lambda: kernel.tenants.ready_places,
+        {name: sealer.seal for name, sealer in sealers.items()},
         process.bus,
         NatsEventStream(process.bus),
         holder=process.instance,
         clock=process.clock,
         queue=kernel.webhooks.queueing,
     )
-    sealers = open_sealers(kernel, process)
     deliverer = WebhookDelivery(process, kernel.webhooks)
     server = BusServer(
         process.bus,
@@ -110,7 +113,7 @@ async def build(process: Process[KernelSettings]) -> None:
 
     def observe(record: OperationRecord) -> None:
         if record.operation not in READS:
-            changes.committed()
+            changes.committed(record.tenant)
 
     async def announce(version: int) -> None:
         message = MetadataChanged(version=version, origin=process.instance)
@@ -137,13 +140,14 @@ async def build(process: Process[KernelSettings]) -> None:
         await process.bus.subscribe(kernel_event(PUBLISHED), on_published)
         await process.bus.subscribe(kernel_event(TENANTS), on_tenants)
         process.start(changes.run())
-        for sealer in sealers:
+        for sealer in sealers.values():
             process.start(sealer.run())
         process.start(deliverer.run())
         process.start(kernel.refusals.run())
         process.start(limiter.run())
         process.start(kernel.engine.tally.run())
         process.start(follow(kernel, process))
+        process.start(mend_places(kernel, process))
         process.start(tidy_identities(kernel, process))
         process.start(Gauges(process, kernel, pools, changes, cache).run())
         if settings.watch and folders:
@@ -203,6 +207,16 @@ async def follow(kernel: Kernel, process: Process[KernelSettings]) -> None:
             await kernel.tenancy.admin.finish_deletions()
         except ObjectQLError as exc:
             log.warning("tenant_not_deleted", extra={"reason": str(exc)})
+
+
+async def mend_places(kernel: Kernel, process: Process[KernelSettings]) -> None:
+    """See to tenants whose own tables were left half-way, which may take as long as it takes."""
+    while True:
+        await process.clock.sleep(CONVERGE_EVERY_S)
+        try:
+            await kernel.tenancy.admin.finish_places()
+        except ObjectQLError as exc:
+            log.warning("tenant_not_mended", extra={"reason": str(exc)})
 
 
 async def tidy_identities(kernel: Kernel, process: Process[KernelSettings]) -> None:

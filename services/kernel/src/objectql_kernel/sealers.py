@@ -1,8 +1,8 @@
-"""The sealers of this worker, one for each data source."""
+"""The sealers of this worker, one for the shared tables of each data source."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from objectql.bus.port import Bus
@@ -18,10 +18,10 @@ from objectql.wire.subjects import AUDIT, kernel_event
 from objectql_kernel.settings import KernelSettings
 
 
-def open_sealers(kernel: Kernel, process: Process[KernelSettings]) -> tuple[Sealer, ...]:
+def open_sealers(kernel: Kernel, process: Process[KernelSettings]) -> Mapping[DataSource, Sealer]:
     """They announce heads on the bus."""
-    return tuple(
-        Sealer(
+    return {
+        name: Sealer(
             name,
             driver.chains,
             driver.leases,
@@ -29,8 +29,8 @@ def open_sealers(kernel: Kernel, process: Process[KernelSettings]) -> tuple[Seal
             clock=process.clock,
             announce=_Announcer(name, process.bus),
         )
-        for name, driver in kernel.engine.drivers.items()
-    )
+        for name, driver in kernel.engine.shared.items()
+    }
 
 
 class _Announcer:

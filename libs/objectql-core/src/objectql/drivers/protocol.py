@@ -16,10 +16,11 @@ import msgspec
 from objectql.drivers.chains import ChainStore
 from objectql.drivers.history import HistoryStore
 from objectql.drivers.identity import IdentityStore
-from objectql.drivers.security_log import SecurityEntry, SecurityLog
+from objectql.drivers.places import TenantPlaces
+from objectql.drivers.security_log import SecurityLog
+from objectql.drivers.stores import Leases, MetadataStore, Outbox
 from objectql.drivers.tenants import TenantStore
 from objectql.drivers.webhooks import WebhookStore
-from objectql.events import ChangeEvent
 from objectql.ids import DataSource, ObjectName, TenantId
 from objectql.metadata.model import ObjectDef
 from objectql.query.bound import BoundQuery
@@ -107,6 +108,10 @@ class Lowered(Protocol):
     @property
     def text(self) -> str:
         """The native form for people: SQL text, or a description."""
+        ...
+
+    def tenant_of(self, params: Sequence[Value]) -> TenantId:
+        """Whose records it reads, given the plan's parameters."""
         ...
 
 
@@ -255,79 +260,6 @@ class SchemaPlan(msgspec.Struct, frozen=True):
     refused: tuple[SchemaStep, ...] = ()
 
 
-class StoredItem(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A metadata document as published: `layer` is the package's name, or `custom`."""
-
-    layer: str
-    type: str
-    name: str
-    content: bytes
-    version: int = 0
-    path: str = ""
-
-
-class MetadataStore(Protocol):
-    """Where published metadata lives; the truth for every kernel of the cluster."""
-
-    async def current_version(self) -> int:
-        """The version of the newest publication; 0 when there is none."""
-        ...
-
-    async def load(self) -> tuple[int, tuple[StoredItem, ...]]:
-        """All items with the version they make up, from one snapshot of the store."""
-        ...
-
-    async def publish(
-        self,
-        put: Sequence[StoredItem],
-        remove: Sequence[tuple[str, str, str]],
-        *,
-        expected_version: int,
-        record: Sequence[SecurityEntry] = (),
-    ) -> int:
-        """Replace and remove (`layer`, `type`, `name`) items at once; the new version.
-
-        `record` goes to the security log, in the same transaction.
-
-        Raises:
-            WriteConflict: the store is no longer at `expected_version`.
-
-        """
-        ...
-
-
-class Outbox(Protocol):
-    """Events committed but perhaps not yet published."""
-
-    async def pending(self, limit: int) -> tuple[tuple[int, ChangeEvent], ...]:
-        """Unpublished events with their positions; in commit order per record."""
-        ...
-
-    async def mark_published(self, positions: Sequence[int]) -> None:
-        """These need not be delivered again."""
-        ...
-
-    async def counts(self) -> tuple[int, float]:
-        """How many are pending, and the age of the oldest in seconds (0.0 when none)."""
-        ...
-
-    async def purge(self, older_than_s: float) -> int:
-        """Delete published events older than that; how many."""
-        ...
-
-
-class Leases(Protocol):
-    """Named leases with expiry, kept by the database's clock."""
-
-    async def acquire(self, name: str, holder: str, ttl_s: float) -> bool:
-        """Take or renew the lease; False while another holds it."""
-        ...
-
-    async def release(self, name: str, holder: str) -> None:
-        """Give it up, if held."""
-        ...
-
-
 class Driver(Protocol):
     """One data source."""
 
@@ -358,6 +290,10 @@ class Driver(Protocol):
     def tenants(self) -> TenantStore: ...
     @property
     def webhooks(self) -> WebhookStore: ...
+    @property
+    def places(self) -> TenantPlaces | None:
+        """Where tenants can have tables of their own; None: they share these, row by row."""
+        ...
 
     async def connect(self) -> None:
         """Open the pool and create the system tables where they are missing."""
@@ -476,11 +412,14 @@ class Driver(Protocol):
         """Delete what has expired: idempotency records."""
         ...
 
+    async def has_records(self, tenant: TenantId, objects: Sequence[ObjectDef]) -> bool:
+        """Whether the tenant has a record of any of the objects, in the trash or not."""
+        ...
+
     async def delete_tenant(self, tenant: TenantId, objects: Sequence[ObjectDef]) -> None:
         """Delete all that this source keeps of `tenant`, in one transaction, without events.
 
-        Records of `objects` (all of this source), the outbox, the history, the security log, their
-        chains, idempotency records, sequences. May be called any number of times.
+        Records of `objects` (all of this source), and what is beside them. It may be repeated.
         """
         ...
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from objectql.clock import Clock
-from objectql.drivers.protocol import Leases
+from objectql.drivers.stores import Leases
+from objectql.errors import ObjectQLError
 
 
 class HeldLease:
@@ -23,8 +24,11 @@ class HeldLease:
         now_s = self._clock.monotonic_s()
         if self.is_held and now_s - self._renewed_s < self._ttl_s / 4:
             return True
-        self.is_held = False
-        self.is_held = await self._leases.acquire(self.name, self._holder, self._ttl_s)
+        try:
+            self.is_held = await self._leases.acquire(self.name, self._holder, self._ttl_s)
+        except ObjectQLError:
+            self.is_held = False
+            raise
         # Counted from before the call: our idea of the lease ends before the database's.
         self._renewed_s = now_s
         return self.is_held

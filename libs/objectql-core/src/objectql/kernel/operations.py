@@ -36,8 +36,10 @@ from objectql.kernel.pipeline import Pipeline
 from objectql.kernel.planning import Scope
 from objectql.kernel.read import Reader
 from objectql.kernel.search import search
+from objectql.kernel.tenancy.admin import TenantAdmin
 from objectql.kernel.tenancy.directory import TenantDirectory
 from objectql.kernel.tenancy.operations import TenantOperations
+from objectql.kernel.tenancy.places import PlaceKeeper
 from objectql.kernel.tenancy.quotas import RecordQuota
 from objectql.kernel.webhooks.operations import Webhooks
 from objectql.kernel.write import OwnTransactions, Writer
@@ -90,11 +92,13 @@ class Operations:
         self.refusals = Recorder(lambda: engine.system_driver.security_log, engine.clock)
         self.pipeline = Pipeline(engine.middleware, engine.clock, self.tenants, self._denied)
         self.reader = Reader(engine)
-        self.tenancy = TenantOperations(engine, self.pipeline, self.reader, self.tenants)
-        self.audit = AuditOperations(engine, self.pipeline, self.tenancy.admin)
         quota = RecordQuota(engine, self.reader, self.tenants.record_limits)
         self.writer = Writer(engine, self.reader, quota)
-        self.publisher = MetadataPublisher(engine)
+        places = PlaceKeeper(engine, self.tenants)
+        self.publisher = MetadataPublisher(engine, places)
+        admin = TenantAdmin(engine, self.tenants, places, self.publisher)
+        self.tenancy = TenantOperations(engine, self.pipeline, self.reader, admin)
+        self.audit = AuditOperations(engine, self.pipeline, admin)
         self.identity = Identity(
             lambda: engine.system_driver.identity,
             engine.settings.identity,
@@ -239,7 +243,8 @@ class Operations:
             raise PermissionDenied(operation="clone", object=request.object)
         original = await self.reader.get(GetRequest(request.object, request.id), scope)
         stored = cast("dict[str, Any]", decode_json(original.record))
-        creatable = scope.policy.access(object_.name).creatable
+        access = scope.policy.access(object_.name)
+        creatable = access.creatable
         copied = {
             field.name: stored[field.name]
             for field in object_.stored_fields
@@ -247,6 +252,7 @@ class Operations:
             and not field.unique
             and field.name in stored
             and (creatable is None or field.name in creatable)
+            and field.name not in access.masks
         }
         data = encode_json({**copied, **decode_object(request.overrides)})
         return await self._create(CreateRequest(request.object, data), context)

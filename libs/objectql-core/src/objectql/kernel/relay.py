@@ -20,7 +20,7 @@ from typing import Protocol, TypeAlias
 import msgspec
 
 from objectql.clock import Clock, SystemClock
-from objectql.drivers.protocol import Leases, Outbox
+from objectql.drivers.stores import Leases, Outbox
 from objectql.errors import ObjectQLError
 from objectql.events import ChangeEvent
 from objectql.kernel import failpoints
@@ -133,7 +133,7 @@ class Relay:
                 await self._clock.sleep(limits.lease_ttl_s / 4)
                 return
             self._wake.clear()
-            published = await self.drain()
+            published = await self.drain(self._outbox)
             await self._purge()
         except ObjectQLError as exc:
             logger.warning("relay.failed", extra={"lease": self._lease.name, "error": str(exc)})
@@ -155,10 +155,10 @@ class Relay:
         except TimeoutError:
             pass
 
-    async def drain(self) -> int:
-        """Publish what is pending now; how many events it was."""
+    async def drain(self, outbox: Outbox) -> int:
+        """Publish what is pending in `outbox` now; how many events it was."""
         total = 0
-        while entries := await self._outbox.pending(self._limits.batch):
+        while entries := await outbox.pending(self._limits.batch):
             for window in windows(entries, self._limits.window):
                 if not await self._lease.keep():
                     return total
@@ -167,7 +167,7 @@ class Relay:
                     await self._queue([event for _, event in window])
                 await self._publish([_message(event) for _, event in window])
                 failpoints.hit(failpoints.AFTER_PUBLISH)
-                await self._outbox.mark_published([position for position, _ in window])
+                await outbox.mark_published([position for position, _ in window])
                 total += len(window)
                 if self._on_batch:
                     self._on_batch([event for _, event in window])

@@ -6,8 +6,9 @@ import pytest
 
 from objectql.drivers.chains import Chain
 from objectql.drivers.identity import Delete, Insert, Replace, User
-from objectql.drivers.protocol import Driver, StoredItem
+from objectql.drivers.protocol import Driver
 from objectql.drivers.security_log import EVERYTHING, SecurityEntry, SecurityFilter, SecurityKind
+from objectql.drivers.stores import StoredItem
 from objectql.drivers.tenants import Tenant
 from objectql.errors import UniqueViolation, WriteConflict
 from objectql.testing.driver_samples import ACME, OBJECTS, ZOO

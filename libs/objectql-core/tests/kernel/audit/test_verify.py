@@ -54,7 +54,7 @@ async def seal(kernel: Kernel) -> None:
 
 async def run(kernel: Kernel, statement: str, *params: object) -> None:
     """What an attacker with the database's password does."""
-    driver = kernel.engine.system_driver
+    [driver] = kernel.engine.shared.values()
     assert isinstance(driver, PostgresDriver | SqliteDriver)
     await driver.run(statement, *params)
 

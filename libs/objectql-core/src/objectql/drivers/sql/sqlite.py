@@ -17,6 +17,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from objectql.clock import Clock, SystemClock
+from objectql.drivers.places import TenantPlaces
 from objectql.drivers.pool import ConnectionPool, Connector, PoolSettings
 from objectql.drivers.protocol import (
     Capabilities,
@@ -54,10 +55,11 @@ from objectql.drivers.sql.system import (
     SqlMetadataStore,
     SqlOutbox,
     idempotency_key,
+    record_tables,
     remembered_of,
     system_tables,
 )
-from objectql.drivers.sql.tenants import SqlTenantStore, tenant_deletions
+from objectql.drivers.sql.tenants import SqlTenantStore, any_record, tenant_deletions
 from objectql.drivers.sql.webhooks import SqlWebhookStore, webhook_tables
 from objectql.drivers.writer_lock import WriterLock, check_deadline
 from objectql.errors import Unavailable
@@ -113,6 +115,7 @@ class SqliteDriver:
         self.identity = SqlIdentityStore(self)
         self.tenants = SqlTenantStore(self)
         self.webhooks = SqlWebhookStore(self, SQLITE_WORDS)
+        self.places: TenantPlaces | None = None
 
     @property
     def name(self) -> DataSource:
@@ -144,12 +147,9 @@ class SqliteDriver:
         try:
             self._writer = await self._open(is_reader=False)
             async with self.begin() as session:
-                for statement in (
-                    *system_tables(SQLITE_WORDS),
-                    *identity_tables(SQLITE_WORDS),
-                    *webhook_tables(SQLITE_WORDS),
-                ):
-                    await session.run(statement)
+                for tables in (record_tables, system_tables, identity_tables, webhook_tables):
+                    for statement in tables(SQLITE_WORDS):
+                        await session.run(statement)
                 await create_audit_tables(session, SQLITE_WORDS)
                 await session.run(IDEMPOTENCY_SQL.purge)
             await self._pool.open()
@@ -355,6 +355,10 @@ class SqliteDriver:
     async def sweep(self) -> None:
         """See `Driver`."""
         await self.run(IDEMPOTENCY_SQL.purge)
+
+    async def has_records(self, tenant: TenantId, objects: Sequence[ObjectDef]) -> bool:
+        """See `Driver`."""
+        return bool(objects) and bool(await self.read(any_record(objects), tenant))
 
     async def delete_tenant(self, tenant: TenantId, objects: Sequence[ObjectDef]) -> None:
         """See `Driver`."""

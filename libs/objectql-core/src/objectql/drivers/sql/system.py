@@ -18,9 +18,10 @@ from typing import Any, Protocol
 
 import msgspec
 
-from objectql.drivers.protocol import Idempotency, Remembered, StoredItem
+from objectql.drivers.protocol import Idempotency, Remembered
 from objectql.drivers.security_log import SecurityEntry
 from objectql.drivers.sql.security_log import insert_entries
+from objectql.drivers.stores import StoredItem
 from objectql.errors import WriteConflict
 from objectql.events import ChangeEvent
 
@@ -98,8 +99,12 @@ def event_table(words: SystemWords) -> str:
             batch_size integer NOT NULL, before text, after text"""
 
 
-def system_tables(words: SystemWords) -> tuple[str, ...]:
-    """Statements that create what is missing; they may run any number of times."""
+def record_tables(words: SystemWords) -> tuple[str, ...]:
+    """Statements that create what must stand beside records, where it is missing.
+
+    They may run any number of times, as those of `system_tables` may. The history and its chains
+    are made by `chains.create_audit_tables`.
+    """
     return (
         f"""CREATE TABLE IF NOT EXISTS oql_outbox (
             {event_table(words)}, published_at {words.instant})""",
@@ -113,6 +118,15 @@ def system_tables(words: SystemWords) -> tuple[str, ...]:
             created_at {words.instant} NOT NULL DEFAULT ({words.now}),
             CONSTRAINT {IDEMPOTENCY_KEY} PRIMARY KEY (tenant, principal, key))""",
         "CREATE INDEX IF NOT EXISTS oql_idempotency_age ON oql_idempotency (created_at)",
+        """CREATE TABLE IF NOT EXISTS oql_sequences (
+            tenant text NOT NULL, scope text NOT NULL, value bigint NOT NULL,
+            PRIMARY KEY (tenant, scope))""",
+    )
+
+
+def system_tables(words: SystemWords) -> tuple[str, ...]:
+    """Statements that create what a data source has once, where it is missing."""
+    return (
         f"""CREATE TABLE IF NOT EXISTS oql_metadata (
             layer text NOT NULL, type text NOT NULL, name text NOT NULL,
             content {words.binary} NOT NULL, version bigint NOT NULL, path text NOT NULL,
@@ -122,9 +136,6 @@ def system_tables(words: SystemWords) -> tuple[str, ...]:
         "INSERT INTO oql_metadata_state VALUES (1, 0) ON CONFLICT DO NOTHING",
         f"""CREATE TABLE IF NOT EXISTS oql_leases (
             name text PRIMARY KEY, holder text NOT NULL, expires_at {words.instant} NOT NULL)""",
-        """CREATE TABLE IF NOT EXISTS oql_sequences (
-            tenant text NOT NULL, scope text NOT NULL, value bigint NOT NULL,
-            PRIMARY KEY (tenant, scope))""",
         f"""CREATE TABLE IF NOT EXISTS oql_tenants (
             id text PRIMARY KEY, version bigint NOT NULL, document {words.binary} NOT NULL)""",
         """CREATE TABLE IF NOT EXISTS oql_tenants_state (
@@ -133,13 +144,18 @@ def system_tables(words: SystemWords) -> tuple[str, ...]:
     )
 
 
-TENANT_TABLES = (
+RECORD_TABLES = (
     *("oql_outbox", "oql_idempotency", "oql_sequences"),
     *("oql_history", "oql_security_log", "oql_audit_chains"),
+)
+"""Those beside records; each says whose its rows are in a column `tenant`."""
+
+TENANT_TABLES = (
+    *RECORD_TABLES,
     *("oql_users", "oql_sessions", "oql_api_keys", "oql_sign_in_attempts"),
     *("oql_webhooks", "oql_webhook_deliveries"),
 )
-"""What keeps something of each tenant, in a column `tenant`."""
+"""All tables with such a column."""
 
 
 NEXT_SEQUENCE = """INSERT INTO oql_sequences AS s (tenant, scope, value)

@@ -70,12 +70,22 @@ class SqlTenantStore:
             await runner.run("DELETE FROM oql_tenants WHERE id = $1", tenant)
 
 
-def tenant_deletions(objects: Sequence[ObjectDef]) -> Iterator[str]:
+def any_record(objects: Sequence[ObjectDef]) -> str:
+    """The query that answers a row if the tenant `$1` has a record of any of the objects."""
+    return " UNION ALL ".join(
+        f"SELECT 1 WHERE EXISTS (SELECT 1 FROM {identifier(table_name(object_))} WHERE {TENANT} = $1)"  # noqa: S608
+        for object_ in objects
+    )
+
+
+def tenant_deletions(
+    objects: Sequence[ObjectDef], system_tables: Sequence[str] = TENANT_TABLES
+) -> Iterator[str]:
     """The statements that delete all of the tenant `$1`.
 
     Their order does not follow the lookups, so foreign keys must be deferred.
     """
     for object_ in objects:
         yield f"DELETE FROM {identifier(table_name(object_))} WHERE {TENANT} = $1"  # noqa: S608
-    for table in TENANT_TABLES:
+    for table in system_tables:
         yield f"DELETE FROM {table} WHERE tenant = $1"  # noqa: S608

@@ -19,7 +19,7 @@ import msgspec
 
 from objectql.clock import Clock, SystemClock
 from objectql.drivers.chains import LOGS, Chain, ChainStore, Entry, Head, Seal
-from objectql.drivers.protocol import Leases
+from objectql.drivers.stores import Leases
 from objectql.errors import ObjectQLError, WriteConflict
 from objectql.kernel import failpoints
 from objectql.kernel.audit.links import seal_after
@@ -93,15 +93,20 @@ class Sealer:
             await self._lease.release()
 
     async def drain(self) -> int:
-        """Seal what is committed now; how many entries that was."""
+        """`seal` what is committed in the shared tables."""
+        return await self.seal(self._chains)
+
+    async def seal(self, chains: ChainStore) -> int:
+        """Seal what is committed in `chains` now; how many entries that was.
+
+        Those may also be of a tenant's own tables. Who does not hold the lease does one batch.
+        """
         total = 0
         for log_ in LOGS:
             while True:
-                entries = await self._chains.unsealed(
-                    log_, self._limits.batch, besides=self._set_aside()
-                )
+                entries = await chains.unsealed(log_, self._limits.batch, besides=self._set_aside())
                 if entries:
-                    total += await self._seal(entries)
+                    total += await self._seal(chains, entries)
                 if len(entries) < self._limits.batch or not await self._lease.keep():
                     break
         return total
@@ -113,28 +118,28 @@ class Sealer:
         }
         return self._broken.keys()
 
-    async def _seal(self, entries: Sequence[Entry]) -> int:
+    async def _seal(self, chains: ChainStore, entries: Sequence[Entry]) -> int:
         by_chain: dict[Chain, list[Entry]] = {}
         for entry in entries:
             by_chain.setdefault(entry.chain, []).append(entry)
-        heads = {chain: await self._chains.head(chain) for chain in by_chain}
+        heads = {chain: await chains.head(chain) for chain in by_chain}
         # Hashing is work for the processor, and this worker answers requests beside it.
         seals = await asyncio.to_thread(
             lambda: [seal_after(heads[chain], found) for chain, found in by_chain.items()]
         )
         failpoints.hit(failpoints.BEFORE_SEAL)
         try:
-            await self._chains.seal(seals)
+            await chains.seal(seals)
         except WriteConflict:
-            seals = [seal for seal in seals if await self._is_sealed_alone(seal)]
+            seals = [seal for seal in seals if await self._is_sealed_alone(chains, seal)]
         failpoints.hit(failpoints.AFTER_SEAL)
         await self._announce([seal.after for seal in seals])
         return sum(len(seal.links) for seal in seals)
 
-    async def _is_sealed_alone(self, seal: Seal) -> bool:
+    async def _is_sealed_alone(self, chains: ChainStore, seal: Seal) -> bool:
         """A chain whose head or entries somebody has changed must keep no other waiting."""
         try:
-            await self._chains.seal([seal])
+            await chains.seal([seal])
         except WriteConflict:
             chain = seal.after.chain
             log.warning("chain_not_sealed", extra={"tenant": chain.tenant, "chain": chain.name})

@@ -1,5 +1,10 @@
 """Administration of tenants: register, change, suspend, delete.
 
+A tenant with a place of its own is registered as pending before the place is made, and ready when
+its tables are; a kernel that dies between leaves the rest to the others. Where tenants are served
+that nobody has registered, it may have records in the shared tables already: it is refused for
+`SETTLE_S`, then looked for, and if there are any the registration is undone.
+
 A deletion has two steps, so that no kernel writes what another has just removed. A tenant that is
 suspended for `SETTLE_S` is refused by every kernel; then its data are removed. What had begun
 before the suspension may still commit until its deadline, so that the tenant stays registered as
@@ -9,8 +14,10 @@ leaves that to the others.
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -20,21 +27,29 @@ from objectql.drivers.security_log import SecurityEntry, SecurityKind
 from objectql.drivers.tenants import Quotas, Tenant, TenantIsolation
 from objectql.errors import (
     InvalidRequest,
-    NotSupported,
     TenantExists,
+    TenantHasRecords,
     TenantNotSuspended,
     TenantUnknown,
+    Unavailable,
     WriteConflict,
 )
 from objectql.ids import TenantId, tenant_id
 from objectql.kernel.audit.entries import changed_fields, entry_of
 from objectql.kernel.engine import Engine
 from objectql.kernel.json import decode_object
+from objectql.kernel.metadata import MetadataPublisher
 from objectql.kernel.tenancy.directory import TenantDirectory
+from objectql.kernel.tenancy.places import BEGUN, PlaceKeeper
 from objectql.values import instant_of_ms
+
+log = logging.getLogger(__name__)
 
 SETTLE_S: Final = 2.0
 """Twice the time in which a suspension holds everywhere."""
+
+RETRY_S: Final = 10.0
+"""How often the place of a blocked tenant is tried again."""
 
 TOMBSTONE_S: Final = 120.0
 """Longer than the longest deadline and the life of a cached answer."""
@@ -46,11 +61,16 @@ _LEASE_TTL_S: Final = 600.0
 
 
 class TenantView(msgspec.Struct, frozen=True):
-    """A tenant as clients see it."""
+    """A tenant as clients see it.
+
+    `blocked` is one whose own tables are not ready; `problem` says why, if somebody must see to it.
+    """
 
     id: str
     name: str
     isolation: TenantIsolation
+    status: Literal["active", "suspended", "blocked"]
+    problem: str | None
     suspended: bool
     settings: dict[str, Any]
     quotas: Quotas
@@ -76,15 +96,35 @@ class _Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def view_of(tenant: Tenant) -> TenantView:
     """`tenant` for clients."""
-    return msgspec.convert(tenant, TenantView, from_attributes=True)
+    return TenantView(
+        id=tenant.id,
+        name=tenant.name,
+        isolation=tenant.isolation,
+        status="suspended" if tenant.suspended else "blocked" if tenant.pending else "active",
+        problem=tenant.pending or None,
+        suspended=tenant.suspended,
+        settings=tenant.settings,
+        quotas=tenant.quotas,
+        created_at=tenant.created_at,
+        updated_at=tenant.updated_at,
+    )
 
 
 class TenantAdmin:
     """What the administration API asks. Its caller has checked who asks."""
 
-    def __init__(self, engine: Engine, directory: TenantDirectory) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        directory: TenantDirectory,
+        places: PlaceKeeper,
+        publisher: MetadataPublisher,
+    ) -> None:
         self._engine = engine
         self._directory = directory
+        self._places = places
+        self._publisher = publisher
+        self._mend_after_s = float("-inf")
 
     async def list(self, after: str, limit: int) -> list[TenantView]:
         """Up to `limit` tenants by id, those after `after`."""
@@ -119,11 +159,14 @@ class TenantAdmin:
         return known
 
     async def create(self, document: bytes, by: Context) -> TenantView:
-        """Register a tenant.
+        """Register a tenant, and make its place if it has one.
+
+        Where that fails the tenant is registered and blocked; it is tried again by and by.
 
         Raises:
             InvalidRequest: the document is no tenant.
             TenantExists: there is one with its id, or one whose deletion has not ended.
+            TenantHasRecords: it is to have a place, and has written into the shared tables.
             NotSupported: this cluster has no such isolation.
 
         """
@@ -136,15 +179,20 @@ class TenantAdmin:
         if id_ in self._directory.tenants:
             raise TenantExists(id=id_)
         if wanted.isolation != "row":
-            raise NotSupported(feature=f"isolation by {wanted.isolation}")
+            self._places.check_supported(wanted.isolation)
         now = self._now()
         new = msgspec.convert(wanted, Tenant, from_attributes=True)
-        new = msgspec.structs.replace(new, created_at=now, updated_at=now)
+        pending = "" if new.place is None else BEGUN
+        new = msgspec.structs.replace(new, created_at=now, updated_at=now, pending=pending)
         try:
             record = self._entry("tenant_created", by, id=new.id, isolation=new.isolation)
-            return view_of(await self._store(new, record))
+            saved = await self._directory.save(new, record)
         except WriteConflict as exc:
             raise TenantExists(id=id_) from exc
+        if pending:
+            await self._prepare([saved])
+            saved = await self.find(id_)
+        return view_of(saved)
 
     async def change(self, id_: str, document: bytes, by: Context) -> TenantView:
         """Change what the document names.
@@ -166,7 +214,7 @@ class TenantAdmin:
         tenant = self._changed(known, **given)
         told = changed_fields(known, tenant, ("suspended", "quotas"))
         record = self._entry("tenant_changed", by, id=known.id, **told)
-        return view_of(await self._store(tenant, record))
+        return view_of(await self._directory.save(tenant, record))
 
     async def delete(self, id_: str, confirm: str | None, by: Context) -> None:
         """Delete the tenant with all its data; what that means is at the head of this module.
@@ -186,12 +234,12 @@ class TenantAdmin:
         if not known.suspended:
             told = {"fields": ["suspended"], "suspended": {"old": False, "new": True}}
             record = self._entry("tenant_changed", by, id=known.id, **told)
-            known = await self._store(self._changed(known, suspended=True), record)
+            known = await self._directory.save(self._changed(known, suspended=True), record)
         left_s = SETTLE_S - self._age_s(known.updated_at)
         if left_s > 0:
             await self._engine.clock.sleep(left_s)
         record = self._entry("tenant_deleted", by, id=known.id)
-        known = await self._store(self._changed(known, deleting_since=self._now()), record)
+        known = await self._directory.save(self._changed(known, deleting_since=self._now()), record)
         await self._remove_data(known)
 
     async def finish_deletions(self) -> None:
@@ -211,11 +259,54 @@ class TenantAdmin:
                 await leases.release(lease, holder)
             await self._directory.changed()
 
+    async def finish_places(self) -> None:
+        """Mend the places of blocked tenants, unless somebody is publishing or doing so."""
+        known = self._directory.tenants.values()
+        blocked = [tenant for tenant in known if tenant.pending and not tenant.deleting_since]
+        if not blocked or self._engine.clock.monotonic_s() < self._mend_after_s:
+            return
+        try:
+            await self._prepare(blocked, is_patient=False)
+        finally:
+            self._mend_after_s = self._engine.clock.monotonic_s() + RETRY_S
+
+    async def _prepare(self, tenants: Sequence[Tenant], *, is_patient: bool = True) -> None:
+        """Make the places of tenants that are still pending when nobody publishes.
+
+        Raises:
+            TenantHasRecords: of one of them, whose registration was undone.
+
+        """
+        if self._engine.settings.unknown_tenants == "accept":
+            youngest_s = min(self._age_s(tenant.created_at) for tenant in tenants)
+            await self._engine.clock.sleep(max(SETTLE_S - youngest_s, 0.0))
+        try:
+            async with self._publisher.settled(is_patient=is_patient) as snapshot:
+                await self._directory.converge()
+                known = self._directory.tenants
+                left = [known[tenant.id] for tenant in tenants if tenant.id in known]
+                pending = [t for t in left if t.pending and not t.deleting_since]
+                for tenant in pending:
+                    if tenant.pending == BEGUN:
+                        await self._check_unused(tenant)
+                await self._places.prepare(pending, snapshot)
+        except Unavailable as exc:  # then whoever comes next will do it
+            log.info("tenants_not_prepared", extra={"reason": str(exc)})
+
+    async def _check_unused(self, tenant: Tenant) -> None:
+        try:
+            await self._places.check_unused(tenant.id)
+        except TenantHasRecords:
+            await self._directory.store.remove(tenant.id)
+            await self._directory.changed()
+            raise
+
     async def _remove_data(self, tenant: Tenant) -> None:
         objects = self._engine.model.snapshot.objects.values()
         for name, driver in self._engine.drivers.items():
             own = [object_ for object_ in objects if object_.datasource == name]
             await driver.delete_tenant(tenant.id, own)
+        await self._places.drop(tenant)
 
     def _changed(self, tenant: Tenant, **changes: Any) -> Tenant:
         return msgspec.structs.replace(tenant, updated_at=self._now(), **changes)
@@ -223,11 +314,6 @@ class TenantAdmin:
     def _entry(self, kind: SecurityKind, by: Context, **details: object) -> SecurityEntry:
         """In the log of the operator's tenant: that of a deleted one goes with it."""
         return entry_of(kind, by, self._engine.clock, **details)
-
-    async def _store(self, tenant: Tenant, record: SecurityEntry) -> Tenant:
-        saved = await self._directory.store.save(tenant, record=[record])
-        await self._directory.changed()
-        return saved
 
     def _now(self) -> str:
         return instant_of_ms(self._engine.clock.now_ms())

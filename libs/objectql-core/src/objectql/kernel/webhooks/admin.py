@@ -138,7 +138,8 @@ class WebhookAdmin:
             known = await self.find(DEFAULT_TENANT, given.name)
         if known is not None and not known.package:
             raise UniqueViolation(object="webhook", fields=("name",))
-        said = declared_fields(given) | {"package": package}
+        said: dict[str, Any] = declared_fields(given)
+        said["package"] = package
         now = self._now()
         if known is None:
             secrets = (self._sealed(_new_secret()),)

@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from objectql.drivers.protocol import Leases
+from objectql.drivers.stores import Leases
 from objectql.errors import ObjectQLError
 from objectql.kernel.lease import HeldLease
 from objectql.kernel.webhooks.endpoint import Endpoint, Tools

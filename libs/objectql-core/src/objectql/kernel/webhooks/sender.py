@@ -12,7 +12,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 import httpcore
 
@@ -145,7 +145,7 @@ class _CheckedBackend(httpcore.AsyncNetworkBackend):
     def __init__(self, resolve: Resolve, networks: Iterable[Network]) -> None:
         self._resolve = resolve
         self._networks = tuple(networks)
-        self._inner: httpcore.AsyncNetworkBackend = httpcore.AnyIOBackend()
+        self._inner = cast("httpcore.AsyncNetworkBackend", httpcore.AnyIOBackend())
 
     async def connect_tcp(  # noqa: PLR0917 - the backend's interface
         self,

@@ -22,6 +22,7 @@ from objectql.wire import audit as a
 from objectql.wire import identity as i
 from objectql.wire import messages as m
 from objectql.wire import tenants as t
+from objectql.wire import webhooks as w
 from objectql_gateway_rest.application import create_application
 from objectql_gateway_rest.call import Services
 from objectql_gateway_rest.metadata_view import MetadataView
@@ -61,6 +62,15 @@ REQUESTS: dict[str, type[msgspec.Struct]] = {
     "tenant_change": t.TenantChangeRequest,
     "tenant_delete": t.TenantDeleteRequest,
     "tenant_export": t.TenantExportRequest,
+    "webhook_list": w.WebhookListRequest,
+    "webhook_get": w.WebhookGetRequest,
+    "webhook_create": w.WebhookCreateRequest,
+    "webhook_change": w.WebhookChangeRequest,
+    "webhook_delete": w.WebhookDeleteRequest,
+    "webhook_rotate": w.WebhookRotateRequest,
+    "webhook_test": w.WebhookTestRequest,
+    "webhook_deliveries": w.WebhookDeliveriesRequest,
+    "webhook_replay": w.WebhookReplayRequest,
     "audit_list": a.AuditListRequest,
     "audit_verify": a.AuditVerifyRequest,
     "auth_sign_in": i.SignInRequest,

@@ -20,6 +20,7 @@ def is_absent(route: Route) -> bool:
 
 _USER, _KEY = {"id": "<user>"}, {"id": "<api_key>"}
 _TASK = ("task",)
+_WEBHOOK = {"name": "<webhook>"}
 _FORGED = "oqlr_<session>_AAAAAAAAAAAAAAAAAAAAAA.AAAAAAAAAAAAAAAAAAAAAA"
 
 _OWN: dict[str, tuple[Ask, ...]] = {
@@ -136,6 +137,26 @@ _OWN: dict[str, tuple[Ask, ...]] = {
     # The caller's own chains are told as they are at the moment, so the question must be refused.
     "GET /api/admin/audit/verify": (Ask(query={"anchor": "<account>"}, owner="may not"),),
     "GET /api/admin/tenants/{id}/audit/verify": (Ask(path={"id": "<tenant>"}, owner="may not"),),
+    # --- webhooks ----------------------------------------------------------------------------
+    "GET /api/admin/webhooks": (Ask(owner="may"),),
+    "POST /api/admin/webhooks": (
+        Ask(
+            {
+                "name": "<webhook>",
+                "url": "http://127.0.0.1:9/",
+                "objects": ["account"],
+                "run_as": {"user": "<user>"},
+            },
+            owner="may not",
+        ),
+    ),
+    "GET /api/admin/webhooks/{name}": (Ask(path=_WEBHOOK),),
+    "PATCH /api/admin/webhooks/{name}": (Ask({"active": True}, path=_WEBHOOK),),
+    "DELETE /api/admin/webhooks/{name}": (Ask(path=_WEBHOOK, owner="may"),),
+    "POST /api/admin/webhooks/{name}/rotate": (Ask({}, path=_WEBHOOK),),
+    "POST /api/admin/webhooks/{name}/test": (Ask({}, path=_WEBHOOK, owner="may"),),
+    "GET /api/admin/webhooks/{name}/deliveries": (Ask(path=_WEBHOOK, owner="may"),),
+    "POST /api/admin/webhooks/{name}/replay": (Ask({"dead": True}, path=_WEBHOOK, owner="may"),),
     # --- what is the same for everybody ------------------------------------------------------
     "GET /openapi.json": (Ask(owner="may"),),
     "GET /api/openapi.json": (Ask(owner="may"),),

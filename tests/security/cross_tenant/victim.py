@@ -76,6 +76,8 @@ class Victim:
             await self._identities(known)
             end = "1" if known["api_key"][-1] == "0" else "0"  # no other key lies between
             absent["api_key"] = known["api_key"][:-1] + end
+        if "webhook" in names:
+            await self._webhook(known)
         if "cursor" in names:
             known["cursor"] = await self._cursor(known)
             absent["cursor"] = _cursor_after(known["cursor"], absent["account_name"])
@@ -90,6 +92,8 @@ class Victim:
         paths = [f"/api/account/{known['account']}?expand=contact,opportunity,task"]
         if "api_key" in known:
             paths += [f"/api/auth/users/{known['user']}", "/api/auth/keys"]
+        if "webhook" in known:
+            paths.append("/api/admin/webhooks")
         answers = [await self.tenant.http.get(path) for path in paths]
         return [answer.text for answer in answers]
 
@@ -147,6 +151,21 @@ class Victim:
         made = await _done(self.tenant.http.post("/api/auth/keys", json=given))
         known["api_key"] = made.json()["id"]
 
+    async def _webhook(self, known: dict[str, str]) -> None:
+        """One alone, switched off: a tenant may have only so many."""
+        http = self.tenant.http
+        for old in (await http.get("/api/admin/webhooks")).json()["items"]:
+            await _done(http.delete(f"/api/admin/webhooks/{old['name']}"))
+        given = {
+            "name": known["webhook"],
+            "url": "http://127.0.0.1:9/",
+            "objects": ["account"],
+            "where": {"website": self.secret},
+            "run_as": {"roles": ["admin"]},
+            "active": False,
+        }
+        await _done(http.post("/api/admin/webhooks", json=given))
+
 
 def _own(name: str, known: Known) -> dict[str, Any]:
     object = name.removeprefix("own_")
@@ -167,6 +186,7 @@ def _names(number: int) -> dict[str, str]:
         "email": f"z{number}{secrets.token_hex(8)}@b.example",
         "user_name": f"z{number}{secrets.token_hex(8)}",
         "prefix": f"z{number}",
+        "webhook": f"z{number}{secrets.token_hex(8)}",
     }
 
 

@@ -27,6 +27,7 @@ from objectql_gateway_rest import (
     v1_batch,
     v1_data,
     v1_meta,
+    webhook_routes,
 )
 from objectql_gateway_rest.asgi import Receive, Scope, Send
 from objectql_gateway_rest.call import Services
@@ -44,6 +45,7 @@ _MODULES = (
     metadata_routes,
     permission_routes,
     tenant_routes,
+    webhook_routes,
     audit_routes,
     v1,
     v1_data,

@@ -33,6 +33,7 @@ from objectql_kernel.settings import KernelSettings
 from objectql_kernel.shared_cache import SharedCache
 from objectql_kernel.sources import open_sources
 from objectql_kernel.watch import log_problems, watch
+from objectql_kernel.webhooks import WebhookDelivery
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +48,7 @@ TENANTS = "tenants"
 READS = frozenset(
     {
         *("find", "explain", "get", "count", "aggregate", "search", "history"),
-        *("subscribe", "meta", "auth", "audit"),
+        *("subscribe", "meta", "auth", "audit", "webhooks"),
     }
 )
 
@@ -80,6 +81,7 @@ async def build(process: Process[KernelSettings]) -> None:
             unknown_tenants=settings.tenancy.unknown,
             query=settings.query,
             identity=settings.identity,
+            webhooks=settings.webhooks,
         ),
         clock=process.clock,
         cache=cache.results if cache else None,
@@ -95,7 +97,9 @@ async def build(process: Process[KernelSettings]) -> None:
         NatsEventStream(process.bus),
         holder=process.instance,
         clock=process.clock,
+        queue=kernel.webhooks.queueing,
     )
+    deliverer = WebhookDelivery(process, kernel.webhooks)
     server = BusServer(
         process.bus,
         verbs(kernel),
@@ -141,6 +145,7 @@ async def build(process: Process[KernelSettings]) -> None:
         process.start(changes.run())
         for sealer in sealers.values():
             process.start(sealer.run())
+        process.start(deliverer.run())
         process.start(kernel.refusals.run())
         process.start(limiter.run())
         process.start(kernel.engine.tally.run())

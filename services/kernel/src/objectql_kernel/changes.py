@@ -45,6 +45,7 @@ class Changes:
         *,
         holder: str,
         clock: Clock,
+        queue: Callable[[Sequence[ChangeEvent]], Awaitable[None]] | None = None,
     ) -> None:
         """`placed` are those of `drivers` in which tenants have places, and `ready` tells which.
 
@@ -66,6 +67,7 @@ class Changes:
                 holder=holder,
                 clock=clock,
                 on_batch=self._count,
+                queue=queue,
                 sweep=driver.sweep,
             )
             for name, driver in drivers.items()

@@ -7,11 +7,13 @@ from typing import Any
 from objectql.bus.server import Verb
 from objectql.kernel.identity.identity import Identity
 from objectql.kernel.kernel import Kernel
+from objectql.kernel.webhooks.operations import Webhooks
 from objectql.wire import audit as a
 from objectql.wire import identity as i
 from objectql.wire import live as l
 from objectql.wire import messages as m
 from objectql.wire import tenants as t
+from objectql.wire import webhooks as w
 
 
 def verbs(kernel: Kernel) -> dict[str, Verb[Any]]:
@@ -56,6 +58,21 @@ def verbs(kernel: Kernel) -> dict[str, Verb[Any]]:
         "audit_list": Verb(a.AuditListRequest, kernel.audit.handle_list),
         "audit_verify": Verb(a.AuditVerifyRequest, kernel.audit.handle_verify),
         **_identity_verbs(kernel.identity),
+        **_webhook_verbs(kernel.webhooks),
+    }
+
+
+def _webhook_verbs(webhooks: Webhooks) -> dict[str, Verb[Any]]:
+    return {
+        "webhook_list": Verb(w.WebhookListRequest, webhooks.handle_list),
+        "webhook_get": Verb(w.WebhookGetRequest, webhooks.handle_get),
+        "webhook_create": Verb(w.WebhookCreateRequest, webhooks.handle_create),
+        "webhook_change": Verb(w.WebhookChangeRequest, webhooks.handle_change),
+        "webhook_delete": Verb(w.WebhookDeleteRequest, webhooks.handle_delete, is_bounded=False),
+        "webhook_rotate": Verb(w.WebhookRotateRequest, webhooks.handle_rotate, is_bounded=False),
+        "webhook_test": Verb(w.WebhookTestRequest, webhooks.handle_test),
+        "webhook_deliveries": Verb(w.WebhookDeliveriesRequest, webhooks.handle_deliveries),
+        "webhook_replay": Verb(w.WebhookReplayRequest, webhooks.handle_replay, is_bounded=False),
     }
 
 

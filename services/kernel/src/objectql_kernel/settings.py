@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from objectql.kernel.features import Features
 from objectql.kernel.identity.policy import IdentityPolicy
+from objectql.kernel.webhooks.policy import WebhookPolicy
 from objectql.query.limits import QueryLimits
 from objectql.service.rates import RateSharing
 from objectql.service.settings import Secret, ServiceSettings
@@ -22,6 +23,7 @@ Failpoint: TypeAlias = Literal[
     "after_seal",
     "before_purge",
     "after_purge",
+    "after_delivery",
 ]
 
 
@@ -171,6 +173,7 @@ class KernelSettings(ServiceSettings, frozen=True, kw_only=True):
     tenancy: Tenancy = Tenancy()
     query: QueryLimits = QueryLimits()
     identity: IdentitySettings = IdentitySettings()
+    webhooks: WebhookPolicy = WebhookPolicy()
     features: Features = Features()
     failpoints: Annotated[
         tuple[Failpoint, ...], Meta(description="die at these points; for fault tests")

@@ -22,6 +22,7 @@ from objectql.cli.audit import audit
 from objectql.cli.identity import keys, tokens, users
 from objectql.cli.problems import problem_lines
 from objectql.cli.token import development_token
+from objectql.cli.webhooks import webhooks
 from objectql.clock import SystemClock
 from objectql.context import DEFAULT_TENANT
 from objectql.errors import Issue, MetadataInvalid, ObjectQLError, plural
@@ -76,6 +77,7 @@ app.add_typer(users, name="user")
 app.add_typer(keys, name="key")
 app.add_typer(audit, name="audit")
 app.add_typer(tokens, name="token")
+app.add_typer(webhooks, name="webhook")
 
 
 @app.command()

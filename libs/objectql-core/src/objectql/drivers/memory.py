@@ -29,6 +29,7 @@ from objectql.drivers.memory_stores import (
     MemoryPlaces,
     MemoryTenantStore,
 )
+from objectql.drivers.memory_webhooks import MemoryWebhookStore
 from objectql.drivers.places import TenantPlaces
 from objectql.drivers.protocol import (
     Capabilities,
@@ -197,6 +198,7 @@ class MemoryDriver:
         self.leases = MemoryLeases(self._clock)
         self.identity = MemoryIdentityStore(self.security_log)
         self.tenants = MemoryTenantStore(self.security_log)
+        self.webhooks = MemoryWebhookStore()
         self.places: TenantPlaces | None = MemoryPlaces(lambda: MemoryPlace(name, self._clock))
 
     @property
@@ -248,6 +250,7 @@ class MemoryDriver:
             self.outbox.forget(tenant)
             self.chains.forget(tenant)
             self.identity.forget(tenant)
+            self.webhooks.forget(tenant)
 
     def statistics(self) -> Mapping[str, float]:
         """See `Driver`."""

@@ -38,6 +38,7 @@ from objectql.drivers.protocol import (
 from objectql.drivers.security_log import SecurityLog
 from objectql.drivers.stores import Leases, MetadataStore, Outbox
 from objectql.drivers.tenants import TenantStore
+from objectql.drivers.webhooks import WebhookStore
 from objectql.errors import ObjectQLError
 from objectql.events import ChangeEvent
 from objectql.ids import DataSource, ObjectName, TenantId
@@ -134,6 +135,11 @@ class PlacedDriver:
     def tenants(self) -> TenantStore:
         """See `Driver`."""
         return self.shared.tenants
+
+    @property
+    def webhooks(self) -> WebhookStore:
+        """See `Driver`."""
+        return self.shared.webhooks
 
     async def connect(self) -> None:
         """See `Driver`."""

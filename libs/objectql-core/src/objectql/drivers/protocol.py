@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 import msgspec
 
@@ -20,6 +20,7 @@ from objectql.drivers.places import TenantPlaces
 from objectql.drivers.security_log import SecurityLog
 from objectql.drivers.stores import Leases, MetadataStore, Outbox
 from objectql.drivers.tenants import TenantStore
+from objectql.drivers.webhooks import WebhookStore
 from objectql.ids import DataSource, ObjectName, TenantId
 from objectql.metadata.model import ObjectDef
 from objectql.query.bound import BoundQuery
@@ -288,6 +289,8 @@ class Driver(Protocol):
     @property
     def tenants(self) -> TenantStore: ...
     @property
+    def webhooks(self) -> WebhookStore: ...
+    @property
     def places(self) -> TenantPlaces | None:
         """Where tenants can have tables of their own; None: they share these, row by row."""
         ...
@@ -433,6 +436,3 @@ class Driver(Protocol):
     async def drop_object(self, object_: ObjectName, table: str) -> None:
         """Drop the table of an object that metadata no longer declares."""
         ...
-
-
-JsonObject: TypeAlias = dict[str, Any]

@@ -23,6 +23,8 @@ class Quotas(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
     """Of all objects together."""
     requests_per_day: Annotated[int, Meta(ge=1)] | None = None
     """Operations of kernels: so many at once, and so many a day."""
+    webhooks: Annotated[int, Meta(ge=0)] | None = None
+    """None is what the installation gives everybody."""
 
 
 class Tenant(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -19,10 +19,12 @@ BEFORE_SEAL = "before_seal"
 AFTER_SEAL = "after_seal"
 BEFORE_PURGE = "before_purge"
 AFTER_PURGE = "after_purge"
+AFTER_DELIVERY = "after_delivery"
 KNOWN = frozenset(
     {
         *(BEFORE_COMMIT, AFTER_COMMIT, BEFORE_PUBLISH, AFTER_PUBLISH),
         *(BEFORE_SEAL, AFTER_SEAL, BEFORE_PURGE, AFTER_PURGE),
+        AFTER_DELIVERY,
     }
 )
 

@@ -11,6 +11,7 @@ import msgspec
 
 from objectql.context import ReadPolicy
 from objectql.kernel.identity.policy import IdentityPolicy
+from objectql.kernel.webhooks.policy import WebhookPolicy
 from objectql.query.limits import QueryLimits
 
 
@@ -47,6 +48,7 @@ class KernelSettings(msgspec.Struct, frozen=True):
     """Reads that one data source runs at once: as many as it has connections."""
     query: QueryLimits = QueryLimits()
     identity: IdentityPolicy = IdentityPolicy()
+    webhooks: WebhookPolicy = WebhookPolicy()
     tenant_share: float = 0.5
     """The part of `max_reads` that one tenant may take."""
     plan_cache_size: int = 2000

@@ -152,6 +152,7 @@ class Kernel(Operations):
             return
         await undo.aclose()
         self.identity.close()
+        await self.webhooks.close()
         await self.engine.events.emit(
             KernelStopped(timestamp_ms=self.engine.clock.now_ms(), node=self.engine.settings.node)
         )

@@ -43,6 +43,7 @@ from objectql.kernel.tenancy.directory import TenantDirectory
 from objectql.kernel.tenancy.operations import TenantOperations
 from objectql.kernel.tenancy.places import PlaceKeeper
 from objectql.kernel.tenancy.quotas import RecordQuota
+from objectql.kernel.webhooks.operations import Webhooks
 from objectql.kernel.write import OwnTransactions, Writer
 from objectql.metadata.model import SHARES, ObjectDef, ObjectPermissions
 from objectql.metadata.registry import Definition, singular
@@ -119,6 +120,9 @@ class Operations:
             engine.clock,
             self.pipeline,
             self.refusals,
+        )
+        self.webhooks = Webhooks(
+            engine, self.pipeline, self.reader.planner, self.tenants, self.identity
         )
         self._history = HistoryReader(engine, self.reader)
         self._live = LiveQueries(engine, self.reader.planner, self.tenants.admit)

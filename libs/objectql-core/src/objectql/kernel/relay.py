@@ -85,9 +85,13 @@ class Relay:
         clock: Clock | None = None,
         limits: RelayLimits | None = None,
         on_batch: Callable[[Sequence[ChangeEvent]], None] | None = None,
+        queue: Callable[[Sequence[ChangeEvent]], Awaitable[None]] | None = None,
         sweep: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         """`holder` names this worker; `on_batch` is told which events were published.
+
+        `queue` is given each window before it is published, once or more: what it keeps of the
+        events is kept before they are marked.
 
         `sweep` deletes what else has expired in the source, at the pace of the purges.
         """
@@ -99,6 +103,7 @@ class Relay:
             leases, f"outbox:{source}", holder, self._clock, self._limits.lease_ttl_s
         )
         self._on_batch = on_batch
+        self._queue = queue
         self._sweep = sweep
         self._wake = asyncio.Event()
         self._purged_s = float("-inf")
@@ -158,6 +163,8 @@ class Relay:
                 if not await self._lease.keep():
                     return total
                 failpoints.hit(failpoints.BEFORE_PUBLISH)
+                if self._queue:
+                    await self._queue([event for _, event in window])
                 await self._publish([_message(event) for _, event in window])
                 failpoints.hit(failpoints.AFTER_PUBLISH)
                 await outbox.mark_published([position for position, _ in window])

@@ -21,6 +21,7 @@ from objectql.metadata.check_permission_sets import (
 from objectql.metadata.check_permissions import check_permissions
 from objectql.metadata.check_references import resolve_references
 from objectql.metadata.check_rules import rule_nodes
+from objectql.metadata.check_webhooks import check_webhook
 from objectql.metadata.document import CUSTOM_LAYER, Document, Node, Problems
 from objectql.metadata.model import (
     SHARES,
@@ -175,7 +176,8 @@ class _Builder:
         items: dict[tuple[str, str], Item] = {}
         for kind, nodes in self._nodes.items():
             for node in nodes if kind not in special else ():
-                item = check_item(node, objects)
+                check = check_webhook if kind == "webhook" else check_item
+                item = check(node, objects)
                 if item is not None:
                     items[kind, item.name] = item
         return list(items.values())

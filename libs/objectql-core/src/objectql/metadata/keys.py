@@ -152,6 +152,10 @@ STATE = _keys(
     "final=type",
 )
 EDGE = _keys("an edge", "target cond actions guard label description roles", "guards=guard")
+WEBHOOK = _keys(
+    "a webhook",
+    "name label description url objects events where fields run_as active max_attempts timeout_s",
+)
 MANIFEST = _keys(
     "a manifest",
     """id name namespace version type description dependencies permissions contributes engines

@@ -20,7 +20,8 @@ Definition: TypeAlias = "ObjectDef | ObjectPermissions | Item"
 
 KINDS = """object data validation permission workflow view form report page menu app translation
 field hook seed mapping dashboard action dataset flow job datasource external_catalog api
-email_template doc book position capability agent tool skill permission_set""".split()
+email_template doc book position capability agent tool skill permission_set
+webhook""".split()
 """The types of documents; the file name says which (`invoice.object.yml`)."""
 
 PLURALS = {

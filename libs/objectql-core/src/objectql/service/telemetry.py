@@ -142,6 +142,10 @@ MetricName: TypeAlias = Literal[
     "oql_live_sockets",
     "oql_live_subscriptions",
     "oql_live_deliveries_total",
+    "oql_webhook_attempts_total",
+    "oql_webhook_attempt_seconds",
+    "oql_webhook_queue",
+    "oql_webhook_oldest_seconds",
 ]
 
 
@@ -215,6 +219,10 @@ METRICS: tuple[Metric, ...] = (
     Metric("oql_live_sockets", "gauge", "Open sockets"),
     Metric("oql_live_subscriptions", "gauge", "Subscriptions of live queries"),
     Metric("oql_live_deliveries_total", "counter", "Subscriptions told of a commit"),
+    Metric("oql_webhook_attempts_total", "counter", "Attempts to deliver", ("outcome",)),
+    Metric("oql_webhook_attempt_seconds", "histogram", "Of each attempt"),
+    Metric("oql_webhook_queue", "gauge", "Deliveries in the queue", ("state",)),
+    Metric("oql_webhook_oldest_seconds", "gauge", "Age of the oldest that is pending"),
 )
 
 _BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)

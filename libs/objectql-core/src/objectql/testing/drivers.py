@@ -16,6 +16,7 @@ from objectql.testing.driver_security_log import SecurityLogPromises
 from objectql.testing.driver_stores import ClusterPromises, StorePromises
 from objectql.testing.driver_tenants import TenantPromises
 from objectql.testing.driver_transactions import TransactionPromises
+from objectql.testing.driver_webhooks import WebhookPromises
 
 __all__ = ["OBJECTS", "DriverSuite", "PlaceSuite"]
 
@@ -27,6 +28,11 @@ class PlaceSuite(
 
 
 class DriverSuite(
-    PlaceSuite, ClusterPromises, SecurityLogPromises, TenantPromises, IdentityPromises
+    PlaceSuite,
+    ClusterPromises,
+    SecurityLogPromises,
+    TenantPromises,
+    IdentityPromises,
+    WebhookPromises,
 ):
     """Everything that a driver promises."""

@@ -59,6 +59,7 @@ from objectql.drivers.sql.system import (
     remembered_of,
 )
 from objectql.drivers.sql.tenants import SqlTenantStore, any_record
+from objectql.drivers.sql.webhooks import SqlWebhookStore
 from objectql.drivers.sql.writes import (
     document,
     outcome_of,
@@ -117,6 +118,7 @@ class PostgresDriver(PostgresAccess, PostgresReads):
         self.leases = SqlLeases(self, POSTGRES_WORDS)
         self.identity = SqlIdentityStore(self)
         self.tenants = SqlTenantStore(self)
+        self.webhooks = SqlWebhookStore(self, POSTGRES_WORDS)
         self._schema = PostgresSchema(
             self.begin,
             lambda: self._role,

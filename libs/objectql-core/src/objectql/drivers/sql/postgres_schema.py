@@ -36,6 +36,7 @@ from objectql.drivers.sql.system import (
     system_tables,
 )
 from objectql.drivers.sql.tenants import tenant_deletions
+from objectql.drivers.sql.webhooks import webhook_tables
 from objectql.ids import TenantId
 from objectql.metadata.model import ObjectDef
 
@@ -63,7 +64,9 @@ class PostgresSchema:
         self._has_walls = has_walls
         self._tenant_tables = RECORD_TABLES if is_place else TENANT_TABLES
         self._system_tables = (
-            (record_tables,) if is_place else (record_tables, system_tables, identity_tables)
+            (record_tables,)
+            if is_place
+            else (record_tables, system_tables, identity_tables, webhook_tables)
         )
 
     async def create_system_tables(self) -> None:

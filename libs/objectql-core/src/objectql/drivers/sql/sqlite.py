@@ -60,6 +60,7 @@ from objectql.drivers.sql.system import (
     system_tables,
 )
 from objectql.drivers.sql.tenants import SqlTenantStore, any_record, tenant_deletions
+from objectql.drivers.sql.webhooks import SqlWebhookStore, webhook_tables
 from objectql.drivers.writer_lock import WriterLock, check_deadline
 from objectql.errors import Unavailable
 from objectql.ids import DataSource, ObjectName, TenantId
@@ -113,6 +114,7 @@ class SqliteDriver:
         self.leases = SqlLeases(self, SQLITE_WORDS)
         self.identity = SqlIdentityStore(self)
         self.tenants = SqlTenantStore(self)
+        self.webhooks = SqlWebhookStore(self, SQLITE_WORDS)
         self.places: TenantPlaces | None = None
 
     @property
@@ -145,7 +147,7 @@ class SqliteDriver:
         try:
             self._writer = await self._open(is_reader=False)
             async with self.begin() as session:
-                for tables in (record_tables, system_tables, identity_tables):
+                for tables in (record_tables, system_tables, identity_tables, webhook_tables):
                     for statement in tables(SQLITE_WORDS):
                         await session.run(statement)
                 await create_audit_tables(session, SQLITE_WORDS)

@@ -47,6 +47,8 @@ class SystemWords(msgspec.Struct, frozen=True):
     """`{seconds}` after now."""
     positions: str
     """The members of the JSON array `$1`."""
+    json_items: str
+    """The rows `t.value`, the objects of the JSON array `$1`."""
     serial: str
     binary: str
     links: str
@@ -62,6 +64,7 @@ POSTGRES_WORDS = SystemWords(
     seconds_between="CAST(extract(epoch FROM {late} - {early}) AS double precision)",
     plus_seconds="clock_timestamp() + make_interval(secs => CAST({seconds} AS double precision))",
     positions="SELECT CAST(value AS bigint) FROM json_array_elements_text(CAST($1 AS json))",
+    json_items="json_array_elements(CAST($1 AS json)) AS t(value)",
     serial="bigserial PRIMARY KEY",
     binary="bytea",
     links="""SELECT CAST(value->>0 AS bigint) AS position, CAST(value->>1 AS bigint) AS sequence,
@@ -77,6 +80,7 @@ SQLITE_WORDS = SystemWords(
     seconds_between="(({late}) - ({early})) * 86400.0",
     plus_seconds="julianday('now') + {seconds} / 86400.0",
     positions="SELECT value FROM json_each($1)",
+    json_items="json_each($1) AS t",
     serial="integer PRIMARY KEY AUTOINCREMENT",
     binary="blob",
     links="""SELECT value->>0 AS position, value->>1 AS sequence, value->>2 AS hash
@@ -152,6 +156,7 @@ RECORD_TABLES = (
 TENANT_TABLES = (
     *RECORD_TABLES,
     *("oql_users", "oql_sessions", "oql_api_keys", "oql_sign_in_attempts"),
+    *("oql_webhooks", "oql_webhook_deliveries"),
 )
 """All tables with such a column."""
 

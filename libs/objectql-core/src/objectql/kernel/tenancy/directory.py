@@ -74,6 +74,11 @@ class TenantDirectory:
         """Whether it is known to be registered and may act, however often."""
         return tenant in self._active
 
+    def is_suspended(self, tenant: TenantId) -> bool:
+        """Whether it is known to be suspended, or is being deleted."""
+        known = self._tenants.get(tenant)
+        return known is not None and (known.suspended or known.deleting_since is not None)
+
     async def admit(self, tenant: TenantId) -> None:
         """Return if `tenant` may act.
 

@@ -1,22 +1,26 @@
 """All records of one tenant, page by page, as lines of JSON (NDJSON).
 
-The first line is `{"tenant": {...}}`, every further one `{"object": "...", "record": {...}}`, by
-object and id, deleted records among them. Pages are read one by one, so that an export of any size
+The first line is `{"tenant": {...}}`, then there is `{"webhook": {...}}` for each webhook, without its
+secrets; every further one is `{"object": "...", "record": {...}}`, by object and id, deleted records
+among them. Pages are read one by one, so that an export of any size
 costs the memory of one; it is therefore no snapshot: what changes meanwhile is in it or not.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from objectql.context import Context, system_actor
 from objectql.errors import InvalidRequest
+from objectql.ids import TenantId
+from objectql.kernel.engine import Engine
 from objectql.kernel.json import encode_json
 from objectql.kernel.planning import Scope
 from objectql.kernel.read import Reader
 from objectql.kernel.tenancy.admin import TenantAdmin, view_of
+from objectql.kernel.webhooks.declaration import described
 from objectql.query.ast import Query, Sort
 from objectql.wire.tenants import TenantExportReply, TenantExportRequest
 
@@ -30,7 +34,8 @@ _split = msgspec.json.Decoder(list[msgspec.Raw]).decode
 class TenantExport:
     """Reads as the system, in the tenant's name."""
 
-    def __init__(self, admin: TenantAdmin, reader: Reader) -> None:
+    def __init__(self, engine: Engine, admin: TenantAdmin, reader: Reader) -> None:
+        self._engine = engine
         self._admin = admin
         self._reader = reader
 
@@ -47,8 +52,9 @@ class TenantExport:
         scope = self._reader.scope(msgspec.structs.replace(context, actor=actor))
         names = sorted(map(str, scope.model.snapshot.objects))
         if request.object is None:
-            first = encode_json({"tenant": view_of(tenant)}) + b"\n"
-            return TenantExportReply(first, names[0] if names else None)
+            first = [{"tenant": view_of(tenant)}, *await self._webhooks(tenant.id)]
+            lines = b"".join(encode_json(line) + b"\n" for line in first)
+            return TenantExportReply(lines, names[0] if names else None)
         if request.object not in names:
             raise InvalidRequest(reason=f'the export cannot go on at "{request.object[:100]}"')
         lines, after = await self._lines(request.object, request.after, scope)
@@ -56,6 +62,10 @@ class TenantExport:
             return TenantExportReply(lines, request.object, after)
         following = names.index(request.object) + 1
         return TenantExportReply(lines, names[following] if following < len(names) else None)
+
+    async def _webhooks(self, tenant: TenantId) -> list[dict[str, Any]]:
+        _, found = await self._engine.system_driver.webhooks.load()
+        return [{"webhook": described(one)} for one in found if one.tenant == tenant]
 
     async def _lines(
         self, object_name: str, after: str | None, scope: Scope

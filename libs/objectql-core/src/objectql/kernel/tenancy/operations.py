@@ -43,7 +43,7 @@ class TenantOperations:
         self._pipeline = pipeline
         self._reader = reader
         self.admin = admin
-        self._export = TenantExport(self.admin, reader)
+        self._export = TenantExport(engine, self.admin, reader)
 
     async def _run(
         self, request: Q, context: Context, core: Callable[[Q, Context], Awaitable[R]]

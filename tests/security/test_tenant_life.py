@@ -7,14 +7,17 @@ import json
 from collections.abc import AsyncGenerator, Generator
 from typing import Any
 
+import asyncpg  # noqa: TID251 - stands in the way of a tenant's tables
 import httpx
 import msgspec
 import pytest
 
 from objectql.drivers.sql.postgres import PostgresDriver, PostgresSettings
-from objectql.ids import uuid7
+from objectql.drivers.tenants import Tenant
+from objectql.ids import TenantId, uuid7
 from objectql_devstack.cluster import Cluster
 from tests.clusters import CRM, administrator, client, eventually
+from tests.streams import all_events
 
 pytestmark = pytest.mark.servers
 
@@ -26,8 +29,30 @@ AT_ONCE = 16
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Generator[Cluster]:
     root = tmp_path_factory.mktemp("tenants")
-    with Cluster(root, ports="free", kernels=2, metadata=[CRM], ephemeral=True) as running:
+    with Cluster(
+        root,
+        ports="free",
+        kernels=2,
+        metadata=[CRM],
+        extra_env={"kernel": {"OQL_KERNEL_TENANCY__UNKNOWN": "refuse"}},
+        ephemeral=True,
+    ) as running:
         yield running
+
+
+@pytest.fixture(params=["row", "schema"])
+def isolation(request: pytest.FixtureRequest) -> str:
+    """What keeps the tenants of a test apart; all kinds live in one cluster."""
+    return request.param
+
+
+async def register(operator: httpx.AsyncClient, name: str, isolation: str) -> str:
+    """Register a tenant of that name and kind, and return its id."""
+    id_ = f"{name}-{isolation}"
+    answer = await operator.post(TENANTS, json={"id": id_, "isolation": isolation})
+    assert answer.status_code == 201, answer.text
+    assert (answer.json()["status"], answer.json()["isolation"]) == ("active", isolation)
+    return id_
 
 
 @pytest.fixture
@@ -44,12 +69,12 @@ async def statuses(http: httpx.AsyncClient) -> set[int]:
 
 
 async def test_suspension_holds_everywhere_and_ends_again(
-    cluster: Cluster, operator: httpx.AsyncClient
+    cluster: Cluster, operator: httpx.AsyncClient, isolation: str
 ) -> None:
-    assert (await operator.post(TENANTS, json={"id": "acme"})).status_code == 201
-    async with administrator(cluster.env, "acme") as acme:
+    id_ = await register(operator, "acme", isolation)
+    async with administrator(cluster.env, id_) as acme:
         assert await statuses(acme) == {200, 201}
-        await operator.patch(f"{TENANTS}/acme", json={"suspended": True})
+        await operator.patch(f"{TENANTS}/{id_}", json={"suspended": True})
 
         async def refused() -> bool:
             return await statuses(acme) == {403}
@@ -57,7 +82,7 @@ async def test_suspension_holds_everywhere_and_ends_again(
         await eventually(refused, within_s=5, what="the refusal by every kernel")
         answer = await acme.get("/api/account")
         assert answer.json()["code"] == "TENANT_NOT_ACTIVE"
-        await operator.patch(f"{TENANTS}/acme", json={"suspended": False})
+        await operator.patch(f"{TENANTS}/{id_}", json={"suspended": False})
 
         async def served() -> bool:
             return await statuses(acme) == {200, 201}
@@ -66,15 +91,15 @@ async def test_suspension_holds_everywhere_and_ends_again(
 
 
 async def test_suspension_whose_announcement_is_lost_is_noticed(
-    cluster: Cluster, operator: httpx.AsyncClient
+    cluster: Cluster, operator: httpx.AsyncClient, isolation: str
 ) -> None:
-    assert (await operator.post(TENANTS, json={"id": "quiet"})).status_code == 201
-    async with administrator(cluster.env, "quiet") as quiet:
+    id_ = await register(operator, "quiet", isolation)
+    async with administrator(cluster.env, id_) as quiet:
         assert await statuses(quiet) == {200, 201}
         store = PostgresDriver(PostgresSettings(cluster.env["OQL_PG_URL"]))
         await store.connect()
         try:  # nobody is told
-            known = next(t for t in (await store.tenants.load())[1] if t.id == "quiet")
+            known = next(t for t in (await store.tenants.load())[1] if t.id == id_)
             await store.tenants.save(msgspec.structs.replace(known, suspended=True))
         finally:
             await store.close()
@@ -86,21 +111,91 @@ async def test_suspension_whose_announcement_is_lost_is_noticed(
 
 
 async def test_deleted_tenant_is_gone_with_its_data(
-    cluster: Cluster, operator: httpx.AsyncClient
+    cluster: Cluster, operator: httpx.AsyncClient, isolation: str
 ) -> None:
-    await operator.post(TENANTS, json={"id": "gone"})
-    async with administrator(cluster.env, "gone") as gone:
+    id_ = await register(operator, "gone", isolation)
+    async with administrator(cluster.env, id_) as gone:
         assert (await gone.post("/api/account", json={"name": "Marker"})).status_code == 201
-        exported = await operator.get(f"{TENANTS}/gone/export")
+        exported = await operator.get(f"{TENANTS}/{id_}/export")
         lines: list[dict[str, Any]] = [json.loads(line) for line in exported.text.splitlines()]
         assert [line["record"]["name"] for line in lines if "record" in line] == ["Marker"]
-        assert (await operator.delete(f"{TENANTS}/gone")).status_code == 409
-        deleted = await operator.delete(f"{TENANTS}/gone", params={"confirm": "gone"})
+        assert (await operator.delete(f"{TENANTS}/{id_}")).status_code == 409
+        deleted = await operator.delete(f"{TENANTS}/{id_}", params={"confirm": id_})
         assert deleted.status_code == 204, deleted.text
         assert await statuses(gone) == {403}
-    assert (await operator.get(f"{TENANTS}/gone")).status_code == 404
-    assert (await operator.get(f"{TENANTS}/gone/export")).status_code == 404
-    assert (await operator.post(TENANTS, json={"id": "gone"})).status_code == 409
+    assert (await operator.get(f"{TENANTS}/{id_}")).status_code == 404
+    assert (await operator.get(f"{TENANTS}/{id_}/export")).status_code == 404
+    assert (await operator.post(TENANTS, json={"id": id_})).status_code == 409
+
+
+async def test_registration_is_repaired_when_its_kernel_died_half_way(
+    cluster: Cluster, operator: httpx.AsyncClient
+) -> None:
+    store = PostgresDriver(PostgresSettings(cluster.env["OQL_PG_URL"]))
+    await store.connect()
+    try:  # what a kernel leaves that dies before it makes the schema
+        half = Tenant(TenantId("half"), isolation="schema", pending="its tables are being made")
+        await store.tenants.save(half)
+    finally:
+        await store.close()
+    async with administrator(cluster.env, "half") as half_way:
+
+        async def served() -> bool:
+            return await statuses(half_way) == {200, 201}
+
+        await eventually(served, within_s=30, what="service by every kernel")
+    assert (await operator.get(f"{TENANTS}/half")).json()["status"] == "active"
+
+
+async def test_tables_that_cannot_be_changed_block_their_tenant_alone(
+    cluster: Cluster, operator: httpx.AsyncClient
+) -> None:
+    id_ = await register(operator, "stuck", "schema")
+    other = await register(operator, "other", "schema")
+    admin = await asyncpg.connect(cluster.env["OQL_PG_URL"])
+    schema = f"tenant_{id_}"
+    try:  # a table of somebody else stands where the new object's goes, and cannot be made to fit
+        await admin.execute(f'CREATE VIEW "{schema}".obstacle AS SELECT 1 AS id')
+        obstacle = {"fields": {"name": {"type": "text"}}}
+        put = await operator.put("/api/meta/object/obstacle", json=obstacle)
+        assert put.status_code == 200, put.text
+        async with (
+            administrator(cluster.env, id_) as stuck,
+            administrator(cluster.env, other) as free,
+        ):
+
+            async def blocked() -> bool:
+                return {a.status_code for a in [await stuck.get("/api/account")] * 8} == {503}
+
+            await eventually(blocked, within_s=10, what="the refusal")
+            assert (await free.post("/api/obstacle", json={"name": "x"})).status_code == 201
+            told = (await operator.get(f"{TENANTS}/{id_}")).json()
+            assert told["status"] == "blocked"
+            assert told["problem"]
+            await admin.execute(f'DROP VIEW "{schema}".obstacle')
+
+            async def served() -> bool:
+                return await statuses(stuck) == {200, 201}
+
+            await eventually(served, within_s=40, what="service after the obstacle")
+            assert (await stuck.get("/api/obstacle")).status_code == 200
+    finally:
+        await admin.close()
+
+
+async def test_events_of_every_tenant_reach_the_stream(
+    cluster: Cluster, operator: httpx.AsyncClient, isolation: str
+) -> None:
+    id_ = await register(operator, "events", isolation)
+    async with administrator(cluster.env, id_) as http:
+        made = await http.post("/api/account", json={"name": "Event"})
+        assert made.status_code == 201, made.text
+
+    async def arrived() -> bool:
+        events = await all_events(cluster.env["OQL_NATS_URL"])
+        return (id_, made.json()["id"]) in {(e.tenant, e.record_id) for e in events}
+
+    await eventually(arrived, within_s=20, what="the event in the stream")
 
 
 async def test_administration_is_for_the_system_role(cluster: Cluster) -> None:

@@ -41,6 +41,7 @@ _C = TypeVar("_C", bound=Connection, default=Connection)
 async def connect(
     dsn: str | None = None,
     *,
+    database: str | None = None,
     timeout: float = 60,
     statement_cache_size: int = 100,
     max_cached_statement_lifetime: int = 300,

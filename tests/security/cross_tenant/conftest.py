@@ -14,7 +14,7 @@ from objectql_devstack.services import SERVICES
 from tests.clusters import CRM, ROOT
 from tests.security.cross_tenant.victim import Tenant, Victim, found_tenant
 
-ISOLATIONS = ("row",)
+ISOLATIONS = ("row", "schema")
 WALLS = ("both walls", "second wall", "no wall")
 """What stands between tenants who share tables: the condition on the tenant in each statement, and
 row-level security behind it."""
@@ -34,7 +34,7 @@ def cluster(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Generator[Cluster]:
     kernel, *others = SERVICES
-    env: dict[str, str] = {}
+    env = {"OQL_KERNEL_TENANCY__UNKNOWN": "refuse"}
     if request.param != "both walls":
         kernel = replace(kernel, command=_ONE_WALL)
         env["PYTHONPATH"] = str(ROOT)
@@ -54,9 +54,15 @@ def cluster(
 
 
 @pytest.fixture(params=ISOLATIONS)
-async def world(cluster: Cluster, request: pytest.FixtureRequest) -> AsyncGenerator[World]:
-    attacker = await found_tenant(cluster.env, request.param)
-    victim = Victim(await found_tenant(cluster.env, request.param))
+def isolation(request: pytest.FixtureRequest) -> str:
+    """What keeps the two tenants apart."""
+    return request.param
+
+
+@pytest.fixture
+async def world(cluster: Cluster, isolation: str) -> AsyncGenerator[World]:
+    attacker = await found_tenant(cluster.env, isolation)
+    victim = Victim(await found_tenant(cluster.env, isolation))
     yield World(cluster, attacker, victim)
     await attacker.http.aclose()
     await victim.tenant.http.aclose()

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 from collections.abc import Iterator
 
+import asyncpg  # noqa: TID251 - makes databases for the tests
 import pytest
 
+from objectql.drivers.places import Place
+from objectql.drivers.sql.postgres import PostgresDriver, PostgresSettings
+from objectql.testing.driver_samples import ACME, OBJECTS
 from objectql_devstack import DataStack
+
+_numbers = itertools.count()
 
 
 @pytest.fixture(scope="session")
@@ -14,3 +22,40 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A running Postgres of this test session; the URL of an empty database."""
     with DataStack.start(tmp_path_factory.mktemp("postgres"), {"postgres"}) as stack:
         yield stack.pg_url
+
+
+@pytest.fixture(scope="session")
+def template(postgres_url: str) -> str:
+    """The name of a database in which the driver has made its tables, and a place for `ACME`."""
+
+    async def prepare() -> None:
+        admin = await asyncpg.connect(postgres_url)
+        await admin.execute("CREATE DATABASE suite_template")
+        await admin.close()
+        driver = PostgresDriver(PostgresSettings(beside(postgres_url, "suite_template")))
+        await driver.connect()
+        place = Place(ACME, "schema")
+        assert driver.places is not None
+        await driver.places.create(place)
+        own = driver.places.open(place)
+        for tables in (driver, own):
+            await tables.apply_schema(await tables.plan_schema(OBJECTS))
+        await own.close()
+        await driver.close()
+
+    asyncio.run(prepare())
+    return "suite_template"
+
+
+def beside(url: str, database: str) -> str:
+    return f"{url.rpartition('/')[0]}/{database}"
+
+
+@pytest.fixture
+async def database_url(postgres_url: str, template: str) -> str:
+    """A fresh database with the tables."""
+    name = f"suite_{next(_numbers)}"
+    admin = await asyncpg.connect(postgres_url)
+    await admin.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
+    await admin.close()
+    return beside(postgres_url, name)

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Self
@@ -17,7 +16,6 @@ from objectql.errors import DeadlineExceeded, OutcomeUnknown, Unavailable
 from objectql.testing.driver_samples import (
     ACME,
     CUSTOMERS,
-    OBJECTS,
     by_id,
     ids,
     insert,
@@ -30,39 +28,6 @@ from objectql.testing.driver_samples import (
 from objectql.testing.drivers import DriverSuite
 
 pytestmark = pytest.mark.servers
-
-_numbers = itertools.count()
-
-
-@pytest.fixture(scope="session")
-def template(postgres_url: str) -> str:
-    """The name of a database in which the driver has made its tables."""
-
-    async def prepare() -> None:
-        admin = await asyncpg.connect(postgres_url)
-        await admin.execute("CREATE DATABASE suite_template")
-        await admin.close()
-        driver = PostgresDriver(PostgresSettings(beside(postgres_url, "suite_template")))
-        await driver.connect()
-        await driver.apply_schema(await driver.plan_schema(OBJECTS))
-        await driver.close()
-
-    asyncio.run(prepare())
-    return "suite_template"
-
-
-def beside(url: str, database: str) -> str:
-    return f"{url.rpartition('/')[0]}/{database}"
-
-
-@pytest.fixture
-async def database_url(postgres_url: str, template: str) -> str:
-    """A fresh database with the tables."""
-    name = f"suite_{next(_numbers)}"
-    admin = await asyncpg.connect(postgres_url)
-    await admin.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
-    await admin.close()
-    return beside(postgres_url, name)
 
 
 @pytest.fixture
@@ -362,11 +327,10 @@ async def test_expired_key_is_free_again(
 
 
 async def test_many_drivers_may_start_on_an_empty_database_at_once(postgres_url: str) -> None:
-    name = f"suite_{next(_numbers)}"
     admin = await asyncpg.connect(postgres_url)
-    await admin.execute(f"CREATE DATABASE {name}")
+    await admin.execute("CREATE DATABASE at_once")
     await admin.close()
-    settings = PostgresSettings(beside(postgres_url, name))
+    settings = PostgresSettings(f"{postgres_url.rpartition('/')[0]}/at_once")
     drivers = [PostgresDriver(settings) for _ in range(5)]
     await asyncio.gather(*(driver.connect() for driver in drivers))
     assert await drivers[0].metadata.current_version() == 0

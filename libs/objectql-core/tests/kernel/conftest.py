@@ -126,12 +126,12 @@ def postgres_template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]
         yield url
 
 
-async def fresh_database(template: str) -> str:
-    """The URL of a copy of the template."""
+async def fresh_database(template: str, of: str = "kernel_template") -> str:
+    """The URL of a copy of the database `of` on the template's server."""
     head = template.rpartition("/")[0]
     name = f"kernel_{next(_numbers)}"
     admin = await asyncpg.connect(f"{head}/postgres")
-    await admin.execute(f"CREATE DATABASE {name} TEMPLATE kernel_template STRATEGY file_copy")
+    await admin.execute(f"CREATE DATABASE {name} TEMPLATE {of} STRATEGY file_copy")
     await admin.close()
     return f"{head}/{name}"
 
@@ -145,6 +145,18 @@ def driver(request: pytest.FixtureRequest, tmp_path: Path) -> Driver:
         return SqliteDriver(SqliteSettings(str(tmp_path / "kernel.db")))
     url = asyncio.run(fresh_database(request.getfixturevalue("postgres_template")))
     return PostgresDriver(PostgresSettings(url, pool=PoolSettings(min_size=1, max_size=6)))
+
+
+@pytest.fixture
+def bare_postgres(request: pytest.FixtureRequest) -> Callable[[], Driver]:
+    """Makes a driver of a database that nobody has used."""
+
+    def make() -> Driver:
+        template = request.getfixturevalue("postgres_template")
+        url = asyncio.run(fresh_database(template, of="template0"))
+        return PostgresDriver(PostgresSettings(url, pool=PoolSettings(min_size=1, max_size=6)))
+
+    return make
 
 
 @pytest.fixture

@@ -83,6 +83,8 @@ async def build(process: Process[KernelSettings]) -> None:
     )
     changes = Changes(
         kernel.engine.drivers,
+        kernel.engine.placed,
+        lambda: kernel.tenants.ready_places,
         process.bus,
         NatsEventStream(process.bus),
         holder=process.instance,
@@ -104,7 +106,7 @@ async def build(process: Process[KernelSettings]) -> None:
 
     def observe(record: OperationRecord) -> None:
         if record.operation not in READS:
-            changes.committed()
+            changes.committed(record.tenant)
 
     async def announce(version: int) -> None:
         message = MetadataChanged(version=version, origin=process.instance)
@@ -184,7 +186,7 @@ class Followed(Protocol):
 
 
 async def follow(kernel: Kernel, process: Process[KernelSettings]) -> None:
-    """Notice changes whose announcement was lost, and deletions of tenants that were left."""
+    """Notice changes whose announcement was lost, and tenants that were left half-way."""
     while True:
         await process.clock.sleep(CONVERGE_EVERY_S)
         await converge(kernel.publisher)
@@ -193,6 +195,10 @@ async def follow(kernel: Kernel, process: Process[KernelSettings]) -> None:
             await kernel.tenancy.admin.finish_deletions()
         except ObjectQLError as exc:
             log.warning("tenant_not_deleted", extra={"reason": str(exc)})
+        try:
+            await kernel.tenancy.admin.finish_places()
+        except ObjectQLError as exc:
+            log.warning("tenant_not_mended", extra={"reason": str(exc)})
 
 
 async def tidy_identities(kernel: Kernel, process: Process[KernelSettings]) -> None:

@@ -1,7 +1,8 @@
 """The outbox relays of this worker, and the nudges between workers.
 
 Whoever commits nudges its own relay, and over the bus the one that holds the lease. Nudges are
-merged: at most one message per `NUDGE_EVERY_S`, and a lost one costs the relay's idle wait.
+merged: at most one message per `NUDGE_EVERY_S`, and a lost one costs the relay's idle wait. They
+name the tenants whose places hold what was committed.
 """
 
 from __future__ import annotations
@@ -12,11 +13,16 @@ from collections.abc import Callable, Mapping, Sequence
 
 from objectql.bus.port import Bus, Envelope, EventStream
 from objectql.clock import Clock
+from objectql.drivers.placed import PlacedDriver
+from objectql.drivers.places import Place
 from objectql.drivers.protocol import Driver
 from objectql.errors import Unavailable
 from objectql.events import ChangeEvent
-from objectql.ids import DataSource
+from objectql.ids import DataSource, TenantId
+from objectql.kernel.place_relays import PlaceRelays
 from objectql.kernel.relay import Relay
+from objectql.wire.codec import decode, encode
+from objectql.wire.messages import Committed
 from objectql.wire.subjects import kernel_event
 
 log = logging.getLogger(__name__)
@@ -30,12 +36,15 @@ class Changes:
     def __init__(
         self,
         drivers: Mapping[DataSource, Driver],
+        placed: Mapping[DataSource, PlacedDriver],
+        ready: Callable[[], Sequence[Place]],
         bus: Bus,
         stream: EventStream,
         *,
         holder: str,
         clock: Clock,
     ) -> None:
+        """`placed` are those of `drivers` in which tenants have places, and `ready` tells which."""
         self._bus = bus
         self._stream = stream
         self._clock = clock
@@ -56,9 +65,19 @@ class Changes:
             )
             for name, driver in drivers.items()
         }
+        self._placed = placed
+        self._places = [
+            PlaceRelays(self.relays[name], driver, ready, clock=clock)
+            for name, driver in placed.items()
+        ]
+        self._tenants: set[TenantId] = set()
+        """Those with places for which this worker has committed since it last told of it."""
 
-    def committed(self) -> None:
+    def committed(self, tenant: TenantId) -> None:
         """Say that this worker committed something; cheap, safe to call for every request."""
+        for driver in self._placed.values():
+            if tenant in driver.placed:
+                self._tenants.add(tenant)
         self._committed.set()
 
     async def run(self) -> None:
@@ -68,7 +87,7 @@ class Changes:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._ensure_stream())
                 group.create_task(self._tell())
-                for relay in self.relays.values():
+                for relay in (*self.relays.values(), *self._places):
                     group.create_task(relay.run())
         finally:
             await unsubscribe()
@@ -87,18 +106,25 @@ class Changes:
         while True:
             await self._committed.wait()
             self._committed.clear()
-            for relay in self.relays.values():
-                relay.nudge()
+            tenants, self._tenants = tuple(self._tenants), set()
+            self._nudge(tenants)
             if not all(relay.is_leading for relay in self.relays.values()):
                 try:
-                    await self._bus.publish(self._subject, b"")
+                    body = encode(Committed(tenants)) if tenants else b""
+                    await self._bus.publish(self._subject, body)
                 except Unavailable:
                     log.debug("nudge_lost")
             await self._clock.sleep(NUDGE_EVERY_S)
 
-    async def _on_nudge(self, _envelope: Envelope) -> None:  # noqa: RUF029 - the port's shape
+    async def _on_nudge(self, envelope: Envelope) -> None:  # noqa: RUF029 - the port's shape
+        self._nudge(decode(Committed, envelope.body).tenants if envelope.body else ())
+
+    def _nudge(self, tenants: Sequence[TenantId]) -> None:
         for relay in self.relays.values():
             relay.nudge()
+        if tenants:
+            for places in self._places:
+                places.nudge(tenants)
 
     def _count(self, events: Sequence[ChangeEvent]) -> None:
         self.published += len(events)

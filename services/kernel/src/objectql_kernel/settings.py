@@ -99,6 +99,19 @@ class Tenancy(msgspec.Struct, frozen=True, kw_only=True):
     row_security: Annotated[
         bool, Meta(description="Postgres policies as a second wall between tenants")
     ] = True
+    place_connections: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=10000,
+            description="connections of a data source to the schemas or databases of single tenants,"
+            " all together, beside those of its pool",
+        ),
+    ] = 32
+    connections_per_place: Annotated[int, Meta(ge=1, le=1000, description="to one of them")] = 4
+    place_idle_s: Annotated[
+        float, Meta(gt=0, description="such a connection ends when it is idle for longer")
+    ] = 60.0
 
 
 class KernelSettings(ServiceSettings, frozen=True, kw_only=True):

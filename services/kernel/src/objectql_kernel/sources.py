@@ -10,6 +10,7 @@ from objectql.drivers.memory import MemoryDriver
 from objectql.drivers.pool import PoolManager, PoolSettings
 from objectql.drivers.protocol import Driver
 from objectql.drivers.sql.postgres import PostgresDriver, PostgresSettings
+from objectql.drivers.sql.postgres_access import PlaceLimits
 from objectql.drivers.sql.postgres_replicas import ReplicaSettings
 from objectql.drivers.sql.postgres_replicated import ReplicatedPostgresDriver
 from objectql.drivers.sql.sqlite import SqliteDriver, SqliteSettings
@@ -71,6 +72,11 @@ def _open_postgres(
         url=url,
         pool=pools.grant(name, wanted),
         row_security=settings.tenancy.row_security,
+        places=PlaceLimits(
+            max_size=settings.tenancy.connections_per_place,
+            max_total=settings.tenancy.place_connections,
+            idle_timeout_s=settings.tenancy.place_idle_s,
+        ),
     )
     replicas = _replicas(name, wanted, settings, pools)
     if not replicas:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 import msgspec
 
@@ -25,8 +25,10 @@ from objectql.drivers.memory_stores import (
     MemoryLeases,
     MemoryMetadataStore,
     MemoryOutbox,
+    MemoryPlaces,
     MemoryTenantStore,
 )
+from objectql.drivers.places import TenantPlaces
 from objectql.drivers.protocol import (
     Capabilities,
     Freshness,
@@ -67,6 +69,10 @@ class MemoryQuery(msgspec.Struct, frozen=True):
     def text(self) -> str:
         """For people."""
         return f"interpret over all {self.query.object.name} in memory"
+
+    def tenant_of(self, params: Sequence[Value]) -> TenantId:
+        """See `Lowered`."""
+        return cast("TenantId", params[self.query.tenant.index])
 
 
 class MemorySession:
@@ -188,6 +194,7 @@ class MemoryDriver:
         self.leases = MemoryLeases(self._clock)
         self.identity = MemoryIdentityStore()
         self.tenants = MemoryTenantStore()
+        self.places: TenantPlaces | None = MemoryPlaces(lambda: MemoryPlace(name, self._clock))
 
     @property
     def name(self) -> DataSource:
@@ -418,6 +425,21 @@ class MemoryDriver:
                 del self._tables.rows[key]
             for unique in [unique for unique in self._tables.uniques if unique[0] == object_]:
                 del self._tables.uniques[unique]
+
+
+class MemoryPlace(MemoryDriver):
+    """One tenant's tables; those who look at them come and go, which changes nothing."""
+
+    def __init__(self, name: DataSource, clock: Clock) -> None:
+        super().__init__(name=name, clock=clock)
+        self.places = None
+
+    async def close(self) -> None:
+        """See `Driver`."""
+
+    def set_there(self, *, is_there: bool) -> None:
+        """See `MemoryTables`."""
+        self._is_open = is_there
 
 
 def answer_page(query: Lowered, params: Sequence[Value], rows_of: RowsOf) -> Page:

@@ -1,13 +1,15 @@
-"""Metadata, outbox, history, leases and tenants of the memory driver."""
+"""Metadata, outbox, history, leases, tenants and their places of the memory driver."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import msgspec
 
 from objectql.clock import Clock
-from objectql.drivers.protocol import StoredItem
+from objectql.drivers.places import Place, PlaceKind
+from objectql.drivers.protocol import Driver, StoredItem
 from objectql.drivers.tenants import Tenant
 from objectql.errors import WriteConflict
 from objectql.events import ChangeEvent
@@ -182,3 +184,45 @@ class MemoryTenantStore:
         """See `TenantStore`."""
         self._tenants.pop(tenant, None)
         self._version += 1
+
+
+class MemoryTables(Driver, Protocol):
+    """The tables of one tenant."""
+
+    def set_there(self, *, is_there: bool) -> None:
+        """Whether they have been made, and not been dropped."""
+        ...
+
+
+class MemoryPlaces:
+    """See `TenantPlaces`. Whether schema or database makes no difference here."""
+
+    def __init__(self, make: Callable[[], MemoryTables]) -> None:
+        self._make = make
+        self._places: dict[Place, MemoryTables] = {}
+
+    @property
+    def kinds(self) -> frozenset[PlaceKind]:
+        """See `TenantPlaces`."""
+        return frozenset(("schema", "database"))
+
+    def open(self, place: Place) -> MemoryTables:
+        """See `TenantPlaces`."""
+        if place not in self._places:
+            self._places[place] = self._make()
+        return self._places[place]
+
+    async def create(self, place: Place) -> None:
+        """See `TenantPlaces`."""
+        self.open(place).set_there(is_there=True)
+
+    async def waiting(self, places: Sequence[Place]) -> frozenset[TenantId]:
+        """See `TenantPlaces`."""
+        outboxes = [(place.tenant, self.open(place).outbox) for place in places]
+        return frozenset([tenant for tenant, outbox in outboxes if (await outbox.counts())[0]])
+
+    async def drop(self, place: Place) -> None:
+        """See `TenantPlaces`."""
+        dropped = self._places.pop(place, None)
+        if dropped is not None:
+            dropped.set_there(is_there=False)

@@ -16,6 +16,7 @@ from typing import Generic, Protocol, TypeVar
 import msgspec
 
 from objectql.clock import Clock, SystemClock
+from objectql.drivers.budget import ConnectionBudget
 from objectql.errors import ObjectQLError, PoolExhausted, Unavailable
 
 C = TypeVar("C")
@@ -70,9 +71,12 @@ class ConnectionPool(Generic[C]):
         connector: Connector[C],
         settings: PoolSettings | None = None,
         clock: Clock | None = None,
+        budget: ConnectionBudget | None = None,
     ) -> None:
+        """`budget` bounds the connections of this and other pools together."""
         self.name = name
         self.settings = settings or PoolSettings()
+        self._budget = budget
         self._connector = connector
         self._clock = clock or SystemClock()
         self._idle: deque[tuple[C, float]] = deque()
@@ -87,7 +91,7 @@ class ConnectionPool(Generic[C]):
         self._acquires = self._connects = self._discards = self._timeouts = 0
 
     async def open(self) -> None:
-        """Make `min_size` connections and start the reaper.
+        """Make `min_size` connections. A pool that needs none need not be opened.
 
         Raises:
             Unavailable: the source does not answer; then nothing stays open.
@@ -100,7 +104,6 @@ class ConnectionPool(Generic[C]):
         except BaseException:
             await self.close()
             raise
-        self._reaper = asyncio.create_task(self._reap(), name=f"pool-reaper-{self.name}")
 
     def acquire_now(self, trait: str | None = None) -> C | None:
         """A warm connection if one is idle and fresh, else None.
@@ -203,6 +206,8 @@ class ConnectionPool(Generic[C]):
 
     def release(self, connection: C, *, discard: bool = False) -> None:
         """Give a connection back; `discard` one whose state is unknown."""
+        if self._budget is not None and self._budget.is_short:
+            discard = True
         if discard or self._closed or not self._connector.is_open(connection):
             self._give_back()
             self._discard(connection)
@@ -285,20 +290,43 @@ class ConnectionPool(Generic[C]):
             count += 1
         return count
 
+    def idle_since(self) -> float | None:
+        """See `BudgetedPool`."""
+        return self._idle[0][1] if self._idle else None
+
+    def shed(self) -> None:
+        """See `BudgetedPool`."""
+        self._discard(self._idle.popleft()[0])
+
     async def _reap(self) -> None:
-        while True:
+        while self._size:
             await self._clock.sleep(max(self.settings.idle_timeout_s / 4, 0.1))
             self.reap()
+        self._reaper = None
 
     async def _connect(self) -> C:
         self._size += 1  # before the wait, so that `max_size` holds
         try:
-            connection = await self._connector.connect()
+            connection = await self._connect_in_budget()
         except BaseException:
             self._size -= 1
             self._wake_one()
             raise
         self._connects += 1
+        if self._reaper is None and not self._closed:
+            self._reaper = asyncio.create_task(self._reap(), name=f"pool-reaper-{self.name}")
+        return connection
+
+    async def _connect_in_budget(self) -> C:
+        if self._budget is None:
+            return await self._connector.connect()
+        await self._budget.take()
+        try:
+            connection = await self._connector.connect()
+        except BaseException:
+            self._budget.give()
+            raise
+        self._budget.join(self)
         return connection
 
     def _put_idle(self, connection: C) -> None:
@@ -319,8 +347,15 @@ class ConnectionPool(Generic[C]):
         self._discards += 1
         ending = asyncio.ensure_future(self._connector.close(connection))
         self._endings.add(ending)
-        ending.add_done_callback(self._endings.discard)
+        ending.add_done_callback(self._ended)
         self._wake_one()
+
+    def _ended(self, ending: asyncio.Task[None]) -> None:
+        self._endings.discard(ending)
+        if self._budget is not None:
+            self._budget.give()
+            if not self._size:
+                self._budget.leave(self)
 
     def _wake_one(self) -> None:
         """Let the first waiter look again: there is room for a new connection."""

@@ -15,6 +15,7 @@ import msgspec
 
 from objectql.drivers.history import HistoryStore
 from objectql.drivers.identity import IdentityStore
+from objectql.drivers.places import TenantPlaces
 from objectql.drivers.tenants import TenantStore
 from objectql.events import ChangeEvent
 from objectql.ids import DataSource, ObjectName, TenantId
@@ -104,6 +105,10 @@ class Lowered(Protocol):
     @property
     def text(self) -> str:
         """The native form for people: SQL text, or a description."""
+        ...
+
+    def tenant_of(self, params: Sequence[Value]) -> TenantId:
+        """Whose records it reads, given the plan's parameters."""
         ...
 
 
@@ -344,6 +349,10 @@ class Driver(Protocol):
     def identity(self) -> IdentityStore: ...
     @property
     def tenants(self) -> TenantStore: ...
+    @property
+    def places(self) -> TenantPlaces | None:
+        """Where tenants can have tables of their own; None: they share these, row by row."""
+        ...
 
     async def connect(self) -> None:
         """Open the pool and create the system tables where they are missing."""

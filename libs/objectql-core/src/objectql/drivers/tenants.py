@@ -7,9 +7,10 @@ from typing import Annotated, Any, Literal, Protocol, TypeAlias
 import msgspec
 from msgspec import Meta
 
+from objectql.drivers.places import Place, PlaceKind
 from objectql.ids import TenantId
 
-TenantIsolation: TypeAlias = Literal["row", "schema", "database"]
+TenantIsolation: TypeAlias = Literal["row"] | PlaceKind
 """What keeps a tenant's records apart: a column, a Postgres schema, or a Postgres database."""
 
 
@@ -27,6 +28,8 @@ class Tenant(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `suspended` refuses every request. `deleting_since` (ISO 8601, UTC) marks one whose data are
     being removed: for clients it is gone, and its id is not given to another until all of it is.
+    `pending` says why a place of its own is not ready for the metadata in force, and refuses
+    every request until it is empty.
     `version` counts the changes of this tenant, from 1; 0 is one that is not stored yet.
     """
 
@@ -39,7 +42,18 @@ class Tenant(msgspec.Struct, frozen=True, omit_defaults=True):
     created_at: str = ""
     updated_at: str = ""
     deleting_since: str | None = None
+    pending: str = ""
     version: int = 0
+
+    @property
+    def place(self) -> Place | None:
+        """Where it has tables of its own; None: in the shared ones."""
+        return None if self.isolation == "row" else Place(self.id, self.isolation)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether its tables are what the metadata in force needs."""
+        return not (self.pending or self.deleting_since)
 
 
 class TenantStore(Protocol):

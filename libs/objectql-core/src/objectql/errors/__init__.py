@@ -19,6 +19,7 @@ from objectql.errors.base import (
 from objectql.errors.conflicts import (
     DeleteRestricted,
     IdempotencyMismatch,
+    PlaceTaken,
     TenantExists,
     TenantNotSuspended,
     UniqueViolation,
@@ -116,6 +117,7 @@ __all__ = [
     "PasswordChangeRequired",
     "PayloadTooLarge",
     "PermissionDenied",
+    "PlaceTaken",
     "PluginFailed",
     "PluginInvalid",
     "PoolExhausted",

@@ -87,6 +87,20 @@ class TenantExists(
 
 
 @dataclass(eq=False, kw_only=True)
+class PlaceTaken(
+    ObjectQLError, code="TENANT_PLACE_TAKEN", category=Category.CONFLICT, retryable=False
+):
+    """What would be a tenant's own schema or database is there, and somebody else's."""
+
+    kind: str
+    name: str
+
+    @property
+    def message(self) -> str:
+        return f'there is a {self.kind} "{self.name}" that was not made for this tenant'
+
+
+@dataclass(eq=False, kw_only=True)
 class TenantNotSuspended(
     ObjectQLError, code="TENANT_NOT_SUSPENDED", category=Category.CONFLICT, retryable=False
 ):

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from objectql.clock import Clock
 from objectql.context import Actor
+from objectql.drivers.placed import PlacedDriver
 from objectql.drivers.protocol import Driver
 from objectql.errors import Issue, MetadataInvalid, Unavailable
 from objectql.events import EventBus
@@ -90,7 +91,13 @@ class Engine:
         cache: ResultCache | None = None,
         limiter: Limiter | None = None,
     ) -> None:
-        self.drivers = drivers
+        self.placed = {
+            name: PlacedDriver(driver, driver.places)
+            for name, driver in drivers.items()
+            if driver.places is not None
+        }
+        """Those of the data sources in which tenants can have places of their own."""
+        self.drivers: Mapping[DataSource, Driver] = {**drivers, **self.placed}
         self.cache = cache
         self.settings = settings
         self.clock = clock

@@ -11,22 +11,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
-from typing import TypeAlias, cast
+from contextlib import asynccontextmanager, suppress
+from typing import Protocol, TypeAlias, cast
 
 import msgspec
 
-from objectql.drivers.protocol import (
-    Driver,
-    MetadataStore,
-    SchemaPlan,
-    SchemaStep,
-    StoredItem,
-)
+from objectql.drivers.protocol import MetadataStore, SchemaStep, StoredItem
 from objectql.errors import (
     Issue,
     MetadataInvalid,
     MetadataNotFound,
+    ObjectQLError,
     SchemaChangeRefused,
     Unavailable,
     VersionConflict,
@@ -35,6 +30,7 @@ from objectql.events import MetadataPublished
 from objectql.ids import ObjectName
 from objectql.kernel.documents import documents_of, stored_items
 from objectql.kernel.engine import Engine
+from objectql.kernel.schema_sync import kept_in, lose_data, sync_tables
 from objectql.metadata.build import build_snapshot
 from objectql.metadata.document import CUSTOM_LAYER, Document
 from objectql.metadata.loader import LoadedPackage
@@ -52,6 +48,7 @@ ItemKey: TypeAlias = tuple[str, str, str]
 _LEASE = "metadata:publish"
 _LEASE_TTL_S = 30.0
 _LEASE_PAUSE_S = 0.1
+_PATIENCE_S = _LEASE_TTL_S * 2
 
 
 class Publication(msgspec.Struct, frozen=True):
@@ -61,11 +58,22 @@ class Publication(msgspec.Struct, frozen=True):
     changes: tuple[str, ...] = ()
 
 
+class Places(Protocol):
+    """The tables of tenants that have their own, see `tenancy.places`.
+
+    What fails there fails for that tenant alone, and is no failure of the publication.
+    """
+
+    async def migrate(self, snapshot: MetadataSnapshot, loses: ObjectDef | None = None) -> None: ...
+    async def drop_objects(self, objects: Sequence[ObjectDef]) -> None: ...
+
+
 class MetadataPublisher:
     """Publishes into the store and swaps the engine's model."""
 
-    def __init__(self, engine: Engine, *, announce: Announce | None = None) -> None:
+    def __init__(self, engine: Engine, places: Places, *, announce: Announce | None = None) -> None:
         self._engine = engine
+        self._places = places
         self.announce = announce
         self._swapping = asyncio.Lock()
 
@@ -78,11 +86,26 @@ class MetadataPublisher:
         if await self._store.current_version() <= self._engine.model.version:
             return False
         async with self._swapping:
-            version, items = await self._store.load()
-            if version <= self._engine.model.version:
-                return False
-            await self._put_in_force(build_snapshot(documents_of(items), version))
-            return True
+            return await self._take_over()
+
+    @asynccontextmanager
+    async def settled(self, *, is_patient: bool = True) -> AsyncGenerator[MetadataSnapshot]:
+        """The newest metadata, in force here, which nobody replaces until the block ends.
+
+        Raises:
+            Unavailable: somebody is publishing, for longer than the patient wait.
+
+        """
+        async with self._publishing(_PATIENCE_S if is_patient else 0.0):
+            await self._take_over()
+            yield self._engine.model.snapshot
+
+    async def _take_over(self) -> bool:
+        version, items = await self._store.load()
+        if version <= self._engine.model.version:
+            return False
+        await self._put_in_force(build_snapshot(documents_of(items), version))
+        return True
 
     async def publish_packages(self, packages: Sequence[LoadedPackage]) -> Publication:
         """Make the store's layers of `packages` equal to what was loaded.
@@ -103,9 +126,11 @@ class MetadataPublisher:
             gone = [key for key in held if key not in wanted]
             others = documents_of(item for item in stored if item.layer not in layers)
             snapshot = self._build([*loaded, *others], version + bool(put or gone))
-            changes, refused = await self._sync_schema(snapshot, allow_destructive=False)
+            changes, refused = await self._sync_schema(snapshot)
             for step in refused:
                 log.warning("schema_change_refused", extra={"change": step.description})
+            if put or gone:  # else whoever has published this has seen to places
+                await self._places.migrate(snapshot)
             return await self._publish(snapshot, put, gone, version, changes)
 
     async def put(
@@ -170,25 +195,38 @@ class MetadataPublisher:
                     await self._engine.driver(object_).drop_object(
                         object_.name, object_.table or object_.name
                     )
+                await self._places.drop_objects(orphans)
             return publication
 
     # --- the steps of a publication ----------------------------------------------------------
 
     @asynccontextmanager
-    async def _publishing(self) -> AsyncGenerator[None]:
+    async def _publishing(self, patience_s: float = _PATIENCE_S) -> AsyncGenerator[None]:
         """One publication at a time in the cluster."""
         leases, holder = self._engine.system_driver.leases, self._engine.settings.node
         clock = self._engine.clock
         async with self._swapping:
-            give_up_s = clock.monotonic_s() + _LEASE_TTL_S * 2
+            give_up_s = clock.monotonic_s() + patience_s
             while not await leases.acquire(_LEASE, holder, _LEASE_TTL_S):
-                if clock.monotonic_s() > give_up_s:
+                if clock.monotonic_s() >= give_up_s:
                     raise Unavailable(what="the right to publish metadata")
                 await clock.sleep(_LEASE_PAUSE_S)
+            renewing = asyncio.create_task(self._renew())
             try:
                 yield
             finally:
+                renewing.cancel()
+                await asyncio.wait([renewing])
                 await leases.release(_LEASE, holder)
+
+    async def _renew(self) -> None:
+        """Keep the lease: the tables of many tenants may take longer than it lives."""
+        while True:
+            await self._engine.clock.sleep(_LEASE_TTL_S / 3)
+            with suppress(ObjectQLError):  # one that is lost is told by the store's version
+                await self._engine.system_driver.leases.acquire(
+                    _LEASE, self._engine.settings.node, _LEASE_TTL_S
+                )
 
     def _build(self, documents: Iterable[Document], version: int) -> MetadataSnapshot:
         snapshot = build_snapshot(documents, version)
@@ -206,23 +244,15 @@ class MetadataPublisher:
             raise MetadataInvalid(issues=issues)
         return snapshot
 
-    def _placed(self, snapshot: MetadataSnapshot) -> list[tuple[Driver, list[ObjectDef]]]:
-        """The data sources with the objects they keep."""
-        return [
-            (driver, [o for o in snapshot.objects.values() if o.datasource == name])
-            for name, driver in self._engine.drivers.items()
-        ]
-
     async def _sync_schema(
-        self, snapshot: MetadataSnapshot, *, allow_destructive: bool
+        self, snapshot: MetadataSnapshot
     ) -> tuple[tuple[str, ...], tuple[SchemaStep, ...]]:
         """Make the tables match; what was done, and what was refused."""
         done: list[str] = []
         refused: list[SchemaStep] = []
         if self._engine.settings.sync_schema:
-            for driver, objects in self._placed(snapshot):
-                plan = await driver.plan_schema(objects, allow_destructive=allow_destructive)
-                await driver.apply_schema(plan)
+            for name, driver in self._engine.drivers.items():
+                plan = await sync_tables(driver, kept_in(snapshot, name))
                 done += [step.description for step in plan.steps]
                 refused += plan.refused
         return tuple(done), tuple(refused)
@@ -230,7 +260,7 @@ class MetadataPublisher:
     async def _sync_custom(
         self, snapshot: MetadataSnapshot, may_lose: str | None
     ) -> tuple[str, ...]:
-        """As `_sync_schema`, refusing the whole change where it newly loses data.
+        """As `_sync_schema`, in places too, refusing the whole change where it newly loses data.
 
         `may_lose` names the one object whose data the caller has given up.
         """
@@ -238,25 +268,23 @@ class MetadataPublisher:
             return ()
         object_ = snapshot.objects.get(ObjectName(may_lose)) if may_lose else None
         if object_ is not None:
-            driver = self._engine.driver(object_)
-            plan = await driver.plan_schema([object_], allow_destructive=True)
-            lossy = tuple(step for step in plan.steps if step.destructive)
-            await driver.apply_schema(SchemaPlan(lossy))
-            lost = tuple(step.description for step in lossy)
+            lost = await lose_data(self._engine.driver(object_), object_)
         else:
             lost = ()
             issues: list[Issue] = []
-            now = dict(self._placed(self._engine.model.snapshot))
-            for driver, objects in self._placed(snapshot):
-                old = {s.description for s in (await driver.plan_schema(now[driver])).refused}
+            for name, driver in self._engine.drivers.items():
+                now = kept_in(self._engine.model.snapshot, name)
+                old = {s.description for s in (await driver.plan_schema(now)).refused}
+                plan = await driver.plan_schema(kept_in(snapshot, name))
                 issues += [
                     Issue(path="", code="destructive_change", message=step.description)
-                    for step in (await driver.plan_schema(objects)).refused
+                    for step in plan.refused
                     if step.description not in old
                 ]
             if issues:
                 raise SchemaChangeRefused(issues=tuple(issues))
-        changes, _ = await self._sync_schema(snapshot, allow_destructive=False)
+        changes, _ = await self._sync_schema(snapshot)
+        await self._places.migrate(snapshot, object_)
         return lost + changes
 
     async def _publish(

@@ -36,6 +36,7 @@ class OperationRecord(msgspec.Struct, frozen=True):
     code: str
     request_id: str
     trace: dict[str, str]
+    tenant: TenantId
 
 
 Observer: TypeAlias = Callable[[OperationRecord], None]
@@ -191,6 +192,7 @@ class Pipeline:
             code=code,
             request_id=context.request_id,
             trace=context.trace,
+            tenant=context.tenant,
         )
         for observer in self._observers:
             observer(record)

@@ -126,7 +126,7 @@ class Relay:
                 await self._clock.sleep(limits.lease_ttl_s / 4)
                 return
             self._wake.clear()
-            published = await self.drain()
+            published = await self.drain(self._outbox)
             await self._purge()
         except ObjectQLError as exc:
             logger.warning("relay.failed", extra={"lease": self._lease, "error": str(exc)})
@@ -160,17 +160,17 @@ class Relay:
         self._renewed_s = now_s
         return self.is_leading
 
-    async def drain(self) -> int:
-        """Publish what is pending now; how many events it was."""
+    async def drain(self, outbox: Outbox) -> int:
+        """Publish what is pending in `outbox` now; how many events it was."""
         total = 0
-        while entries := await self._outbox.pending(self._limits.batch):
+        while entries := await outbox.pending(self._limits.batch):
             for window in windows(entries, self._limits.window):
                 if not await self._keep_lease():
                     return total
                 failpoints.hit(failpoints.BEFORE_PUBLISH)
                 await self._publish([_message(event) for _, event in window])
                 failpoints.hit(failpoints.AFTER_PUBLISH)
-                await self._outbox.mark_published([position for position, _ in window])
+                await outbox.mark_published([position for position, _ in window])
                 total += len(window)
                 if self._on_batch:
                     self._on_batch([event for _, event in window])

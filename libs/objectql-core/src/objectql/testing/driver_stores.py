@@ -35,7 +35,7 @@ from objectql.testing.driver_samples import (
 
 
 class StorePromises:
-    """Reads, leases and metadata, schema, life."""
+    """Reads, schema, life."""
 
     # --- reads ----------------------------------------------------------------------------------------
 
@@ -62,52 +62,6 @@ class StorePromises:
             async with driver.begin(deadline_ms=1):
                 pytest.fail("a transaction after its deadline")
         assert await ids(driver, CUSTOMERS) == []
-
-    # --- leases and metadata --------------------------------------------------------------------------
-
-    async def test_lease_is_held_by_one_and_can_be_renewed(self, driver: Driver) -> None:
-        leases = driver.leases
-        assert await leases.acquire("relay", "a", 60.0)
-        assert await leases.acquire("relay", "a", 60.0)
-        assert not await leases.acquire("relay", "b", 60.0)
-        await leases.release("relay", "b")
-        assert not await leases.acquire("relay", "b", 60.0)
-        await leases.release("relay", "a")
-        assert await leases.acquire("relay", "b", 60.0)
-
-    async def test_expired_lease_is_free(self, driver: Driver) -> None:
-        assert await driver.leases.acquire("relay", "a", -1.0)
-        assert await driver.leases.acquire("relay", "b", 60.0)
-        assert not await driver.leases.acquire("relay", "a", 60.0)
-
-    async def test_metadata_is_published_as_a_whole(self, driver: Driver) -> None:
-        store = driver.metadata
-        assert await store.current_version() == 0
-        assert await store.load() == (0, ())
-        one = StoredItem("crm", "object", "a", b"{}", path="a.yml")
-        two = StoredItem("custom", "object", "a", b"[]")
-        assert await store.publish([one, two], [], expected_version=0) == 1
-        changed = StoredItem("crm", "object", "a", b"{ }", path="b.yml")
-        removed = [("custom", "object", "a"), ("custom", "object", "never")]
-        assert await store.publish([changed], removed, expected_version=1) == 2
-        assert await store.current_version() == 2
-        assert await store.load() == (2, (msgspec.structs.replace(changed, version=2),))
-
-    async def test_metadata_of_another_version_is_not_replaced(self, driver: Driver) -> None:
-        store = driver.metadata
-        item = StoredItem("crm", "object", "a", b"{}")
-        await store.publish([item], [], expected_version=0)
-        with pytest.raises(WriteConflict):
-            await store.publish([], [("crm", "object", "a")], expected_version=0)
-        version, items = await store.load()
-        assert (version, len(items)) == (1, 1)
-
-    async def test_only_one_of_concurrent_publications_wins(self, driver: Driver) -> None:
-        items = [StoredItem("crm", "object", f"o{n}", b"{}") for n in range(4)]
-        publications = [driver.metadata.publish([i], [], expected_version=0) for i in items]
-        answers = await asyncio.gather(*publications, return_exceptions=True)
-        assert sum(answer == 1 for answer in answers) == 1
-        assert sum(isinstance(answer, WriteConflict) for answer in answers) == 3
 
     # --- schema ---------------------------------------------------------------------------------------
 
@@ -162,3 +116,51 @@ class StorePromises:
             await driver.check_health()
         with pytest.raises(Unavailable):
             await write(driver, insert(CUSTOMERS, "c1"))
+
+
+class ClusterPromises:
+    """Leases and metadata, which a data source has once."""
+
+    async def test_lease_is_held_by_one_and_can_be_renewed(self, driver: Driver) -> None:
+        leases = driver.leases
+        assert await leases.acquire("relay", "a", 60.0)
+        assert await leases.acquire("relay", "a", 60.0)
+        assert not await leases.acquire("relay", "b", 60.0)
+        await leases.release("relay", "b")
+        assert not await leases.acquire("relay", "b", 60.0)
+        await leases.release("relay", "a")
+        assert await leases.acquire("relay", "b", 60.0)
+
+    async def test_expired_lease_is_free(self, driver: Driver) -> None:
+        assert await driver.leases.acquire("relay", "a", -1.0)
+        assert await driver.leases.acquire("relay", "b", 60.0)
+        assert not await driver.leases.acquire("relay", "a", 60.0)
+
+    async def test_metadata_is_published_as_a_whole(self, driver: Driver) -> None:
+        store = driver.metadata
+        assert await store.current_version() == 0
+        assert await store.load() == (0, ())
+        one = StoredItem("crm", "object", "a", b"{}", path="a.yml")
+        two = StoredItem("custom", "object", "a", b"[]")
+        assert await store.publish([one, two], [], expected_version=0) == 1
+        changed = StoredItem("crm", "object", "a", b"{ }", path="b.yml")
+        removed = [("custom", "object", "a"), ("custom", "object", "never")]
+        assert await store.publish([changed], removed, expected_version=1) == 2
+        assert await store.current_version() == 2
+        assert await store.load() == (2, (msgspec.structs.replace(changed, version=2),))
+
+    async def test_metadata_of_another_version_is_not_replaced(self, driver: Driver) -> None:
+        store = driver.metadata
+        item = StoredItem("crm", "object", "a", b"{}")
+        await store.publish([item], [], expected_version=0)
+        with pytest.raises(WriteConflict):
+            await store.publish([], [("crm", "object", "a")], expected_version=0)
+        version, items = await store.load()
+        assert (version, len(items)) == (1, 1)
+
+    async def test_only_one_of_concurrent_publications_wins(self, driver: Driver) -> None:
+        items = [StoredItem("crm", "object", f"o{n}", b"{}") for n in range(4)]
+        publications = [driver.metadata.publish([i], [], expected_version=0) for i in items]
+        answers = await asyncio.gather(*publications, return_exceptions=True)
+        assert sum(answer == 1 for answer in answers) == 1
+        assert sum(isinstance(answer, WriteConflict) for answer in answers) == 3

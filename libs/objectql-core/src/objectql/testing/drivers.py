@@ -1,7 +1,8 @@
 """The promises of `objectql.drivers.protocol` as tests.
 
 Subclass `DriverSuite` and give it a `driver` fixture: a connected, empty driver with tables for
-`OBJECTS`. The memory driver, SQLite and Postgres pass the same suite.
+`OBJECTS`. The memory driver, SQLite and Postgres pass the same suite; `PlaceSuite` is the part of it
+that the places of tenants pass too.
 """
 
 from __future__ import annotations
@@ -10,19 +11,16 @@ from objectql.testing.driver_history import HistoryPromises
 from objectql.testing.driver_identity import IdentityPromises
 from objectql.testing.driver_records import RecordPromises
 from objectql.testing.driver_samples import OBJECTS
-from objectql.testing.driver_stores import StorePromises
+from objectql.testing.driver_stores import ClusterPromises, StorePromises
 from objectql.testing.driver_tenants import TenantPromises
 from objectql.testing.driver_transactions import TransactionPromises
 
-__all__ = ["OBJECTS", "DriverSuite"]
+__all__ = ["OBJECTS", "DriverSuite", "PlaceSuite"]
 
 
-class DriverSuite(
-    RecordPromises,
-    TransactionPromises,
-    StorePromises,
-    HistoryPromises,
-    TenantPromises,
-    IdentityPromises,
-):
+class PlaceSuite(RecordPromises, TransactionPromises, StorePromises, HistoryPromises):
+    """What holds wherever a tenant's records are."""
+
+
+class DriverSuite(PlaceSuite, ClusterPromises, TenantPromises, IdentityPromises):
     """Everything that a driver promises."""

@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 
 from objectql.errors import ErrorInfo
+from objectql.ids import TenantId
 from objectql.query.ast import Expand, Filter, Path, Query
 
 
@@ -355,6 +356,15 @@ class MetadataChanged(Message, frozen=True):
 
     version: int
     origin: str
+
+
+class Committed(Message, frozen=True):
+    """On `kernel_event("outbox")`: something was committed; `tenants` have it in their own places.
+
+    An empty body says that there are none of those.
+    """
+
+    tenants: tuple[TenantId, ...] = ()
 
 
 class CacheDoubt(Message, frozen=True):

@@ -15,22 +15,22 @@ import msgspec
 INTROSPECT_POSTGRES = """
 SELECT t.relname, 'column', a.attname, format_type(a.atttypid, a.atttypmod)
   FROM pg_class t JOIN pg_attribute a ON a.attrelid = t.oid
- WHERE t.relnamespace = current_schema()::regnamespace AND t.relkind IN ('r', 'p')
+ WHERE t.relnamespace = quote_ident(current_schema())::regnamespace AND t.relkind IN ('r', 'p')
    AND a.attnum > 0 AND NOT a.attisdropped
 UNION ALL
 SELECT t.relname, 'index', i.relname,
        (SELECT string_agg(a.attname, ',') FROM pg_attribute a WHERE a.attrelid = i.oid)
        || CASE WHEN x.indpred IS NULL THEN '>' ELSE '>partial' END
   FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_class t ON t.oid = x.indrelid
- WHERE t.relnamespace = current_schema()::regnamespace AND NOT x.indisprimary AND x.indisvalid
+ WHERE t.relnamespace = quote_ident(current_schema())::regnamespace AND NOT x.indisprimary AND x.indisvalid
 UNION ALL
 SELECT t.relname, 'foreign_key', c.conname, a.attname || '>' || r.relname
   FROM pg_constraint c JOIN pg_class t ON t.oid = c.conrelid JOIN pg_class r ON r.oid = c.confrelid
   JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = c.conkey[cardinality(c.conkey)]
- WHERE t.relnamespace = current_schema()::regnamespace AND c.contype = 'f'
+ WHERE t.relnamespace = quote_ident(current_schema())::regnamespace AND c.contype = 'f'
 UNION ALL
 SELECT t.relname, 'policy', p.polname, '' FROM pg_policy p JOIN pg_class t ON t.oid = p.polrelid
- WHERE t.relnamespace = current_schema()::regnamespace
+ WHERE t.relnamespace = quote_ident(current_schema())::regnamespace
 """
 
 INTROSPECT_SQLITE = """

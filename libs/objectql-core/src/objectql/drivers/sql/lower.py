@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
 import sqlalchemy as sa  # noqa: TID251 - this package is the home of SQL
 
@@ -20,7 +20,7 @@ from objectql.drivers.sql.dialect import Dialect, Expression, Fragment, Typed, c
 from objectql.drivers.sql.encode import Kind, kind_of
 from objectql.drivers.sql.lower_json import number, row_json
 from objectql.drivers.sql.scope import EACH, Names, Scope, Slot, column_of, is_nullable
-from objectql.ids import FieldName
+from objectql.ids import FieldName, TenantId
 from objectql.metadata.types import Storage
 from objectql.query.bound import (
     TRUE,
@@ -61,9 +61,9 @@ class LoweredSql:
         """The SQL's arguments, given the plan's parameters as canonical values."""
         return [encode(params[index]) for index, encode in self.encoders]
 
-    def tenant_of(self, params: Sequence[Value]) -> str:
+    def tenant_of(self, params: Sequence[Value]) -> TenantId:
         """Whose rows the statement reads, given the plan's parameters."""
-        return str(params[self.query.tenant.index])
+        return cast("TenantId", params[self.query.tenant.index])
 
     @cached_property
     def record(self) -> LoweredSql:

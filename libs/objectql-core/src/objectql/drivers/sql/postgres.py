@@ -15,6 +15,8 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from objectql.clock import Clock
+from objectql.drivers.budget import ConnectionBudget
+from objectql.drivers.places import TenantPlaces
 from objectql.drivers.pool import ConnectionPool
 from objectql.drivers.protocol import (
     Capabilities,
@@ -34,17 +36,18 @@ from objectql.drivers.sql.dialect_postgres import POSTGRES
 from objectql.drivers.sql.history import SqlHistory
 from objectql.drivers.sql.identity import SqlIdentityStore
 from objectql.drivers.sql.lower import lower
-from objectql.drivers.sql.postgres_access import PostgresAccess, PostgresSettings
+from objectql.drivers.sql.postgres_access import PostgresAccess, PostgresSettings, Shared
 from objectql.drivers.sql.postgres_calls import (
     Deadline,
     Target,
 )
+from objectql.drivers.sql.postgres_connect import USUAL
 from objectql.drivers.sql.postgres_groups import LoneWrite, WriteGroups
+from objectql.drivers.sql.postgres_places import PostgresPlaces
 from objectql.drivers.sql.postgres_reads import PostgresReads
 from objectql.drivers.sql.postgres_schema import PostgresSchema
 from objectql.drivers.sql.postgres_session import IDEMPOTENCY_SQL, PostgresSession
 from objectql.drivers.sql.postgres_walls import TenantConnection
-from objectql.drivers.sql.record import image_text
 from objectql.drivers.sql.system import (
     POSTGRES_WORDS,
     SqlLeases,
@@ -55,7 +58,6 @@ from objectql.drivers.sql.system import (
 )
 from objectql.drivers.sql.tenants import SqlTenantStore
 from objectql.drivers.sql.writes import (
-    WriteStatements,
     document,
     outcome_of,
     parameters,
@@ -99,9 +101,10 @@ class PostgresDriver(PostgresAccess, PostgresReads):
         *,
         name: DataSource = DEFAULT_SOURCE,
         clock: Clock | None = None,
+        shared: Shared | None = None,
     ) -> None:
-        super().__init__(settings, name=name, clock=clock)
-        self._statements = WriteStatements(_image)
+        """`shared` is that of the driver of whose places this is one."""
+        super().__init__(settings, name=name, clock=clock, shared=shared)
         self._retries = self._transactions = 0
         self._groups = WriteGroups(self._write_one, self._commit, self._statements)
         self.metadata = SqlMetadataStore(self)
@@ -111,8 +114,12 @@ class PostgresDriver(PostgresAccess, PostgresReads):
         self.identity = SqlIdentityStore(self)
         self.tenants = SqlTenantStore(self)
         self._schema = PostgresSchema(
-            self.begin, lambda: self._role, has_walls=settings.row_security
+            self.begin,
+            lambda: self._role,
+            has_walls=settings.row_security,
+            is_place=shared is not None,
         )
+        self._places = PostgresPlaces(settings, self.read, self._schema.changing, self._open_place)
 
     @property
     def name(self) -> DataSource:
@@ -128,6 +135,15 @@ class PostgresDriver(PostgresAccess, PostgresReads):
     def capabilities(self) -> Capabilities:
         """See `Driver`."""
         return Capabilities()
+
+    @property
+    def places(self) -> TenantPlaces | None:
+        """See `Driver`."""
+        return None if self._settings.home != USUAL else self._places
+
+    def _open_place(self, settings: PostgresSettings, budget: ConnectionBudget) -> PostgresDriver:
+        shared = self._shared._replace(budget=budget)
+        return PostgresDriver(settings, name=self._name, clock=self._clock, shared=shared)
 
     @property
     def pool(self) -> ConnectionPool[TenantConnection]:
@@ -355,7 +371,3 @@ class PostgresDriver(PostgresAccess, PostgresReads):
         """See `Driver`. References to the table from others lose their constraint."""
         del object_
         await self._schema.drop(table)
-
-
-def _image(object_: ObjectDef, alias: str) -> str:
-    return image_text(object_, alias, POSTGRES)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 
 from objectql.clock import Clock, SystemClock
+from objectql.drivers.budget import ConnectionBudget
 from objectql.drivers.pool import ConnectionPool, Connector, PoolSettings
+from objectql.drivers.sql.dialect_postgres import POSTGRES
 from objectql.drivers.sql.errors import ConstraintNames
 from objectql.drivers.sql.postgres_calls import (
     Deadline,
@@ -18,14 +20,29 @@ from objectql.drivers.sql.postgres_calls import (
 )
 from objectql.drivers.sql.postgres_connect import (
     MAX_STATEMENT_S,
+    USUAL,
     Canceller,
+    Home,
     close_connection,
     open_connection,
 )
 from objectql.drivers.sql.postgres_session import PostgresSession
-from objectql.drivers.sql.postgres_walls import TenantConnection, prepare_walls
+from objectql.drivers.sql.postgres_walls import TenantConnection, prepare_walls, role_of_user
+from objectql.drivers.sql.record import image_text
+from objectql.drivers.sql.writes import WriteStatements
 from objectql.errors import DeadlineExceeded, ObjectQLError, Unavailable
 from objectql.ids import DataSource
+from objectql.metadata.model import ObjectDef
+
+
+class PlaceLimits(msgspec.Struct, frozen=True):
+    """Connections to the places of tenants."""
+
+    max_size: int = 4
+    """To one place."""
+    max_total: int = 32
+    """To all places of the data source together."""
+    idle_timeout_s: float = 60.0
 
 
 class PostgresSettings(msgspec.Struct, frozen=True):
@@ -40,21 +57,44 @@ class PostgresSettings(msgspec.Struct, frozen=True):
     """Let single-row writes that arrive together share a transaction."""
     row_security: bool = True
     """Raise the second wall between tenants, see `postgres_walls`."""
+    home: Home = USUAL
+    """Of one tenant's tables, see `postgres_places`."""
+    places: PlaceLimits = PlaceLimits()
+    """Of the tenants that have places of their own."""
+
+
+class Shared(NamedTuple):
+    """What a driver shares with those of the places on its server."""
+
+    names: ConstraintNames
+    statements: WriteStatements
+    canceller: Canceller
+    """A server process can be told to stop from any database."""
+    budget: ConnectionBudget | None = None
 
 
 class PostgresAccess:
     """What `PostgresDriver` is made of, below the port."""
 
     def __init__(
-        self, settings: PostgresSettings, *, name: DataSource, clock: Clock | None
+        self,
+        settings: PostgresSettings,
+        *,
+        name: DataSource,
+        clock: Clock | None,
+        shared: Shared | None = None,
     ) -> None:
         self._settings = settings
         self._name = name
         self._clock = clock or SystemClock()
-        self._names = ConstraintNames()
         self._role: str | None = None
         """What connections put on, see `postgres_walls`."""
-        self._canceller = Canceller(self._connect_as_user)
+        self._knows_role = not settings.row_security
+        self._is_owner = shared is None
+        self._shared = shared or Shared(
+            ConstraintNames(), WriteStatements(_image), Canceller(self._connect_as_user)
+        )
+        self._names, self._statements, self._canceller = self._shared[:3]
         self._calls = PostgresCalls(self._names, self._clock, self._canceller.cancel)
         connector = Connector[TenantConnection](
             connect=self._connect,
@@ -63,24 +103,33 @@ class PostgresAccess:
             is_open=lambda connection: not connection.is_closed(),
             trait=lambda connection: connection.tenant,
         )
-        self._pool = ConnectionPool(name, connector, settings.pool, self._clock)
+        self._pool = ConnectionPool(
+            name, connector, settings.pool, self._clock, self._shared.budget
+        )
         self._reads = self._writes = 0
 
     async def _open(self) -> None:
         """Find out as whom to connect, and open the pool."""
         if self._settings.row_security:
-            connection = await self._connect_as_user()
-            try:
-                self._role = await prepare_walls(connection)
-            finally:
-                await close_connection(connection)
+            await self._find_role(prepare_walls)
         await self._pool.open()
+
+    async def _find_role(self, find: Callable[[TenantConnection], Awaitable[str | None]]) -> None:
+        connection = await self._connect_as_user()
+        try:
+            self._role = await find(connection)
+            self._knows_role = True
+        finally:
+            await close_connection(connection)
 
     async def _close(self) -> None:
         await self._pool.close()
-        await self._canceller.close()
+        if self._is_owner:
+            await self._canceller.close()
 
     async def _connect(self) -> TenantConnection:
+        if not self._knows_role:
+            await self._find_role(role_of_user)
         return await self._connect_as(self._role)
 
     async def _connect_as_user(self) -> TenantConnection:
@@ -94,6 +143,7 @@ class PostgresAccess:
             statement_cache=self._settings.statement_cache,
             max_statement_s=self._settings.max_statement_s,
             role=role,
+            home=self._settings.home,
         )
 
     async def _ping(self, connection: TenantConnection) -> None:
@@ -173,3 +223,7 @@ class PostgresAccess:
                 return False
             raise
         return True
+
+
+def _image(object_: ObjectDef, alias: str) -> str:
+    return image_text(object_, alias, POSTGRES)

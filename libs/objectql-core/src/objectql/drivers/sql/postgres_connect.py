@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 import asyncpg  # noqa: TID251 - this package is the home of the database drivers
 
+from objectql.drivers.sql.dialect import identifier
 from objectql.drivers.sql.postgres_calls import is_server_failure
 from objectql.drivers.sql.postgres_types import use_our_types
 from objectql.drivers.sql.postgres_walls import TenantConnection
@@ -15,6 +16,16 @@ from objectql.errors import Unavailable
 
 MAX_STATEMENT_S: Final = 120.0
 """Twice the longest deadline that a gateway grants by default."""
+
+
+class Home(NamedTuple):
+    """Where tables are, beside what the URL says; None leaves it at that."""
+
+    database: str | None = None
+    schema: str | None = None
+
+
+USUAL: Final = Home()
 
 
 async def open_connection(
@@ -25,10 +36,11 @@ async def open_connection(
     statement_cache: int,
     max_statement_s: float = MAX_STATEMENT_S,
     role: str | None = None,
+    home: Home = USUAL,
 ) -> TenantConnection:
     """A connection to the server at `url`, in UTC; `name` is the data source's, for errors.
 
-    It puts on `role`, see `postgres_walls`.
+    It puts on `role`, see `postgres_walls`, and knows no tables outside the schema of `home`.
 
     A statement is cancelled at its request's deadline. Should the one who cancels have died, the
     server itself ends it after `max_statement_s`.
@@ -41,6 +53,7 @@ async def open_connection(
         async with asyncio.timeout(timeout_s):
             connection = await asyncpg.connect(
                 url,
+                database=home.database,
                 connection_class=TenantConnection,
                 statement_cache_size=statement_cache,
                 max_cached_statement_lifetime=0,
@@ -49,6 +62,7 @@ async def open_connection(
                     "timezone": "UTC",
                     "statement_timeout": str(round(max_statement_s * 1000)),
                     **({} if role is None else {"role": role}),
+                    **({} if home.schema is None else {"search_path": identifier(home.schema)}),
                 },
             )
             try:

@@ -26,7 +26,14 @@ from objectql.drivers.sql.postgres_walls import (
     raise_wall,
 )
 from objectql.drivers.sql.scope import table_name
-from objectql.drivers.sql.system import POSTGRES_WORDS, TAKE_SCHEMA_LOCK, system_tables
+from objectql.drivers.sql.system import (
+    POSTGRES_WORDS,
+    RECORD_TABLES,
+    TAKE_SCHEMA_LOCK,
+    TENANT_TABLES,
+    record_tables,
+    system_tables,
+)
 from objectql.drivers.sql.tenants import tenant_deletions
 from objectql.ids import TenantId
 from objectql.metadata.model import ObjectDef
@@ -38,7 +45,8 @@ _NO_LIMIT = "SET LOCAL statement_timeout = 0"
 class PostgresSchema:
     """Changes of the schema, each in one transaction that `begin` opens, one kernel at a time.
 
-    `role` tells what connections put on, see `postgres_walls`.
+    `role` tells what connections put on, see `postgres_walls`. A place of one tenant has only the
+    system tables that stand beside its records.
     """
 
     def __init__(
@@ -47,16 +55,22 @@ class PostgresSchema:
         role: Callable[[], str | None],
         *,
         has_walls: bool,
+        is_place: bool,
     ) -> None:
         self._begin = begin
         self._role = role
         self._has_walls = has_walls
+        self._tenant_tables = RECORD_TABLES if is_place else TENANT_TABLES
+        self._system_tables = (
+            (record_tables,) if is_place else (record_tables, system_tables, identity_tables)
+        )
 
     async def create_system_tables(self) -> None:
         """Create those that are missing. Two kernels that start at once wait for each other."""
-        async with self._changing() as session:
-            for statement in (*system_tables(POSTGRES_WORDS), *identity_tables(POSTGRES_WORDS)):
-                await session.run(statement)
+        async with self.changing() as session:
+            for tables in self._system_tables:
+                for statement in tables(POSTGRES_WORDS):
+                    await session.run(statement)
 
     async def plan(self, objects: Sequence[ObjectDef], *, allow_destructive: bool) -> SchemaPlan:
         """See `Driver.plan_schema`."""
@@ -68,17 +82,17 @@ class PostgresSchema:
 
     async def apply(self, plan: SchemaPlan) -> None:
         """See `Driver.apply_schema`: all or nothing."""
-        async with self._changing() as session:
+        async with self.changing() as session:
             for step in plan.steps:
                 await session.run(step.statement)
 
     async def drop(self, table: str) -> None:
         """Drop a table. References to it from others lose their constraint."""
-        async with self._changing() as session:
+        async with self.changing() as session:
             await session.run(f"DROP TABLE IF EXISTS {identifier(table)} CASCADE")
 
     @contextlib.asynccontextmanager
-    async def _changing(self) -> AsyncGenerator[PostgresSession]:
+    async def changing(self) -> AsyncGenerator[PostgresSession]:
         """A transaction of the tables' owner; what it leaves is granted to the role."""
         async with self._begin() as session:
             await session.run(_NO_LIMIT)
@@ -96,7 +110,7 @@ class PostgresSchema:
             await session.run(_NO_LIMIT)
             await session.run("SET CONSTRAINTS ALL DEFERRED")
             await session.show(tenant)
-            for statement in tenant_deletions(objects):
+            for statement in tenant_deletions(objects, self._tenant_tables):
                 await session.run(statement, tenant)
 
 

@@ -90,10 +90,19 @@ class TenantConnection(asyncpg.Connection):
         self.tenant = ""
 
 
-async def prepare_walls(connection: asyncpg.Connection) -> str | None:
+async def role_of_user(connection: asyncpg.Connection) -> str | None:
     """The role that connections must put on so that policies hold; None: none.
 
-    `connection` is the session user's own. Creates the role where it is needed.
+    `connection` is the session user's own.
+    """
+    [[_, sees_through]] = await connection.fetch(_SEES_THROUGH)
+    return ROLE if sees_through else None
+
+
+async def prepare_walls(connection: asyncpg.Connection) -> str | None:
+    """`role_of_user`, after making the role and the database's functions fit for policies.
+
+    Where the user may not do that, a warning tells what is missing.
     """
     [[is_super, sees_through]] = await connection.fetch(_SEES_THROUGH)
     names = [f"pg_catalog.{name}" for name in _NEEDED]

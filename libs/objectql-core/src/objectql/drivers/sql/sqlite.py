@@ -17,6 +17,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from objectql.clock import Clock, SystemClock
+from objectql.drivers.places import TenantPlaces
 from objectql.drivers.pool import ConnectionPool, Connector, PoolSettings
 from objectql.drivers.protocol import (
     Capabilities,
@@ -52,6 +53,7 @@ from objectql.drivers.sql.system import (
     SqlMetadataStore,
     SqlOutbox,
     idempotency_key,
+    record_tables,
     remembered_of,
     system_tables,
 )
@@ -107,6 +109,7 @@ class SqliteDriver:
         self.leases = SqlLeases(self, SQLITE_WORDS)
         self.identity = SqlIdentityStore(self)
         self.tenants = SqlTenantStore(self)
+        self.places: TenantPlaces | None = None
 
     @property
     def name(self) -> DataSource:
@@ -138,8 +141,9 @@ class SqliteDriver:
         try:
             self._writer = await self._open(is_reader=False)
             async with self.begin() as session:
-                for statement in (*system_tables(SQLITE_WORDS), *identity_tables(SQLITE_WORDS)):
-                    await session.run(statement)
+                for tables in (record_tables, system_tables, identity_tables):
+                    for statement in tables(SQLITE_WORDS):
+                        await session.run(statement)
                 await session.run(IDEMPOTENCY_SQL.purge)
             await self._pool.open()
         except BaseException:

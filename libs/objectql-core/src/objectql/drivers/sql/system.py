@@ -72,8 +72,11 @@ SQLITE_WORDS = SystemWords(
 TAKE_SCHEMA_LOCK = f"SELECT pg_advisory_xact_lock({_SCHEMA_LOCK})"
 
 
-def system_tables(words: SystemWords) -> tuple[str, ...]:
-    """Statements that create what is missing; they may run any number of times."""
+def record_tables(words: SystemWords) -> tuple[str, ...]:
+    """Statements that create what must stand beside records, where it is missing.
+
+    They may run any number of times, as those of `system_tables` may.
+    """
     event = f"""position {words.serial}, event_id text NOT NULL, tenant text NOT NULL,
             object text NOT NULL, record_id text NOT NULL, kind text NOT NULL,
             version bigint NOT NULL, at text NOT NULL, actor text NOT NULL,
@@ -94,6 +97,15 @@ def system_tables(words: SystemWords) -> tuple[str, ...]:
             created_at {words.instant} NOT NULL DEFAULT ({words.now}),
             CONSTRAINT {IDEMPOTENCY_KEY} PRIMARY KEY (tenant, principal, key))""",
         "CREATE INDEX IF NOT EXISTS oql_idempotency_age ON oql_idempotency (created_at)",
+        """CREATE TABLE IF NOT EXISTS oql_sequences (
+            tenant text NOT NULL, scope text NOT NULL, value bigint NOT NULL,
+            PRIMARY KEY (tenant, scope))""",
+    )
+
+
+def system_tables(words: SystemWords) -> tuple[str, ...]:
+    """Statements that create what a data source has once, where it is missing."""
+    return (
         f"""CREATE TABLE IF NOT EXISTS oql_metadata (
             layer text NOT NULL, type text NOT NULL, name text NOT NULL,
             content {words.binary} NOT NULL, version bigint NOT NULL, path text NOT NULL,
@@ -103,9 +115,6 @@ def system_tables(words: SystemWords) -> tuple[str, ...]:
         "INSERT INTO oql_metadata_state VALUES (1, 0) ON CONFLICT DO NOTHING",
         f"""CREATE TABLE IF NOT EXISTS oql_leases (
             name text PRIMARY KEY, holder text NOT NULL, expires_at {words.instant} NOT NULL)""",
-        """CREATE TABLE IF NOT EXISTS oql_sequences (
-            tenant text NOT NULL, scope text NOT NULL, value bigint NOT NULL,
-            PRIMARY KEY (tenant, scope))""",
         f"""CREATE TABLE IF NOT EXISTS oql_tenants (
             id text PRIMARY KEY, version bigint NOT NULL, document {words.binary} NOT NULL)""",
         """CREATE TABLE IF NOT EXISTS oql_tenants_state (
@@ -114,11 +123,14 @@ def system_tables(words: SystemWords) -> tuple[str, ...]:
     )
 
 
+RECORD_TABLES = ("oql_outbox", "oql_history", "oql_idempotency", "oql_sequences")
+"""Those of `record_tables`; each says whose its rows are in a column `tenant`."""
+
 TENANT_TABLES = (
-    *("oql_outbox", "oql_history", "oql_idempotency", "oql_sequences"),
+    *RECORD_TABLES,
     *("oql_users", "oql_sessions", "oql_api_keys", "oql_sign_in_attempts"),
 )
-"""What keeps something of each tenant, in a column `tenant`."""
+"""All tables with such a column."""
 
 
 NEXT_SEQUENCE = """INSERT INTO oql_sequences AS s (tenant, scope, value)

@@ -67,12 +67,14 @@ class SqlTenantStore:
             await runner.run("DELETE FROM oql_tenants WHERE id = $1", tenant)
 
 
-def tenant_deletions(objects: Sequence[ObjectDef]) -> Iterator[str]:
+def tenant_deletions(
+    objects: Sequence[ObjectDef], system_tables: Sequence[str] = TENANT_TABLES
+) -> Iterator[str]:
     """The statements that delete all of the tenant `$1`.
 
     Their order does not follow the lookups, so foreign keys must be deferred.
     """
     for object_ in objects:
         yield f"DELETE FROM {identifier(table_name(object_))} WHERE {TENANT} = $1"  # noqa: S608
-    for table in TENANT_TABLES:
+    for table in system_tables:
         yield f"DELETE FROM {table} WHERE tenant = $1"  # noqa: S608

@@ -1,5 +1,8 @@
 """Administration of tenants: register, change, suspend, delete.
 
+A tenant with a place of its own is registered as pending before the place is made, and ready when
+its tables are; a kernel that dies between leaves the rest to the others.
+
 A deletion has two steps, so that no kernel writes what another has just removed. A tenant that is
 suspended for `SETTLE_S` is refused by every kernel; then its data are removed. What had begun
 before the suspension may still commit until its deadline, so that the tenant stays registered as
@@ -9,8 +12,9 @@ leaves that to the others.
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -19,20 +23,27 @@ from objectql.context import DEFAULT_TENANT
 from objectql.drivers.tenants import Quotas, Tenant, TenantIsolation
 from objectql.errors import (
     InvalidRequest,
-    NotSupported,
     TenantExists,
     TenantNotSuspended,
     TenantUnknown,
+    Unavailable,
     WriteConflict,
 )
 from objectql.ids import TenantId, tenant_id
 from objectql.kernel.engine import Engine
 from objectql.kernel.json import decode_object
+from objectql.kernel.metadata import MetadataPublisher
 from objectql.kernel.tenancy.directory import TenantDirectory
+from objectql.kernel.tenancy.places import BEGUN, PlaceKeeper
 from objectql.values import instant_of_ms
+
+log = logging.getLogger(__name__)
 
 SETTLE_S: Final = 2.0
 """Twice the time in which a suspension holds everywhere."""
+
+RETRY_S: Final = 10.0
+"""How often the place of a blocked tenant is tried again."""
 
 TOMBSTONE_S: Final = 120.0
 """Longer than the longest deadline and the life of a cached answer."""
@@ -44,11 +55,16 @@ _LEASE_TTL_S: Final = 600.0
 
 
 class TenantView(msgspec.Struct, frozen=True):
-    """A tenant as clients see it."""
+    """A tenant as clients see it.
+
+    `blocked` is one whose own tables are not ready; `problem` says why, if somebody must see to it.
+    """
 
     id: str
     name: str
     isolation: TenantIsolation
+    status: Literal["active", "suspended", "blocked"]
+    problem: str | None
     suspended: bool
     settings: dict[str, Any]
     quotas: Quotas
@@ -74,15 +90,35 @@ class _Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def view_of(tenant: Tenant) -> TenantView:
     """`tenant` for clients."""
-    return msgspec.convert(tenant, TenantView, from_attributes=True)
+    return TenantView(
+        id=tenant.id,
+        name=tenant.name,
+        isolation=tenant.isolation,
+        status="suspended" if tenant.suspended else "blocked" if tenant.pending else "active",
+        problem=tenant.pending or None,
+        suspended=tenant.suspended,
+        settings=tenant.settings,
+        quotas=tenant.quotas,
+        created_at=tenant.created_at,
+        updated_at=tenant.updated_at,
+    )
 
 
 class TenantAdmin:
     """What the administration API asks. Its caller has checked who asks."""
 
-    def __init__(self, engine: Engine, directory: TenantDirectory) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        directory: TenantDirectory,
+        places: PlaceKeeper,
+        publisher: MetadataPublisher,
+    ) -> None:
         self._engine = engine
         self._directory = directory
+        self._places = places
+        self._publisher = publisher
+        self._try_again_s: dict[TenantId, float] = {}
 
     async def list(self, after: str, limit: int) -> list[TenantView]:
         """Up to `limit` tenants by id, those after `after`."""
@@ -117,7 +153,9 @@ class TenantAdmin:
         return known
 
     async def create(self, document: bytes) -> TenantView:
-        """Register a tenant.
+        """Register a tenant, and make its place if it has one.
+
+        Where that fails the tenant is registered and blocked; it is tried again by and by.
 
         Raises:
             InvalidRequest: the document is no tenant.
@@ -134,14 +172,16 @@ class TenantAdmin:
         if id_ in self._directory.tenants:
             raise TenantExists(id=id_)
         if wanted.isolation != "row":
-            raise NotSupported(feature=f"isolation by {wanted.isolation}")
+            self._places.check_supported(wanted.isolation)
         now = self._now()
         new = msgspec.convert(wanted, Tenant, from_attributes=True)
-        new = msgspec.structs.replace(new, created_at=now, updated_at=now)
+        pending = "" if new.place is None else BEGUN
+        new = msgspec.structs.replace(new, created_at=now, updated_at=now, pending=pending)
         try:
-            return await self._save(new)
+            saved = await self._directory.save(new)
         except WriteConflict as exc:
             raise TenantExists(id=id_) from exc
+        return view_of(await self._prepare(saved) if pending else saved)
 
     async def change(self, id_: str, document: bytes) -> TenantView:
         """Change what the document names.
@@ -160,7 +200,7 @@ class TenantAdmin:
             for name, value in msgspec.structs.asdict(wanted).items()
             if value is not UNSET
         }
-        return await self._save(self._changed(known, **given))
+        return view_of(await self._directory.save(self._changed(known, **given)))
 
     async def delete(self, id_: str, confirm: str | None) -> None:
         """Delete the tenant with all its data; what that means is at the head of this module.
@@ -178,11 +218,11 @@ class TenantAdmin:
         if not known.suspended and confirm is None:
             raise TenantNotSuspended(id=known.id)
         if not known.suspended:
-            known = await self._store(self._changed(known, suspended=True))
+            known = await self._directory.save(self._changed(known, suspended=True))
         left_s = SETTLE_S - self._age_s(known.updated_at)
         if left_s > 0:
             await self._engine.clock.sleep(left_s)
-        known = await self._store(self._changed(known, deleting_since=self._now()))
+        known = await self._directory.save(self._changed(known, deleting_since=self._now()))
         await self._remove_data(known)
 
     async def finish_deletions(self) -> None:
@@ -202,22 +242,40 @@ class TenantAdmin:
                 await leases.release(lease, holder)
             await self._directory.changed()
 
+    async def finish_places(self) -> None:
+        """Mend the places of blocked tenants, unless somebody is doing so."""
+        blocked = [
+            t for t in self._directory.tenants.values() if t.pending and not t.deleting_since
+        ]
+        for tenant in blocked:
+            now_s = self._engine.clock.monotonic_s()
+            if now_s < self._try_again_s.get(tenant.id, now_s):
+                continue
+            self._try_again_s[tenant.id] = now_s + RETRY_S
+            await self._prepare(tenant, is_patient=False)
+
+    async def _prepare(self, tenant: Tenant, *, is_patient: bool = True) -> Tenant:
+        try:
+            async with self._publisher.settled(is_patient=is_patient) as snapshot:
+                await self._directory.converge()
+                known = self._directory.tenants.get(tenant.id)
+                if known is None or known.deleting_since or not known.pending:
+                    return known or tenant  # another was faster
+                return await self._places.prepare(known, snapshot)
+        except Unavailable as exc:  # then whoever comes next will do it
+            log.info("tenant_not_prepared", extra={"tenant": tenant.id, "reason": str(exc)})
+            self._try_again_s.pop(tenant.id, None)
+            return tenant
+
     async def _remove_data(self, tenant: Tenant) -> None:
         objects = self._engine.model.snapshot.objects.values()
         for name, driver in self._engine.drivers.items():
             own = [object_ for object_ in objects if object_.datasource == name]
             await driver.delete_tenant(tenant.id, own)
+        await self._places.drop(tenant)
 
     def _changed(self, tenant: Tenant, **changes: Any) -> Tenant:
         return msgspec.structs.replace(tenant, updated_at=self._now(), **changes)
-
-    async def _store(self, tenant: Tenant) -> Tenant:
-        saved = await self._directory.store.save(tenant)
-        await self._directory.changed()
-        return saved
-
-    async def _save(self, tenant: Tenant) -> TenantView:
-        return view_of(await self._store(tenant))
 
     def _now(self) -> str:
         return instant_of_ms(self._engine.clock.now_ms())

@@ -13,8 +13,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, TypeAlias
 
 from objectql.context import DEFAULT_TENANT
+from objectql.drivers.places import Place
 from objectql.drivers.tenants import Tenant, TenantStore
-from objectql.errors import QuotaExceeded, RateLimited, TenantRefused
+from objectql.errors import QuotaExceeded, RateLimited, TenantRefused, Unavailable
 from objectql.ids import TenantId
 from objectql.kernel.engine import Engine
 from objectql.rates.bucket import Rate
@@ -58,6 +59,12 @@ class TenantDirectory:
         return self._tenants
 
     @property
+    def ready_places(self) -> list[Place]:
+        """The places of tenants whose tables are whole."""
+        known = self._tenants.values()
+        return [t.place for t in known if t.place is not None and t.is_ready]
+
+    @property
     def store(self) -> TenantStore:
         """The truth."""
         return self._engine.system_driver.tenants
@@ -71,6 +78,7 @@ class TenantDirectory:
 
         Raises:
             TenantRefused: it is suspended, deleted or unknown; the answer does not tell which.
+            Unavailable: its tables are not ready.
 
         """
         if tenant not in self._tenants and self._engine.drivers:
@@ -84,6 +92,8 @@ class TenantDirectory:
             is_accepted = not (known.suspended or known.deleting_since)
         if not is_accepted:
             raise TenantRefused
+        if known is not None and known.pending:
+            raise Unavailable(what="the storage of your tenant")
 
     async def spend(self, tenant: TenantId) -> None:
         """Return if `tenant` may ask once more.
@@ -112,11 +122,25 @@ class TenantDirectory:
             is_newer = await self.store.current_version() > self._version
             if is_newer:
                 version, tenants = await self.store.load()
+                places = [tenant.place for tenant in tenants if tenant.place is not None]
+                for driver in self._engine.placed.values():
+                    driver.settle(places)
                 self._tenants = {DEFAULT_TENANT: _DEFAULT} | {t.id: t for t in tenants}
                 self._take_over()
                 self._version = version
             self._looked_s = looked_s
             return is_newer
+
+    async def save(self, tenant: Tenant) -> Tenant:
+        """Store `tenant`, and let everybody know it as it is now.
+
+        Raises:
+            WriteConflict: somebody else has changed it.
+
+        """
+        saved = await self.store.save(tenant)
+        await self.changed()
+        return saved
 
     def _take_over(self) -> None:
         quotas = {tenant.id: tenant.quotas for tenant in self._tenants.values()}
@@ -125,7 +149,7 @@ class TenantDirectory:
         self._active = frozenset(
             tenant.id
             for tenant in self._tenants.values()
-            if not (tenant.suspended or tenant.deleting_since or tenant.id in self._rates)
+            if tenant.is_ready and not (tenant.suspended or tenant.id in self._rates)
         )
         self.record_limits.clear()
         self.record_limits.update(

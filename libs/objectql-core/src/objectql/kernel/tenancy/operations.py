@@ -12,7 +12,6 @@ from objectql.kernel.json import encode_json
 from objectql.kernel.pipeline import TENANTS, Pipeline
 from objectql.kernel.read import Reader
 from objectql.kernel.tenancy.admin import TenantAdmin
-from objectql.kernel.tenancy.directory import TenantDirectory
 from objectql.kernel.tenancy.export import TenantExport
 from objectql.kernel.tenancy.usage import usage_of
 from objectql.wire.messages import JsonReply
@@ -38,12 +37,12 @@ class TenantOperations:
     """One method per verb; each refuses callers who are no operators."""
 
     def __init__(
-        self, engine: Engine, pipeline: Pipeline, reader: Reader, directory: TenantDirectory
+        self, engine: Engine, pipeline: Pipeline, reader: Reader, admin: TenantAdmin
     ) -> None:
         self._engine = engine
         self._pipeline = pipeline
         self._reader = reader
-        self.admin = TenantAdmin(engine, directory)
+        self.admin = admin
         self._export = TenantExport(self.admin, reader)
 
     async def _run(

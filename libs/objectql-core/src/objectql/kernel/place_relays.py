@@ -1,0 +1,133 @@
+"""Moves events out of the places of tenants, which have outboxes of their own.
+
+The worker that leads the relay of a data source does it for all places of that source, each by
+itself: one that does not answer keeps no other waiting. A place is looked into when a commit there
+was told of; and since what tells may be lost, all are asked together now and then, over a
+connection of the shared tables, so that quiet places need none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import Any, Final
+
+from objectql.clock import Clock
+from objectql.drivers.placed import PlacedDriver
+from objectql.drivers.places import Place
+from objectql.errors import ObjectQLError
+from objectql.ids import TenantId
+from objectql.kernel.relay import Relay, RelayLimits
+
+log = logging.getLogger(__name__)
+
+AT_ONCE: Final = 8
+"""Places that are looked into at the same time."""
+
+PURGE_ALL_S: Final = 3600.0
+"""In which each place is purged once, one after the other."""
+
+
+class PlaceRelays:
+    """See the head of this module. `ready` tells the places whose tables are whole."""
+
+    def __init__(
+        self,
+        relay: Relay,
+        source: PlacedDriver,
+        ready: Callable[[], Sequence[Place]],
+        *,
+        clock: Clock,
+        limits: RelayLimits | None = None,
+    ) -> None:
+        self._relay = relay
+        self._source = source
+        self._ready = ready
+        self._clock = clock
+        self._limits = limits or RelayLimits()
+        self._wake = asyncio.Event()
+        self._nudged: set[TenantId] = set()
+        self._under_way: set[TenantId] = set()
+        self._turns = asyncio.Semaphore(AT_ONCE)
+        self._asked_s = self._purged_s = float("-inf")
+        self._purged: TenantId | None = None
+
+    def nudge(self, tenants: Iterable[TenantId]) -> None:
+        """Say that something was committed for these tenants; those without a place do not count."""
+        placed = self._source.placed
+        found = [tenant for tenant in tenants if tenant in placed]
+        if found:
+            self._nudged.update(found)
+            self._wake.set()
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            while True:
+                for work in await self._turn():
+                    group.create_task(work)
+
+    async def _turn(self) -> Sequence[Coroutine[Any, Any, None]]:
+        """What to do now, after waiting for a reason."""
+        try:
+            async with asyncio.timeout(self._limits.idle_s):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+        self._wake.clear()
+        due, self._nudged = self._nudged, set()
+        if not self._relay.is_leading:  # who leads is told as well; who comes to lead asks all
+            self._asked_s = float("-inf")
+            return []
+        places = self._ready()
+        now_s = self._clock.monotonic_s()
+        if places and now_s - self._asked_s >= self._limits.idle_s:
+            self._asked_s = now_s
+            due |= await self._ask(places)
+        self._nudged |= due & self._under_way
+        due -= self._under_way
+        self._under_way |= due
+        work = [self._drain(tenant) for tenant in due]
+        if places and now_s - self._purged_s >= PURGE_ALL_S / len(places):
+            self._purged_s = now_s
+            work.append(self._purge(places))
+        return work
+
+    async def _ask(self, places: Sequence[Place]) -> frozenset[TenantId]:
+        try:
+            return await self._source.places.waiting(places)
+        except ObjectQLError as exc:
+            log.warning("places_not_asked", extra={"reason": str(exc)})
+            return frozenset()
+
+    async def _drain(self, tenant: TenantId) -> None:
+        async with self._turns:
+            driver = self._source.placed.get(tenant)
+            is_done = True
+            if driver is not None:
+                try:
+                    await self._relay.drain(driver.outbox)
+                except ObjectQLError as exc:
+                    log.warning("place_not_relayed", extra={"tenant": tenant, "reason": str(exc)})
+                    is_done = False
+        if not is_done:  # it is under way meanwhile, and looked into again when it is asked
+            await self._clock.sleep(self._limits.retry_s)
+        self._under_way.discard(tenant)
+        if tenant in self._nudged:
+            self._wake.set()
+
+    async def _purge(self, places: Sequence[Place]) -> None:
+        """Delete what has expired in the place that comes after the last one."""
+        names = sorted(place.tenant for place in places)
+        tenant = next((n for n in names if self._purged is not None and n > self._purged), names[0])
+        self._purged = tenant
+        async with self._turns:
+            driver = self._source.placed.get(tenant)
+            if driver is None:
+                return
+            try:
+                await driver.outbox.purge(self._limits.retention_s)
+                await driver.sweep()
+            except ObjectQLError as exc:
+                log.warning("place_not_purged", extra={"tenant": tenant, "reason": str(exc)})

@@ -15,7 +15,8 @@ from objectql.ids import ObjectName
 from objectql.metadata.model import ObjectPermissions
 from objectql.metadata.registry import MetadataSnapshot
 from objectql.testing.samples import field, object_def
-from objectql_gateway_rest.openapi import describe, downgrade, for_everybody
+from objectql_gateway_rest.openapi import describe, downgrade
+from objectql_gateway_rest.openapi_routes import for_everybody
 
 _METHODS = {"get", "put", "post", "delete", "options", "head", "patch", "trace"}
 

@@ -13,7 +13,7 @@ from objectql_gateway_rest import (
     docs_page,
     history,
     metadata_routes,
-    openapi,
+    openapi_routes,
     permission_routes,
     records,
     sdk,
@@ -49,7 +49,7 @@ _MODULES = (
     sdk_rpc,
     sdk_command,
     sdk_metadata,
-    openapi,
+    openapi_routes,
     docs_page,
 )
 

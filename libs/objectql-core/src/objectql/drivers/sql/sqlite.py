@@ -57,7 +57,7 @@ from objectql.drivers.sql.system import (
     remembered_of,
     system_tables,
 )
-from objectql.drivers.sql.tenants import SqlTenantStore, tenant_deletions
+from objectql.drivers.sql.tenants import SqlTenantStore, column_clearing, tenant_deletions
 from objectql.drivers.writer_lock import WriterLock, check_deadline
 from objectql.errors import Unavailable
 from objectql.ids import DataSource, ObjectName, TenantId
@@ -355,6 +355,13 @@ class SqliteDriver:
             await session.run("PRAGMA defer_foreign_keys = ON")
             for statement in tenant_deletions(objects):
                 await session.run(statement, tenant)
+
+    async def clear_columns(
+        self, tenant: TenantId, object_: ObjectDef, columns: Sequence[str]
+    ) -> None:
+        """See `Driver`."""
+        async with self.begin() as session:
+            await session.run(column_clearing(object_, columns), tenant)
 
     def transaction(self) -> contextlib.AbstractAsyncContextManager[SqliteSession]:
         """See `SystemRunner`."""

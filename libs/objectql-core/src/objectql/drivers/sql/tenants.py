@@ -1,8 +1,11 @@
-"""`TenantStore` in `oql_tenants`: one document per tenant, one counter of all changes."""
+"""`TenantStore` in `oql_tenants`: one document per tenant, one counter of all changes.
+
+The metadata that tenants have of their own are apart, since every change of a tenant reads them all.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -13,6 +16,7 @@ from objectql.drivers.tenants import Tenant
 from objectql.errors import WriteConflict
 from objectql.ids import TenantId
 from objectql.metadata.model import ObjectDef
+from objectql.metadata.overlay import TenantMetadata
 
 _COUNT = "UPDATE oql_tenants_state SET version = version + 1"
 """First in every change: its row lock serialises them, so that the counter misses none."""
@@ -38,7 +42,16 @@ class SqlTenantStore:
         tenants = [msgspec.json.decode(row[1], type=Tenant) for row in rows if row[1] is not None]
         return int(rows[0][0]), tuple(tenants)
 
-    async def save(self, tenant: Tenant) -> Tenant:
+    async def metadata_of(self, tenants: Collection[TenantId]) -> Mapping[TenantId, TenantMetadata]:
+        """See `TenantStore`."""
+        found: dict[TenantId, TenantMetadata] = {}
+        for tenant in tenants:
+            text = "SELECT document FROM oql_tenant_metadata WHERE tenant = $1"
+            for row in await self._runner.read(text, tenant):
+                found[tenant] = msgspec.json.decode(row[0], type=TenantMetadata)
+        return found
+
+    async def save(self, tenant: Tenant, metadata: TenantMetadata | None = None) -> Tenant:
         """See `TenantStore`."""
         saved = msgspec.structs.replace(tenant, version=tenant.version + 1)
         document = msgspec.json.encode(saved)
@@ -58,6 +71,12 @@ class SqlTenantStore:
                 )
             if not done:
                 raise WriteConflict
+            if metadata is not None:
+                await runner.run(
+                    """INSERT INTO oql_tenant_metadata (tenant, document) VALUES ($1, $2)
+                    ON CONFLICT (tenant) DO UPDATE SET document = excluded.document""",
+                    *(tenant.id, msgspec.json.encode(metadata)),
+                )
         return saved
 
     async def remove(self, tenant: TenantId) -> None:
@@ -65,6 +84,16 @@ class SqlTenantStore:
         async with self._runner.transaction() as runner:
             await runner.run(_COUNT)
             await runner.run("DELETE FROM oql_tenants WHERE id = $1", tenant)
+            await runner.run("DELETE FROM oql_tenant_metadata WHERE tenant = $1", tenant)
+
+
+def column_clearing(object_: ObjectDef, columns: Sequence[str]) -> str:
+    """The statement that empties `columns` in the records of the tenant `$1`."""
+    names = [identifier(column) for column in columns]
+    sets = ", ".join(f"{name} = NULL" for name in names)
+    where = " OR ".join(f"{name} IS NOT NULL" for name in names)
+    table = identifier(table_name(object_))
+    return f"UPDATE {table} SET {sets} WHERE {TENANT} = $1 AND ({where})"  # noqa: S608
 
 
 def tenant_deletions(

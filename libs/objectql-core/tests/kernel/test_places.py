@@ -16,10 +16,12 @@ from objectql.context import SYSTEM_ROLE, Actor, Context, system_actor
 from objectql.drivers.memory import MemoryDriver
 from objectql.drivers.protocol import Driver
 from objectql.drivers.sql.sqlite import SqliteDriver, SqliteSettings
+from objectql.drivers.tenants import Tenant
 from objectql.errors import (
     DatabaseFailed,
     NotSupported,
     ObjectQLError,
+    TenantHasRecords,
     TenantRefused,
     Unavailable,
 )
@@ -32,6 +34,7 @@ from objectql.kernel.schema_sync import sync_tables
 from objectql.kernel.tenancy import admin as tenant_admin
 from objectql.kernel.tenancy import places as tenant_places
 from objectql.query.ast import Query
+from objectql.values import instant_of_ms
 from objectql.wire.messages import HistoryRequest
 from objectql.wire.stream import StreamMessage
 from objectql.wire.tenants import (
@@ -281,12 +284,37 @@ async def test_places_are_refused_where_a_source_has_none(tmp_path: Path) -> Non
     await kernel.stop()
 
 
-async def test_places_are_refused_where_unknown_tenants_may_write() -> None:
-    kernel = Kernel([MemoryDriver()], settings=KernelSettings(unknown_tenants="accept"))
-    await kernel.start()
-    with pytest.raises(NotSupported):
-        await register(kernel, ACME)
-    await kernel.stop()
+class TestUnknownTenantsAccepted:
+    @pytest.fixture
+    def settings(self) -> KernelSettings:
+        return KernelSettings(unknown_tenants="accept")
+
+    async def test_tenant_without_records_gets_a_place(self, kernel: Kernel) -> None:
+        assert await names(kernel, ACME) == []
+        assert (await register(kernel, ACME))["status"] == "active"
+        await kernel.create("account", {"name": "A"}, context=of(ACME))
+        assert await names(kernel, ACME) == ["A"]
+
+    async def test_tenant_with_records_in_the_shared_tables_keeps_them_and_gets_no_place(
+        self, kernel: Kernel
+    ) -> None:
+        await kernel.create("account", {"name": "early"}, context=of(ACME))
+        with pytest.raises(TenantHasRecords):
+            await register(kernel, ACME)
+        assert await names(kernel, ACME) == ["early"]
+        assert (await register(kernel, ACME, "row"))["status"] == "active"
+
+    async def test_registration_undone_is_not_finished_by_another_kernel(
+        self, driver: Driver, kernel: Kernel
+    ) -> None:
+        await kernel.create("account", {"name": "early"}, context=of(ACME))
+        made = instant_of_ms(kernel.engine.clock.now_ms())
+        half = Tenant(ACME, isolation="schema", pending=tenant_places.BEGUN, created_at=made)
+        await driver.tenants.save(half)
+        await kernel.tenants.converge()
+        with pytest.raises(TenantHasRecords):
+            await kernel.tenancy.admin.finish_places()
+        assert await names(kernel, ACME) == ["early"]
 
 
 class Stream:

@@ -176,10 +176,10 @@ async def test_a_tally_is_of_all_processes(stack: DataStack) -> None:
             tally.settle()
 
         async def is_told() -> bool:
-            return [await tally.today("a") for tally in tallies] == [6, 6]
+            return [sum(await tally.days("a")) for tally in tallies] == [6, 6]
 
         await eventually(is_told, within_s=20, what="telling both of all six")
-        assert await tallies[0].today("b") == 0
+        assert await tallies[0].days("b") == (0, 0)
 
 
 async def test_a_process_that_is_alone_tallies_for_itself() -> None:
@@ -188,7 +188,41 @@ async def test_a_process_that_is_alone_tallies_for_itself() -> None:
     for _ in range(2):
         tally.add("a")
         tally.settle()
-    assert await tally.today("a") == 2
+    assert sum(await tally.days("a")) == 2
+
+
+class Calendar(SystemClock):
+    """A clock at noon of a day."""
+
+    day = 20_000
+
+    def now_ms(self) -> int:
+        return int((self.day + 0.5) * 86_400_000)
+
+
+async def live_through(calendar: Calendar, tally: Tally) -> None:
+    tally.add("a")
+    tally.add("a")
+    assert await tally.days("a") == (2, 0)
+    calendar.day += 1
+    tally.add("a")
+    assert await tally.days("a") == (1, 2)
+    calendar.day += 1
+    assert await tally.days("a") == (0, 1)
+    calendar.day += 1
+    assert await tally.days("a") == (0, 0)
+
+
+async def test_a_day_ends_at_midnight_and_is_told_for_one_more() -> None:
+    calendar = Calendar()
+    await live_through(calendar, Tally(calendar, Limiter(calendar)))
+
+
+@pytest.mark.servers
+async def test_all_processes_have_the_same_midnight(stack: DataStack) -> None:
+    calendar = Calendar()
+    async with linked(stack, "days") as limiter:
+        await live_through(calendar, Tally(calendar, limiter))
 
 
 @pytest.mark.servers

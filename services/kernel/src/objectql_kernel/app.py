@@ -136,6 +136,7 @@ async def build(process: Process[KernelSettings]) -> None:
         process.start(limiter.run())
         process.start(kernel.engine.tally.run())
         process.start(follow(kernel, process))
+        process.start(mend_places(kernel, process))
         process.start(tidy_identities(kernel, process))
         process.start(Gauges(process, kernel, pools, changes, cache).run())
         if settings.watch and folders:
@@ -186,7 +187,7 @@ class Followed(Protocol):
 
 
 async def follow(kernel: Kernel, process: Process[KernelSettings]) -> None:
-    """Notice changes whose announcement was lost, and tenants that were left half-way."""
+    """Notice changes whose announcement was lost, and deletions of tenants that were left."""
     while True:
         await process.clock.sleep(CONVERGE_EVERY_S)
         await converge(kernel.publisher)
@@ -195,6 +196,12 @@ async def follow(kernel: Kernel, process: Process[KernelSettings]) -> None:
             await kernel.tenancy.admin.finish_deletions()
         except ObjectQLError as exc:
             log.warning("tenant_not_deleted", extra={"reason": str(exc)})
+
+
+async def mend_places(kernel: Kernel, process: Process[KernelSettings]) -> None:
+    """See to tenants whose own tables were left half-way, which may take as long as it takes."""
+    while True:
+        await process.clock.sleep(CONVERGE_EVERY_S)
         try:
             await kernel.tenancy.admin.finish_places()
         except ObjectQLError as exc:

@@ -233,6 +233,11 @@ class MemoryDriver:
         for key in [key for key, record in remembered.items() if record.at_ms <= oldest_ms]:
             del remembered[key]
 
+    async def has_records(self, tenant: TenantId, objects: Sequence[ObjectDef]) -> bool:
+        """See `Driver`."""
+        rows = self._tables.rows
+        return any(rows.get((object_.name, tenant)) for object_ in objects)
+
     async def delete_tenant(self, tenant: TenantId, objects: Sequence[ObjectDef]) -> None:
         """See `Driver`."""
         del objects  # rows are kept by tenant, whatever the object

@@ -245,6 +245,10 @@ class PlacedDriver:
         """See `Driver`: of the shared tables."""
         await self.shared.sweep()
 
+    async def has_records(self, tenant: TenantId, objects: Sequence[ObjectDef]) -> bool:
+        """See `Driver`: in the shared tables."""
+        return await self.shared.has_records(tenant, objects)
+
     async def delete_tenant(self, tenant: TenantId, objects: Sequence[ObjectDef]) -> None:
         """See `Driver`: from the shared tables. A place is dropped by `places`."""
         await self.shared.delete_tenant(tenant, objects)

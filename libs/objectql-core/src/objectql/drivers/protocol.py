@@ -471,11 +471,14 @@ class Driver(Protocol):
         """Delete what has expired: idempotency records."""
         ...
 
+    async def has_records(self, tenant: TenantId, objects: Sequence[ObjectDef]) -> bool:
+        """Whether the tenant has a record of any of the objects, in the trash or not."""
+        ...
+
     async def delete_tenant(self, tenant: TenantId, objects: Sequence[ObjectDef]) -> None:
         """Delete all that this source keeps of `tenant`, in one transaction, without events.
 
-        Records of `objects` (all of this source), the outbox, the history, idempotency records,
-        sequences. May be called any number of times.
+        Records of `objects` (all of this source), and what is beside them. It may be repeated.
         """
         ...
 

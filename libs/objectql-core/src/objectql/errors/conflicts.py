@@ -101,6 +101,22 @@ class PlaceTaken(
 
 
 @dataclass(eq=False, kw_only=True)
+class TenantHasRecords(
+    ObjectQLError, code="TENANT_HAS_RECORDS", category=Category.CONFLICT, retryable=False
+):
+    """Tables of its own would hide what the tenant has written into the shared ones."""
+
+    id: str
+
+    @property
+    def message(self) -> str:
+        return (
+            f'the tenant "{self.id}" has records in the shared tables, from before it was'
+            ' registered: register it with the isolation "row", or delete it as such first'
+        )
+
+
+@dataclass(eq=False, kw_only=True)
 class TenantNotSuspended(
     ObjectQLError, code="TENANT_NOT_SUSPENDED", category=Category.CONFLICT, retryable=False
 ):

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterable, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
 
 from objectql.clock import Clock
 from objectql.drivers.placed import PlacedDriver
@@ -27,6 +27,9 @@ AT_ONCE: Final = 8
 
 PURGE_ALL_S: Final = 3600.0
 """In which each place is purged once, one after the other."""
+
+MIN_PURGES: Final = 12
+"""In that time; as many as of the shared tables, where places are fewer."""
 
 
 class PlaceRelays:
@@ -50,7 +53,6 @@ class PlaceRelays:
         self._nudged: set[TenantId] = set()
         self._under_way: set[TenantId] = set()
         self._turns = asyncio.Semaphore(AT_ONCE)
-        self._asked_s = self._purged_s = float("-inf")
         self._purged: TenantId | None = None
 
     def nudge(self, tenants: Iterable[TenantId]) -> None:
@@ -64,42 +66,35 @@ class PlaceRelays:
     async def run(self) -> None:
         """Work until cancelled."""
         async with asyncio.TaskGroup() as group:
+            group.create_task(self._ask())
+            group.create_task(self._tidy())
             while True:
-                for work in await self._turn():
-                    group.create_task(work)
-
-    async def _turn(self) -> Sequence[Coroutine[Any, Any, None]]:
-        """What to do now, after waiting for a reason."""
-        try:
-            async with asyncio.timeout(self._limits.idle_s):
                 await self._wake.wait()
-        except TimeoutError:
-            pass
-        self._wake.clear()
-        due, self._nudged = self._nudged, set()
-        if not self._relay.is_leading:  # who leads is told as well; who comes to lead asks all
-            self._asked_s = float("-inf")
-            return []
-        places = self._ready()
-        now_s = self._clock.monotonic_s()
-        if places and now_s - self._asked_s >= self._limits.idle_s:
-            self._asked_s = now_s
-            due |= await self._ask(places)
-        self._nudged |= due & self._under_way
-        due -= self._under_way
-        self._under_way |= due
-        work = [self._drain(tenant) for tenant in due]
-        if places and now_s - self._purged_s >= PURGE_ALL_S / len(places):
-            self._purged_s = now_s
-            work.append(self._purge(places))
-        return work
+                self._wake.clear()
+                due = self._nudged - self._under_way
+                self._nudged &= self._under_way
+                if self._relay.is_leading:  # else who leads is told as well
+                    self._under_way |= due
+                    for tenant in due:
+                        group.create_task(self._drain(tenant))
 
-    async def _ask(self, places: Sequence[Place]) -> frozenset[TenantId]:
-        try:
-            return await self._source.places.waiting(places)
-        except ObjectQLError as exc:
-            log.warning("places_not_asked", extra={"reason": str(exc)})
-            return frozenset()
+    async def _ask(self) -> None:
+        """Find what nobody told of, or what one who led before has left."""
+        while True:
+            await self._clock.sleep(self._limits.idle_s)
+            places = self._ready()
+            if places and self._relay.is_leading:
+                try:
+                    self.nudge(await self._source.places.waiting(places))
+                except ObjectQLError as exc:
+                    log.warning("places_not_asked", extra={"reason": str(exc)})
+
+    async def _tidy(self) -> None:
+        while True:
+            places = self._ready()
+            if places and self._relay.is_leading:
+                await self._purge(places)
+            await self._clock.sleep(PURGE_ALL_S / max(len(places), MIN_PURGES))
 
     async def _drain(self, tenant: TenantId) -> None:
         async with self._turns:
@@ -111,7 +106,7 @@ class PlaceRelays:
                 except ObjectQLError as exc:
                     log.warning("place_not_relayed", extra={"tenant": tenant, "reason": str(exc)})
                     is_done = False
-        if not is_done:  # it is under way meanwhile, and looked into again when it is asked
+        if not is_done:  # it is under way meanwhile, and found again by the next question
             await self._clock.sleep(self._limits.retry_s)
         self._under_way.discard(tenant)
         if tenant in self._nudged:

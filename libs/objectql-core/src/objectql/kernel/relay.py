@@ -154,8 +154,11 @@ class Relay:
         ttl_s = self._limits.lease_ttl_s
         if self.is_leading and now_s - self._renewed_s < ttl_s / 4:
             return True
-        self.is_leading = False
-        self.is_leading = await self._leases.acquire(self._lease, self._holder, ttl_s)
+        try:
+            self.is_leading = await self._leases.acquire(self._lease, self._holder, ttl_s)
+        except ObjectQLError:
+            self.is_leading = False
+            raise
         # Counted from before the call: our idea of the lease ends before the database's.
         self._renewed_s = now_s
         return self.is_leading

@@ -1,4 +1,4 @@
-"""How often something happened today (UTC), over all processes of a cluster.
+"""How often something happened today and yesterday (UTC), over all processes of a cluster.
 
 Each process counts by itself and tells Redis now and then. What Redis loses, or was not told
 before a process died, is not counted: these numbers are for looking at, not for bills.
@@ -7,6 +7,7 @@ before a process died, is not counted: these numbers are for looking at, not for
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 from typing import Final
 
 from objectql.clock import Clock
@@ -51,22 +52,22 @@ class Tally:
                 connection.tell("INCRBY", self._key(of, name), count)
                 connection.tell("EXPIRE", self._key(of, name), _KEPT_S)
             self._own.clear()
-        elif any(of != day for of, _ in self._own):
-            self._own = Counter({(of, n): c for (of, n), c in self._own.items() if of == day})
+        elif any(of < day - 1 for of, _ in self._own):
+            self._own = Counter({key: n for key, n in self._own.items() if key[0] >= day - 1})
 
-    async def today(self, name: str) -> int:
-        """How often `name` was counted today, as far as this process can know."""
+    async def days(self, name: str) -> tuple[int, int]:
+        """How often `name` was counted today and yesterday, as far as this process can know."""
         self.settle()
-        day = self._clock.now_ms() // _DAY_MS
-        own = self._own[day, name]
+        today = self._clock.now_ms() // _DAY_MS
+        days = (today, today - 1)
+        own = [self._own[day, name] for day in days]
         connection = self._limiter.connection
-        if connection is None:
-            return own
-        try:
-            (told,) = await connection.ask(("GET", self._key(day, name)))
-        except RedisFailed:
-            return own
-        return own + int(told or 0)
+        told: list[bytes | None] = [None, None]
+        if connection is not None:
+            with suppress(RedisFailed):
+                (told,) = await connection.ask(("MGET", *(self._key(day, name) for day in days)))
+        of_today, of_yesterday = (int(a or 0) + b for a, b in zip(told, own, strict=True))
+        return of_today, of_yesterday
 
     def _key(self, day: int, name: str) -> str:
-        return f"{self._limiter.prefix}today:{day}:{name}"
+        return f"{self._limiter.prefix}day:{day}:{name}"

@@ -78,8 +78,12 @@ class TenantPromises:
             await driver.write([insert(CUSTOMERS, "c2")], scope(tenant), idempotency=key)
             async with driver.begin() as session:
                 assert await session.next_sequence(tenant, "invoice", 3) == 1
+        assert await driver.has_records(ACME, OBJECTS)
+        assert not await driver.has_records(TenantId("nobody"), OBJECTS)
         await driver.delete_tenant(ACME, OBJECTS)
         await driver.delete_tenant(ACME, OBJECTS)
+        assert not await driver.has_records(ACME, OBJECTS)
+        assert await driver.has_records(GLOBEX, OBJECTS)
         assert await ids(driver, CUSTOMERS, ACME) == []
         assert await ids(driver, ORDERS, ACME) == []
         assert {event.tenant for _, event in await driver.outbox.pending(100)} == {GLOBEX}

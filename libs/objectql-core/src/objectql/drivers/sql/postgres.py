@@ -56,7 +56,7 @@ from objectql.drivers.sql.system import (
     idempotency_key,
     remembered_of,
 )
-from objectql.drivers.sql.tenants import SqlTenantStore
+from objectql.drivers.sql.tenants import SqlTenantStore, any_record
 from objectql.drivers.sql.writes import (
     document,
     outcome_of,
@@ -362,6 +362,13 @@ class PostgresDriver(PostgresAccess, PostgresReads):
     async def apply_schema(self, plan: SchemaPlan) -> None:
         """See `Driver`."""
         await self._schema.apply(plan)
+
+    async def has_records(self, tenant: TenantId, objects: Sequence[ObjectDef]) -> bool:
+        """See `Driver`."""
+        if not objects:
+            return False
+        async with self.begin(tenant=tenant) as session:
+            return bool(await session.run(any_record(objects), tenant))
 
     async def delete_tenant(self, tenant: TenantId, objects: Sequence[ObjectDef]) -> None:
         """See `Driver`."""

@@ -57,7 +57,12 @@ from objectql.drivers.sql.system import (
     remembered_of,
     system_tables,
 )
-from objectql.drivers.sql.tenants import SqlTenantStore, column_clearing, tenant_deletions
+from objectql.drivers.sql.tenants import (
+    SqlTenantStore,
+    any_record,
+    column_clearing,
+    tenant_deletions,
+)
 from objectql.drivers.writer_lock import WriterLock, check_deadline
 from objectql.errors import Unavailable
 from objectql.ids import DataSource, ObjectName, TenantId
@@ -348,6 +353,10 @@ class SqliteDriver:
     async def sweep(self) -> None:
         """See `Driver`."""
         await self.run(IDEMPOTENCY_SQL.purge)
+
+    async def has_records(self, tenant: TenantId, objects: Sequence[ObjectDef]) -> bool:
+        """See `Driver`."""
+        return bool(objects) and bool(await self.read(any_record(objects), tenant))
 
     async def delete_tenant(self, tenant: TenantId, objects: Sequence[ObjectDef]) -> None:
         """See `Driver`."""

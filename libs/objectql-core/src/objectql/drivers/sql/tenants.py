@@ -96,6 +96,14 @@ def column_clearing(object_: ObjectDef, columns: Sequence[str]) -> str:
     return f"UPDATE {table} SET {sets} WHERE {TENANT} = $1 AND ({where})"  # noqa: S608
 
 
+def any_record(objects: Sequence[ObjectDef]) -> str:
+    """The query that answers a row if the tenant `$1` has a record of any of the objects."""
+    return " UNION ALL ".join(
+        f"SELECT 1 WHERE EXISTS (SELECT 1 FROM {identifier(table_name(object_))} WHERE {TENANT} = $1)"  # noqa: S608
+        for object_ in objects
+    )
+
+
 def tenant_deletions(
     objects: Sequence[ObjectDef], system_tables: Sequence[str] = TENANT_TABLES
 ) -> Iterator[str]:

@@ -1,7 +1,9 @@
 """Administration of tenants: register, change, suspend, delete.
 
 A tenant with a place of its own is registered as pending before the place is made, and ready when
-its tables are; a kernel that dies between leaves the rest to the others.
+its tables are; a kernel that dies between leaves the rest to the others. Where tenants are served
+that nobody has registered, it may have records in the shared tables already: it is refused for
+`SETTLE_S`, then looked for, and if there are any the registration is undone.
 
 A deletion has two steps, so that no kernel writes what another has just removed. A tenant that is
 suspended for `SETTLE_S` is refused by every kernel; then its data are removed. What had begun
@@ -13,6 +15,7 @@ leaves that to the others.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final, Literal, TypeVar
 
@@ -24,6 +27,7 @@ from objectql.drivers.tenants import Quotas, Tenant, TenantIsolation
 from objectql.errors import (
     InvalidRequest,
     TenantExists,
+    TenantHasRecords,
     TenantNotSuspended,
     TenantUnknown,
     Unavailable,
@@ -120,7 +124,7 @@ class TenantAdmin:
         self._directory = directory
         self._places = places
         self._publisher = publisher
-        self._try_again_s: dict[TenantId, float] = {}
+        self._mend_after_s = float("-inf")
 
     async def list(self, after: str, limit: int) -> list[TenantView]:
         """Up to `limit` tenants by id, those after `after`."""
@@ -162,6 +166,7 @@ class TenantAdmin:
         Raises:
             InvalidRequest: the document is no tenant.
             TenantExists: there is one with its id, or one whose deletion has not ended.
+            TenantHasRecords: it is to have a place, and has written into the shared tables.
             NotSupported: this cluster has no such isolation.
 
         """
@@ -183,7 +188,10 @@ class TenantAdmin:
             saved = await self._directory.save(new)
         except WriteConflict as exc:
             raise TenantExists(id=id_) from exc
-        return view_of(await self._prepare(saved) if pending else saved)
+        if pending:
+            await self._prepare([saved])
+            saved = await self.find(id_)
+        return view_of(saved)
 
     async def change(self, id_: str, document: bytes) -> TenantView:
         """Change what the document names.
@@ -245,29 +253,46 @@ class TenantAdmin:
             await self._directory.changed()
 
     async def finish_places(self) -> None:
-        """Mend the places of blocked tenants, unless somebody is doing so."""
-        blocked = [
-            t for t in self._directory.tenants.values() if t.pending and not t.deleting_since
-        ]
-        for tenant in blocked:
-            now_s = self._engine.clock.monotonic_s()
-            if now_s < self._try_again_s.get(tenant.id, now_s):
-                continue
-            self._try_again_s[tenant.id] = now_s + RETRY_S
-            await self._prepare(tenant, is_patient=False)
+        """Mend the places of blocked tenants, unless somebody is publishing or doing so."""
+        known = self._directory.tenants.values()
+        blocked = [tenant for tenant in known if tenant.pending and not tenant.deleting_since]
+        if not blocked or self._engine.clock.monotonic_s() < self._mend_after_s:
+            return
+        try:
+            await self._prepare(blocked, is_patient=False)
+        finally:
+            self._mend_after_s = self._engine.clock.monotonic_s() + RETRY_S
 
-    async def _prepare(self, tenant: Tenant, *, is_patient: bool = True) -> Tenant:
+    async def _prepare(self, tenants: Sequence[Tenant], *, is_patient: bool = True) -> None:
+        """Make the places of tenants that are still pending when nobody publishes.
+
+        Raises:
+            TenantHasRecords: of one of them, whose registration was undone.
+
+        """
+        if self._engine.settings.unknown_tenants == "accept":
+            youngest_s = min(self._age_s(tenant.created_at) for tenant in tenants)
+            await self._engine.clock.sleep(max(SETTLE_S - youngest_s, 0.0))
         try:
             async with self._publisher.settled(is_patient=is_patient) as snapshot:
                 await self._directory.converge()
-                known = self._directory.tenants.get(tenant.id)
-                if known is None or known.deleting_since or not known.pending:
-                    return known or tenant  # another was faster
-                return await self._places.prepare(known, snapshot)
+                known = self._directory.tenants
+                left = [known[tenant.id] for tenant in tenants if tenant.id in known]
+                pending = [t for t in left if t.pending and not t.deleting_since]
+                for tenant in pending:
+                    if tenant.pending == BEGUN:
+                        await self._check_unused(tenant)
+                await self._places.prepare(pending, snapshot)
         except Unavailable as exc:  # then whoever comes next will do it
-            log.info("tenant_not_prepared", extra={"tenant": tenant.id, "reason": str(exc)})
-            self._try_again_s.pop(tenant.id, None)
-            return tenant
+            log.info("tenants_not_prepared", extra={"reason": str(exc)})
+
+    async def _check_unused(self, tenant: Tenant) -> None:
+        try:
+            await self._places.check_unused(tenant.id)
+        except TenantHasRecords:
+            await self._directory.store.remove(tenant.id)
+            await self._directory.changed()
+            raise
 
     async def _remove_data(self, tenant: Tenant) -> None:
         if tenant.place is None:

@@ -35,6 +35,7 @@ class RequestUsage(msgspec.Struct, frozen=True):
 
     today: int
     """Since midnight, UTC."""
+    yesterday: int
 
 
 class TenantUsage(msgspec.Struct, frozen=True):
@@ -74,7 +75,7 @@ async def usage_of(
         at=instant_of_ms(engine.clock.now_ms()),
         records=sum(used.records for used in objects.values()),
         bytes=sum(used.bytes for used in objects.values()),
-        requests=RequestUsage(await engine.tally.today(tenant.id)),
+        requests=RequestUsage(*await engine.tally.days(tenant.id)),
         objects=objects,
         quotas=tenant.quotas,
     )

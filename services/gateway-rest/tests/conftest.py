@@ -18,6 +18,7 @@ from objectql.errors import Unauthenticated
 from objectql.ids import FieldName, ObjectName
 from objectql.metadata.model import ActionDef, Features, FieldDef, ObjectDef, Option, system_fields
 from objectql.metadata.registry import MetadataSnapshot
+from objectql.wire import audit as a
 from objectql.wire import identity as i
 from objectql.wire import messages as m
 from objectql.wire import tenants as t
@@ -65,6 +66,7 @@ REQUESTS: dict[str, type[msgspec.Struct]] = {
     "tenant_metadata_put": t.TenantMetadataPutRequest,
     "tenant_metadata_delete": t.TenantMetadataDeleteRequest,
     "tenant_metadata_purge": t.TenantPurgeRequest,
+    "audit_verify": a.AuditVerifyRequest,
     "auth_sign_in": i.SignInRequest,
     "auth_refresh": i.RefreshRequest,
     "auth_sign_out": i.SignOutRequest,

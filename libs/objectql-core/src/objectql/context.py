@@ -68,7 +68,8 @@ class Context(msgspec.Struct, frozen=True, omit_defaults=True):
     """The facts of one request.
 
     `deadline_ms` is absolute Unix time in milliseconds: every hop derives its own timeout from
-    it. `recent_token` is a gateway's: what it knows to be written lately for this tenant, which
+    it. `origin` is where the caller called from, as the gateway saw it: the class of the program and the
+    address (`browser 203.0.113.7`), empty where nobody called. `recent_token` is a gateway's: what it knows to be written lately for this tenant, which
     spares a caller without a token the surprise not to find it. `trace` holds the W3C headers (`traceparent`, `tracestate`, `baggage`) unchanged.
     """
 
@@ -81,6 +82,7 @@ class Context(msgspec.Struct, frozen=True, omit_defaults=True):
     max_lag_ms: int | None = None
     trace: dict[str, str] = {}
     recent_token: str | None = None
+    origin: str = ""
 
     @property
     def tenant(self) -> TenantId:

@@ -13,6 +13,7 @@ import pytest
 
 from objectql.clock import SystemClock
 from objectql.context import SYSTEM_ROLE, Actor, Context, system_actor
+from objectql.drivers.chains import Chain
 from objectql.drivers.memory import MemoryDriver
 from objectql.drivers.protocol import Driver
 from objectql.drivers.sql.sqlite import SqliteDriver, SqliteSettings
@@ -26,6 +27,7 @@ from objectql.errors import (
     Unavailable,
 )
 from objectql.ids import TenantId, uuid7
+from objectql.kernel.audit.sealer import Sealer
 from objectql.kernel.features import KernelSettings
 from objectql.kernel.kernel import Kernel
 from objectql.kernel.place_relays import PlaceRelays
@@ -345,10 +347,12 @@ async def test_events_of_places_reach_the_stream_told_of_or_not(
     placed = kernel.engine.placed[driver.name]
     publish: Any = stream.publish
     relay = Relay("default", driver.outbox, driver.leases, publish, holder=uuid7(), limits=limits)
+    sealer = Sealer("default", driver.chains, driver.leases, holder=uuid7())
     relays = PlaceRelays(
         relay,
         placed,
         lambda: kernel.tenants.ready_places,
+        sealer.seal,
         clock=kernel.engine.clock,
         limits=limits,
     )
@@ -364,6 +368,12 @@ async def test_events_of_places_reach_the_stream_told_of_or_not(
         for tenant in (ACME, GLOBEX):
             while await placed.of(tenant).outbox.pending(1):
                 await asyncio.sleep(0.01)
+        for tenant in (ACME, GLOBEX):
+            chain = Chain(tenant, "history", "account")
+            while await placed.chains.count_unsealed(chain):
+                await asyncio.sleep(0.01)
+            assert await placed.chains.chains(tenant) == (chain,)
+            assert (await placed.chains.head(chain)).sequence > 0
     for task in running:
         task.cancel()
     await asyncio.gather(*running, return_exceptions=True)

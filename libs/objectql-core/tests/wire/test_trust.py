@@ -23,6 +23,7 @@ FULL = Context(
     recent_token="t",
     read_policy=ReadPolicy.ANY,
     trace={"traceparent": "00", "tracestate": "a=b", "baggage": "c=d"},
+    origin="browser 203.0.113.7",
 )
 
 texts = st.text(alphabet='ab:,"\0\x01é|', max_size=4)

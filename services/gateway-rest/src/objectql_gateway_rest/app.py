@@ -32,6 +32,7 @@ async def build(process: Process[GatewayRestSettings]) -> None:
     identities = IdentityView(kernel, process.clock)
     limiter = open_limiter(settings.rates, process.clock)
     metrics.read("oql_rates_shared", lambda: float(limiter.is_shared))
+    proxies = Proxies(settings.http.trusted_proxies)
     services = Services(
         kernel=kernel,
         verifier=TokenVerifier(
@@ -47,6 +48,7 @@ async def build(process: Process[GatewayRestSettings]) -> None:
         writes=RecentWrites(),
         urls=UrlCache(),
         observe=metrics.observe_request,
+        proxies=proxies,
         cookies=Cookies(
             settings.cookies, settings.cors.origins if settings.cors.credentials else ()
         ),
@@ -55,7 +57,7 @@ async def build(process: Process[GatewayRestSettings]) -> None:
         rates=Rates(
             settings.rates,
             limiter,
-            Proxies(settings.http.trusted_proxies),
+            proxies,
             refused=lambda kind: metrics.count("oql_rate_limited_total", kind),
         ),
     )

@@ -8,6 +8,7 @@ from fastapi import FastAPI  # noqa: TID251 - one of the HTTP gateways
 
 from objectql_gateway_rest import (
     actions,
+    audit_routes,
     auth_routes,
     bulk,
     docs_page,
@@ -41,6 +42,7 @@ _MODULES = (
     metadata_routes,
     permission_routes,
     tenant_routes,
+    audit_routes,
     v1,
     v1_data,
     v1_batch,

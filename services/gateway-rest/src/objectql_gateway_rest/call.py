@@ -19,6 +19,7 @@ from objectql.ids import TenantId, uuid7
 from objectql.wire.consistency import parse_token
 from objectql.wire.headers import TRACE, parse_read_policy
 from objectql.wire.messages import Timing
+from objectql_gateway_rest.addresses import Proxies
 from objectql_gateway_rest.asgi import Request, WhileClientWaits
 from objectql_gateway_rest.bodies import (
     check_content_type,
@@ -29,6 +30,7 @@ from objectql_gateway_rest.bodies import (
 from objectql_gateway_rest.cookies import Cookies
 from objectql_gateway_rest.credentials import find_credentials
 from objectql_gateway_rest.metadata_view import MetadataView
+from objectql_gateway_rest.origins import origin_of
 from objectql_gateway_rest.rates import Rates, Told
 from objectql_gateway_rest.recent import RecentTransactions
 from objectql_gateway_rest.recent_writes import RecentWrites
@@ -73,6 +75,7 @@ class Services(msgspec.Struct, frozen=True):
     writes: RecentWrites
     urls: UrlCache
     observe: Observe
+    proxies: Proxies = Proxies(())
     cookies: Cookies = Cookies(CookieSettings())
     public_keys: Callable[[], bytes] | None = None
     """The JWK set of the tokens that the cluster signs; None: it is not told."""
@@ -152,6 +155,7 @@ class Call:
             read_policy=read_policy,
             max_lag_ms=max_lag_ms,
             trace=_trace(headers),
+            origin=origin_of(self.request, self.services.proxies),
         )
 
     def _consistency_token(self) -> str | None:

@@ -28,6 +28,7 @@ from objectql.wire.tenants import TenantsChanged
 from objectql_kernel.changes import Changes
 from objectql_kernel.gauges import Gauges
 from objectql_kernel.handlers import verbs
+from objectql_kernel.sealers import open_sealers
 from objectql_kernel.settings import KernelSettings
 from objectql_kernel.shared_cache import SharedCache
 from objectql_kernel.sources import open_sources
@@ -44,7 +45,7 @@ TIDY_EVERY_S = 600.0
 PUBLISHED = "metadata:published"
 TENANTS = "tenants"
 READS = frozenset(
-    {"find", "explain", "get", "count", "aggregate", "search", "history", "meta", "auth"}
+    {"find", "explain", "get", "count", "aggregate", "search", "history", "meta", "auth", "audit"}
 )
 
 
@@ -81,10 +82,12 @@ async def build(process: Process[KernelSettings]) -> None:
         cache=cache.results if cache else None,
         limiter=limiter,
     )
+    sealers = open_sealers(kernel, process)
     changes = Changes(
         kernel.engine.drivers,
         kernel.engine.placed,
         lambda: kernel.tenants.ready_places,
+        {name: sealer.seal for name, sealer in sealers.items()},
         process.bus,
         NatsEventStream(process.bus),
         holder=process.instance,
@@ -133,6 +136,8 @@ async def build(process: Process[KernelSettings]) -> None:
         await process.bus.subscribe(kernel_event(PUBLISHED), on_published)
         await process.bus.subscribe(kernel_event(TENANTS), on_tenants)
         process.start(changes.run())
+        for sealer in sealers.values():
+            process.start(sealer.run())
         process.start(limiter.run())
         process.start(kernel.engine.tally.run())
         process.start(follow(kernel, process))

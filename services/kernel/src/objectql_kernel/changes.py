@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from objectql.bus.port import Bus, Envelope, EventStream
 from objectql.clock import Clock
+from objectql.drivers.chains import ChainStore
 from objectql.drivers.placed import PlacedDriver
 from objectql.drivers.places import Place
 from objectql.drivers.protocol import Driver
@@ -38,13 +39,17 @@ class Changes:
         drivers: Mapping[DataSource, Driver],
         placed: Mapping[DataSource, PlacedDriver],
         ready: Callable[[], Sequence[Place]],
+        seal: Mapping[DataSource, Callable[[ChainStore], Awaitable[object]]],
         bus: Bus,
         stream: EventStream,
         *,
         holder: str,
         clock: Clock,
     ) -> None:
-        """`placed` are those of `drivers` in which tenants have places, and `ready` tells which."""
+        """`placed` are those of `drivers` in which tenants have places, and `ready` tells which.
+
+        `seal` chains what a place of a source has in its logs.
+        """
         self._bus = bus
         self._stream = stream
         self._clock = clock
@@ -67,7 +72,7 @@ class Changes:
         }
         self._placed = placed
         self._places = [
-            PlaceRelays(self.relays[name], driver, ready, clock=clock)
+            PlaceRelays(self.relays[name], driver, ready, seal[name], clock=clock)
             for name, driver in placed.items()
         ]
         self._tenants: set[TenantId] = set()

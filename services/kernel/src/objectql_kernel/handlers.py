@@ -7,6 +7,7 @@ from typing import Any
 from objectql.bus.server import Verb
 from objectql.kernel.identity.identity import Identity
 from objectql.kernel.kernel import Kernel
+from objectql.wire import audit as a
 from objectql.wire import identity as i
 from objectql.wire import messages as m
 from objectql.wire import tenants as t
@@ -57,6 +58,7 @@ def verbs(kernel: Kernel) -> dict[str, Verb[Any]]:
         "tenant_metadata_purge": Verb(
             t.TenantPurgeRequest, tenancy.handle_metadata_purge, is_bounded=False
         ),
+        "audit_verify": Verb(a.AuditVerifyRequest, kernel.audit.handle_verify),
         **_identity_verbs(kernel.identity),
     }
 

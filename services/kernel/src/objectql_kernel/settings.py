@@ -13,7 +13,14 @@ from objectql.query.limits import QueryLimits
 from objectql.service.rates import RateSharing
 from objectql.service.settings import Secret, ServiceSettings
 
-Failpoint: TypeAlias = Literal["before_commit", "after_commit", "before_publish", "after_publish"]
+Failpoint: TypeAlias = Literal[
+    "before_commit",
+    "after_commit",
+    "before_publish",
+    "after_publish",
+    "before_seal",
+    "after_seal",
+]
 
 
 class PoolLimits(msgspec.Struct, frozen=True, kw_only=True):

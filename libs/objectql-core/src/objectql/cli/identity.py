@@ -27,7 +27,7 @@ PasswordFile = Annotated[
     typer.Option(exists=True, dir_okay=False, help="A file with the password; default: ask."),
 ]
 
-_URL: Final = "http://127.0.0.1:8080"
+DEFAULT_URL: Final = "http://127.0.0.1:8080"
 _PAGE: Final = 1000
 
 
@@ -50,7 +50,7 @@ def create_user(
         bool, typer.Option("--must-change", help="The first sign-in must set another password.")
     ] = False,
     password_file: PasswordFile = None,
-    url: Url = _URL,
+    url: Url = DEFAULT_URL,
     token: Token = "",
 ) -> None:
     """Make a user and print the id."""
@@ -61,7 +61,7 @@ def create_user(
 
 
 @users.command("list")
-def list_users(url: Url = _URL, token: Token = "") -> None:
+def list_users(url: Url = DEFAULT_URL, token: Token = "") -> None:
     """Print id, name, state and roles of every user."""
     for user in _all(url, token, "users"):
         state = "active" if user["active"] else "disabled"
@@ -69,13 +69,13 @@ def list_users(url: Url = _URL, token: Token = "") -> None:
 
 
 @users.command("disable")
-def disable_user(name: Name, url: Url = _URL, token: Token = "") -> None:
+def disable_user(name: Name, url: Url = DEFAULT_URL, token: Token = "") -> None:
     """Cut a user off, everywhere and at once."""
     _change(url, token, name, {"active": False})
 
 
 @users.command("enable")
-def enable_user(name: Name, url: Url = _URL, token: Token = "") -> None:
+def enable_user(name: Name, url: Url = DEFAULT_URL, token: Token = "") -> None:
     """Let a user sign in again; what was issued before stays void."""
     _change(url, token, name, {"active": True})
 
@@ -84,7 +84,7 @@ def enable_user(name: Name, url: Url = _URL, token: Token = "") -> None:
 def set_roles(
     name: Name,
     role: Annotated[list[str] | None, typer.Argument(help="All roles the user shall have.")] = None,
-    url: Url = _URL,
+    url: Url = DEFAULT_URL,
     token: Token = "",
 ) -> None:
     """Set a user's roles."""
@@ -98,7 +98,7 @@ def set_password(
         bool, typer.Option("--must-change", help="The next sign-in must set another password.")
     ] = False,
     password_file: PasswordFile = None,
-    url: Url = _URL,
+    url: Url = DEFAULT_URL,
     token: Token = "",
 ) -> None:
     """Set a user's password and end all sessions."""
@@ -107,7 +107,7 @@ def set_password(
 
 
 @users.command("revoke")
-def revoke_tokens(name: Name, url: Url = _URL, token: Token = "") -> None:
+def revoke_tokens(name: Name, url: Url = DEFAULT_URL, token: Token = "") -> None:
     """Void every token issued to a user until now, whoever issued it; NAME may be any `sub`."""
     body = {"kind": "user", "id": _id(url, token, name, or_itself=True)}
     ask(url, token, "POST", "/api/auth/revoke", body)
@@ -124,7 +124,7 @@ def revoke_token(
     session: Annotated[
         str | None, typer.Option(metavar="SID", help="All of a session, by the claim `sid`.")
     ] = None,
-    url: Url = _URL,
+    url: Url = DEFAULT_URL,
     token: Token = "",
 ) -> None:
     """Void tokens everywhere, whoever issued them."""
@@ -146,7 +146,7 @@ def create_key(
     expires: Annotated[
         str | None, typer.Option(metavar="INSTANT", help="As 2030-01-31T12:00:00Z.")
     ] = None,
-    url: Url = _URL,
+    url: Url = DEFAULT_URL,
     token: Token = "",
 ) -> None:
     """Make a key and print it; it is never shown again."""
@@ -161,7 +161,7 @@ def create_key(
 
 
 @keys.command("list")
-def list_keys(url: Url = _URL, token: Token = "") -> None:
+def list_keys(url: Url = DEFAULT_URL, token: Token = "") -> None:
     """Print id, user, name, scopes and last use of every key."""
     for key in _all(url, token, "keys"):
         scopes = ",".join(key["scopes"]) if key["scopes"] else "*"
@@ -171,7 +171,7 @@ def list_keys(url: Url = _URL, token: Token = "") -> None:
 @keys.command("revoke")
 def revoke_key(
     id: Annotated[str, typer.Argument(help="The key's id, not the key.")],
-    url: Url = _URL,
+    url: Url = DEFAULT_URL,
     token: Token = "",
 ) -> None:
     """End a key, everywhere and at once."""

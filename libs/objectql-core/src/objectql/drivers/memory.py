@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, cast
 import msgspec
 
 from objectql.clock import Clock, SystemClock
+from objectql.drivers.memory_chains import MemoryChains, MemoryHistory
 from objectql.drivers.memory_identity import MemoryIdentityStore
 from objectql.drivers.memory_state import (
     Remembering,
@@ -22,7 +23,6 @@ from objectql.drivers.memory_state import (
     to_json,
 )
 from objectql.drivers.memory_stores import (
-    MemoryHistory,
     MemoryLeases,
     MemoryMetadataStore,
     MemoryOutbox,
@@ -191,7 +191,8 @@ class MemoryDriver:
         self._reads = self._writes = self._transactions = 0
         self.metadata = MemoryMetadataStore()
         self.outbox = MemoryOutbox(self._clock)
-        self.history = MemoryHistory()
+        self.chains = MemoryChains()
+        self.history = MemoryHistory(self.chains)
         self.leases = MemoryLeases(self._clock)
         self.identity = MemoryIdentityStore()
         self.tenants = MemoryTenantStore()
@@ -244,7 +245,7 @@ class MemoryDriver:
         async with self._writer.hold():
             self._tables.forget(tenant)
             self.outbox.forget(tenant)
-            self.history.forget(tenant)
+            self.chains.forget(tenant)
             self.identity.forget(tenant)
 
     def statistics(self) -> Mapping[str, float]:

@@ -294,7 +294,7 @@ class Transaction:
         )
         self.events.append(event)
         if write.object.enable.track_history:
-            self.history.append(event)
+            self.history.append(msgspec.structs.replace(event, origin=scope.origin))
 
     def next_sequence(self, tenant: TenantId, scope: str, count: int) -> int:
         """The first of `count` reserved numbers."""

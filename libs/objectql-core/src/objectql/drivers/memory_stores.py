@@ -1,4 +1,4 @@
-"""Metadata, outbox, history, leases, tenants and their places of the memory driver."""
+"""Metadata, outbox, leases, tenants and their places of the memory driver."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import msgspec
 
 from objectql.clock import Clock
 from objectql.drivers.places import Place, PlaceKind
-from objectql.drivers.protocol import Driver, StoredItem
+from objectql.drivers.protocol import Driver
+from objectql.drivers.stores import StoredItem
 from objectql.drivers.tenants import Tenant
 from objectql.errors import WriteConflict
 from objectql.events import ChangeEvent
@@ -99,39 +100,6 @@ class MemoryOutbox:
         count = len(self._published) - len(kept)
         self._published = kept
         return count
-
-
-class MemoryHistory:
-    """See `HistoryStore`."""
-
-    def __init__(self) -> None:
-        self._last = 0
-        self._kept: dict[tuple[str, str, str], list[tuple[int, ChangeEvent]]] = {}
-
-    def append(self, events: Sequence[ChangeEvent]) -> None:
-        """Take over the kept events of a commit."""
-        for event in events:
-            self._last += 1
-            key = (event.tenant, event.object, event.record_id)
-            self._kept.setdefault(key, []).append((self._last, event))
-
-    async def of_record(
-        self,
-        tenant: TenantId,
-        object: str,
-        record_id: str,
-        *,
-        limit: int,
-        before: int | None = None,
-    ) -> tuple[tuple[int, ChangeEvent], ...]:
-        """See `HistoryStore`."""
-        kept = self._kept.get((tenant, object, record_id), [])
-        older = [entry for entry in reversed(kept) if before is None or entry[0] < before]
-        return tuple(older[:limit])
-
-    def forget(self, tenant: TenantId) -> None:
-        """Drop what is of `tenant`."""
-        self._kept = {key: kept for key, kept in self._kept.items() if key[0] != tenant}
 
 
 class MemoryLeases:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from types import CoroutineType
 from typing import Any
 
+from objectql.drivers.chains import Chain, ChainStore, Entry, Head, Log, Seal
 from objectql.drivers.history import HistoryStore
 from objectql.drivers.identity import IdentityStore
 from objectql.drivers.places import Place, TenantPlaces
@@ -23,10 +24,7 @@ from objectql.drivers.protocol import (
     Freshness,
     Idempotency,
     Isolation,
-    Leases,
     Lowered,
-    MetadataStore,
-    Outbox,
     Page,
     ReadCounts,
     RecordImage,
@@ -37,6 +35,7 @@ from objectql.drivers.protocol import (
     WriteOutcome,
     WriteScope,
 )
+from objectql.drivers.stores import Leases, MetadataStore, Outbox
 from objectql.drivers.tenants import TenantStore
 from objectql.errors import ObjectQLError
 from objectql.events import ChangeEvent
@@ -63,6 +62,7 @@ class PlacedDriver:
         self._settled: dict[TenantId, Place] = {}
         self._endings: set[asyncio.Task[None]] = set()
         self.history: HistoryStore = _PlacedHistory(self)
+        self.chains: ChainStore = _PlacedChains(self)
 
     def settle(self, places: Iterable[Place]) -> None:
         """Know these places and no others; connections to those that are gone end by and by.
@@ -292,6 +292,54 @@ class _PlacedHistory:
         """See `HistoryStore`."""
         history = self._driver.of(tenant).history
         return await history.of_record(tenant, object, record_id, limit=limit, before=before)
+
+
+class _PlacedChains:
+    """See `ChainStore`: each tenant's where its entries are.
+
+    Histories are beside records, the security log in the shared tables. Sealers work on the chains
+    of one driver each; what is asked of all here is that of the shared tables.
+    """
+
+    def __init__(self, driver: PlacedDriver) -> None:
+        self._driver = driver
+
+    def _of(self, chain: Chain) -> ChainStore:
+        is_beside_records = chain.log == "history"
+        driver = (
+            self._driver.of(TenantId(chain.tenant)) if is_beside_records else self._driver.shared
+        )
+        return driver.chains
+
+    async def unsealed(
+        self, log: Log, limit: int, *, besides: Collection[Chain] = ()
+    ) -> tuple[Entry, ...]:
+        """See `ChainStore`: of the shared tables."""
+        return await self._driver.shared.chains.unsealed(log, limit, besides=besides)
+
+    async def head(self, chain: Chain) -> Head:
+        """See `ChainStore`."""
+        return await self._of(chain).head(chain)
+
+    async def seal(self, seals: Sequence[Seal]) -> None:
+        """See `ChainStore`: in the shared tables."""
+        await self._driver.shared.chains.seal(seals)
+
+    async def chains(self, tenant: TenantId) -> tuple[Chain, ...]:
+        """See `ChainStore`."""
+        shared, own = self._driver.shared, self._driver.of(tenant)
+        found = await shared.chains.chains(tenant)
+        if own is not shared:
+            found = tuple(sorted({*found, *await own.chains.chains(tenant)}))
+        return found
+
+    async def sealed(self, chain: Chain, after: tuple[int, int], limit: int) -> tuple[Entry, ...]:
+        """See `ChainStore`."""
+        return await self._of(chain).sealed(chain, after, limit)
+
+    async def count_unsealed(self, chain: Chain) -> int:
+        """See `ChainStore`."""
+        return await self._of(chain).count_unsealed(chain)
 
 
 async def _close(driver: Driver) -> None:

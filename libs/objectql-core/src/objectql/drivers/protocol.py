@@ -13,11 +13,12 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 import msgspec
 
+from objectql.drivers.chains import ChainStore
 from objectql.drivers.history import HistoryStore
 from objectql.drivers.identity import IdentityStore
 from objectql.drivers.places import TenantPlaces
+from objectql.drivers.stores import Leases, MetadataStore, Outbox
 from objectql.drivers.tenants import TenantStore
-from objectql.events import ChangeEvent
 from objectql.ids import DataSource, ObjectName, TenantId
 from objectql.metadata.model import ObjectDef
 from objectql.query.bound import BoundQuery
@@ -136,7 +137,8 @@ class RowWrite(msgspec.Struct, frozen=True, omit_defaults=True):
 class WriteScope(msgspec.Struct, frozen=True, omit_defaults=True):
     """What all writes of one request share; ends up in every outbox event.
 
-    `batch_size` 0 says that nobody knows yet how many writes there will be.
+    `batch_size` 0 says that nobody knows yet how many writes there will be. `origin` (see `Context`)
+    is for the history alone: who listens to events need not know where people work.
     """
 
     tenant: TenantId
@@ -145,6 +147,7 @@ class WriteScope(msgspec.Struct, frozen=True, omit_defaults=True):
     traceparent: str = ""
     batch: str = ""
     batch_size: int = 1
+    origin: str = ""
 
 
 class Idempotency(msgspec.Struct, frozen=True):
@@ -255,76 +258,6 @@ class SchemaPlan(msgspec.Struct, frozen=True):
     refused: tuple[SchemaStep, ...] = ()
 
 
-class StoredItem(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A metadata document as published: `layer` is the package's name, or `custom`."""
-
-    layer: str
-    type: str
-    name: str
-    content: bytes
-    version: int = 0
-    path: str = ""
-
-
-class MetadataStore(Protocol):
-    """Where published metadata lives; the truth for every kernel of the cluster."""
-
-    async def current_version(self) -> int:
-        """The version of the newest publication; 0 when there is none."""
-        ...
-
-    async def load(self) -> tuple[int, tuple[StoredItem, ...]]:
-        """All items with the version they make up, from one snapshot of the store."""
-        ...
-
-    async def publish(
-        self,
-        put: Sequence[StoredItem],
-        remove: Sequence[tuple[str, str, str]],
-        *,
-        expected_version: int,
-    ) -> int:
-        """Replace and remove (`layer`, `type`, `name`) items at once; the new version.
-
-        Raises:
-            WriteConflict: the store is no longer at `expected_version`.
-
-        """
-        ...
-
-
-class Outbox(Protocol):
-    """Events committed but perhaps not yet published."""
-
-    async def pending(self, limit: int) -> tuple[tuple[int, ChangeEvent], ...]:
-        """Unpublished events with their positions; in commit order per record."""
-        ...
-
-    async def mark_published(self, positions: Sequence[int]) -> None:
-        """These need not be delivered again."""
-        ...
-
-    async def counts(self) -> tuple[int, float]:
-        """How many are pending, and the age of the oldest in seconds (0.0 when none)."""
-        ...
-
-    async def purge(self, older_than_s: float) -> int:
-        """Delete published events older than that; how many."""
-        ...
-
-
-class Leases(Protocol):
-    """Named leases with expiry, kept by the database's clock."""
-
-    async def acquire(self, name: str, holder: str, ttl_s: float) -> bool:
-        """Take or renew the lease; False while another holds it."""
-        ...
-
-    async def release(self, name: str, holder: str) -> None:
-        """Give it up, if held."""
-        ...
-
-
 class Driver(Protocol):
     """One data source."""
 
@@ -343,6 +276,8 @@ class Driver(Protocol):
     def outbox(self) -> Outbox: ...
     @property
     def history(self) -> HistoryStore: ...
+    @property
+    def chains(self) -> ChainStore: ...
     @property
     def leases(self) -> Leases: ...
     @property

@@ -22,7 +22,8 @@ class ChangeEvent(msgspec.Struct, frozen=True, omit_defaults=True):
     permission checks inside the system; gateways send callers only what they may see. `batch` is
     shared by all events of one commit; `batch_size` tells how many there are, 0 where that was not
     known when the event was written. `id` is unique and
-    stays the same however often the event is delivered.
+    stays the same however often the event is delivered. `origin` (see `Context`) is told by the history
+    only, never published.
     """
 
     id: str
@@ -39,6 +40,7 @@ class ChangeEvent(msgspec.Struct, frozen=True, omit_defaults=True):
     traceparent: str = ""
     batch: str = ""
     batch_size: int = 1
+    origin: str = ""
 
 
 class Event(msgspec.Struct, frozen=True, tag_field="event"):

@@ -182,6 +182,7 @@ def write_scope(context: Context, *, size: int | None = 1) -> WriteScope:
         traceparent=context.trace.get("traceparent", ""),
         batch=uuid7() if is_batch else "",
         batch_size=0 if size is None else size,
+        origin=context.origin,
     )
 
 

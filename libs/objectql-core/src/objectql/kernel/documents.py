@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from objectql.drivers.protocol import StoredItem
+from objectql.drivers.stores import StoredItem
 from objectql.metadata.document import Document
 
 

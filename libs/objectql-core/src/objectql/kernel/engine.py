@@ -45,6 +45,8 @@ class Engine:
             if driver.places is not None
         }
         """Those of the data sources in which tenants can have places of their own."""
+        self.shared = drivers
+        """The drivers of the tables that tenants share."""
         self.drivers: Mapping[DataSource, Driver] = {**drivers, **self.placed}
         self.cache = cache
         self.settings = settings

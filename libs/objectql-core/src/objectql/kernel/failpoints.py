@@ -15,7 +15,11 @@ BEFORE_COMMIT = "before_commit"
 AFTER_COMMIT = "after_commit"
 BEFORE_PUBLISH = "before_publish"
 AFTER_PUBLISH = "after_publish"
-KNOWN = frozenset({BEFORE_COMMIT, AFTER_COMMIT, BEFORE_PUBLISH, AFTER_PUBLISH})
+BEFORE_SEAL = "before_seal"
+AFTER_SEAL = "after_seal"
+KNOWN = frozenset(
+    {BEFORE_COMMIT, AFTER_COMMIT, BEFORE_PUBLISH, AFTER_PUBLISH, BEFORE_SEAL, AFTER_SEAL}
+)
 
 _armed: set[str] = set()
 

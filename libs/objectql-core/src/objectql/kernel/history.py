@@ -120,9 +120,16 @@ class _Telling:
                 "operation": event.kind,
                 "version": event.version,
                 "request_id": event.request_id,
+                "from": origin_of(event.origin),
                 "changes": changes,
             }
         )
+
+
+def origin_of(text: str) -> dict[str, str] | None:
+    """Where the caller called from (see `Context.origin`), for clients; None where nobody called."""
+    agent, _, address = text.partition(" ")
+    return {"address": address, "agent": agent} if address else None
 
 
 _NULL: Final = msgspec.Raw(b"null")

@@ -16,7 +16,8 @@ from typing import Protocol, TypeAlias, cast
 
 import msgspec
 
-from objectql.drivers.protocol import MetadataStore, SchemaStep, StoredItem
+from objectql.drivers.protocol import SchemaStep
+from objectql.drivers.stores import MetadataStore, StoredItem
 from objectql.errors import (
     Issue,
     MetadataInvalid,

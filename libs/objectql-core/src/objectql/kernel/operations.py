@@ -17,6 +17,7 @@ from objectql.errors import MetadataNotFound, PermissionDenied
 from objectql.kernel.access import shown
 from objectql.kernel.actions import ActionRunner
 from objectql.kernel.api import DataApi
+from objectql.kernel.audit.operations import AuditOperations
 from objectql.kernel.batch import BatchRunner
 from objectql.kernel.bulk import BulkRunner
 from objectql.kernel.change import Change
@@ -95,6 +96,7 @@ class Operations:
         admin = TenantAdmin(engine, self.tenants, places, self.publisher)
         own_metadata = OwnMetadata(engine, self.tenants, self.publisher)
         self.tenancy = TenantOperations(engine, self.pipeline, self.reader, admin, own_metadata)
+        self.audit = AuditOperations(engine, self.pipeline, admin)
         self.identity = Identity(
             lambda: engine.system_driver.identity,
             engine.settings.identity,

@@ -1,4 +1,4 @@
-"""Moves events out of the places of tenants, which have outboxes of their own.
+"""Moves events out of the places of tenants, which have outboxes of their own, and seals histories.
 
 The worker that leads the relay of a data source does it for all places of that source, each by
 itself: one that does not answer keeps no other waiting. A place is looked into when a commit there
@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final
 
 from objectql.clock import Clock
+from objectql.drivers.chains import ChainStore
 from objectql.drivers.placed import PlacedDriver
 from objectql.drivers.places import Place
 from objectql.errors import ObjectQLError
@@ -33,18 +34,21 @@ MIN_PURGES: Final = 12
 
 
 class PlaceRelays:
-    """See the head of this module. `ready` tells the places whose tables are whole."""
+    """See the head of this module."""
 
     def __init__(
         self,
         relay: Relay,
         source: PlacedDriver,
         ready: Callable[[], Sequence[Place]],
+        seal: Callable[[ChainStore], Awaitable[object]],
         *,
         clock: Clock,
         limits: RelayLimits | None = None,
     ) -> None:
+        """`ready` tells the places whose tables are whole, `seal` is `Sealer.seal`."""
         self._relay = relay
+        self._seal = seal
         self._source = source
         self._ready = ready
         self._clock = clock
@@ -103,6 +107,7 @@ class PlaceRelays:
             if driver is not None:
                 try:
                     await self._relay.drain(driver.outbox)
+                    await self._seal(driver.chains)
                 except ObjectQLError as exc:
                     log.warning("place_not_relayed", extra={"tenant": tenant, "reason": str(exc)})
                     is_done = False
@@ -122,6 +127,7 @@ class PlaceRelays:
             if driver is None:
                 return
             try:
+                await self._seal(driver.chains)  # what one who died has left
                 await driver.outbox.purge(self._limits.retention_s)
                 await driver.sweep()
             except ObjectQLError as exc:

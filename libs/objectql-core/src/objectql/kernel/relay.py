@@ -20,10 +20,11 @@ from typing import Protocol, TypeAlias
 import msgspec
 
 from objectql.clock import Clock, SystemClock
-from objectql.drivers.protocol import Leases, Outbox
+from objectql.drivers.stores import Leases, Outbox
 from objectql.errors import ObjectQLError
 from objectql.events import ChangeEvent
 from objectql.kernel import failpoints
+from objectql.kernel.lease import HeldLease
 from objectql.wire.codec import encode
 from objectql.wire.stream import StreamMessage
 from objectql.wire.subjects import data_event
@@ -90,20 +91,23 @@ class Relay:
 
         `sweep` deletes what else has expired in the source, at the pace of the purges.
         """
-        self._lease = f"outbox:{source}"
         self._outbox = outbox
-        self._leases = leases
         self._publish = publish
-        self._holder = holder
         self._clock = clock or SystemClock()
         self._limits = limits or RelayLimits()
+        self._lease = HeldLease(
+            leases, f"outbox:{source}", holder, self._clock, self._limits.lease_ttl_s
+        )
         self._on_batch = on_batch
         self._sweep = sweep
         self._wake = asyncio.Event()
-        self._renewed_s = float("-inf")
         self._purged_s = float("-inf")
         self._is_busy = False
-        self.is_leading = False
+
+    @property
+    def is_leading(self) -> bool:
+        """Whether this worker publishes."""
+        return self._lease.is_held
 
     def nudge(self) -> None:
         """Say that something was committed; safe to call often."""
@@ -115,21 +119,19 @@ class Relay:
             while True:
                 await self._turn()
         finally:
-            if self.is_leading:
-                self.is_leading = False
-                await self._leases.release(self._lease, self._holder)
+            await self._lease.release()
 
     async def _turn(self) -> None:
         limits = self._limits
         try:
-            if not await self._keep_lease():
+            if not await self._lease.keep():
                 await self._clock.sleep(limits.lease_ttl_s / 4)
                 return
             self._wake.clear()
             published = await self.drain(self._outbox)
             await self._purge()
         except ObjectQLError as exc:
-            logger.warning("relay.failed", extra={"lease": self._lease, "error": str(exc)})
+            logger.warning("relay.failed", extra={"lease": self._lease.name, "error": str(exc)})
             await self._clock.sleep(limits.retry_s)
             return
         if not published:
@@ -148,27 +150,12 @@ class Relay:
         except TimeoutError:
             pass
 
-    async def _keep_lease(self) -> bool:
-        """Take or renew the lease when a quarter of it has passed."""
-        now_s = self._clock.monotonic_s()
-        ttl_s = self._limits.lease_ttl_s
-        if self.is_leading and now_s - self._renewed_s < ttl_s / 4:
-            return True
-        try:
-            self.is_leading = await self._leases.acquire(self._lease, self._holder, ttl_s)
-        except ObjectQLError:
-            self.is_leading = False
-            raise
-        # Counted from before the call: our idea of the lease ends before the database's.
-        self._renewed_s = now_s
-        return self.is_leading
-
     async def drain(self, outbox: Outbox) -> int:
         """Publish what is pending in `outbox` now; how many events it was."""
         total = 0
         while entries := await outbox.pending(self._limits.batch):
             for window in windows(entries, self._limits.window):
-                if not await self._keep_lease():
+                if not await self._lease.keep():
                     return total
                 failpoints.hit(failpoints.BEFORE_PUBLISH)
                 await self._publish([_message(event) for _, event in window])

@@ -7,10 +7,8 @@ import asyncio
 import msgspec
 import pytest
 
-from objectql.drivers.protocol import (
-    Driver,
-    StoredItem,
-)
+from objectql.drivers.protocol import Driver
+from objectql.drivers.stores import StoredItem
 from objectql.errors import (
     DeadlineExceeded,
     Unavailable,

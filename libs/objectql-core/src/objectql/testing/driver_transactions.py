@@ -65,6 +65,7 @@ class TransactionPromises:
             "traceparent": "00-trace-01",
             "batch": "batch-1",
             "batch_size": 2,
+            "origin": "",
         }
         assert (second.kind, second.before, second.after) == ("deleted", gone.before, None)
 

@@ -7,6 +7,7 @@ that the places of tenants pass too.
 
 from __future__ import annotations
 
+from objectql.testing.driver_chains import ChainPromises
 from objectql.testing.driver_history import HistoryPromises
 from objectql.testing.driver_identity import IdentityPromises
 from objectql.testing.driver_records import RecordPromises
@@ -18,7 +19,9 @@ from objectql.testing.driver_transactions import TransactionPromises
 __all__ = ["OBJECTS", "DriverSuite", "PlaceSuite"]
 
 
-class PlaceSuite(RecordPromises, TransactionPromises, StorePromises, HistoryPromises):
+class PlaceSuite(
+    RecordPromises, TransactionPromises, StorePromises, HistoryPromises, ChainPromises
+):
     """What holds wherever a tenant's records are."""
 
 

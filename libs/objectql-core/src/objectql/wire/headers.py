@@ -18,6 +18,7 @@ IDEMPOTENCY_KEY = "Oql-Idempotency-Key"
 CONSISTENCY_TOKEN = "Oql-Consistency-Token"  # noqa: S105 - a position, not a secret
 RECENT_TOKEN = "Oql-Recent-Token"  # noqa: S105 - likewise
 READ_POLICY = "Oql-Read-Policy"
+ORIGIN = "Oql-Origin"
 MESSAGE_ID = "Nats-Msg-Id"
 ERROR = "Nats-Service-Error"
 ERROR_CODE = "Nats-Service-Error-Code"
@@ -32,6 +33,7 @@ CONTEXT = (
     CONSISTENCY_TOKEN,
     RECENT_TOKEN,
     READ_POLICY,
+    ORIGIN,
     *TRACE,
 )
 """What `from_headers` reads, in the order in which it is signed (`wire.trust`)."""
@@ -81,6 +83,8 @@ def to_headers(context: Context) -> dict[str, str]:
         DEADLINE: str(context.deadline_ms),
         **context.trace,
     }
+    if context.origin:
+        headers[ORIGIN] = context.origin
     if context.idempotency_key is not None:
         headers[IDEMPOTENCY_KEY] = context.idempotency_key
     if context.recent_token is not None:
@@ -110,6 +114,7 @@ def from_headers(headers: Mapping[str, str]) -> Context:
             consistency_token=headers.get(CONSISTENCY_TOKEN),
             recent_token=headers.get(RECENT_TOKEN),
             trace={name: headers[name] for name in TRACE if name in headers},
+            origin=headers.get(ORIGIN, ""),
         )
     except (KeyError, ValueError, msgspec.MsgspecError) as exc:
         raise InvalidRequest(reason="the message's headers are incomplete") from exc

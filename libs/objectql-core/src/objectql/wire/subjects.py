@@ -17,6 +17,8 @@ DATA_STREAM = "OQL_DATA"
 DATA_SUBJECTS = "oql.v1.evt.data.>"
 KERNEL_EVENTS = "oql.v1.evt.kernel.>"
 HEARTBEATS = "oql.v1.hb.>"
+AUDIT = "audit"
+"""The topic of `kernel_event` on which kernels tell the heads of chains (`wire.audit`)."""
 IDENTITY = "identity"
 """The topic of `kernel_event` on which kernels tell what is void (`wire.identity`)."""
 

@@ -32,6 +32,7 @@ from objectql.drivers.protocol import (
     WriteScope,
 )
 from objectql.drivers.sql.answers import Source
+from objectql.drivers.sql.chains import SqlChains
 from objectql.drivers.sql.dialect_postgres import POSTGRES
 from objectql.drivers.sql.history import SqlHistory
 from objectql.drivers.sql.identity import SqlIdentityStore
@@ -110,6 +111,7 @@ class PostgresDriver(PostgresAccess, PostgresReads):
         self.metadata = SqlMetadataStore(self)
         self.outbox = SqlOutbox(self, POSTGRES_WORDS)
         self.history = SqlHistory(self)
+        self.chains = SqlChains(self, POSTGRES_WORDS)
         self.leases = SqlLeases(self, POSTGRES_WORDS)
         self.identity = SqlIdentityStore(self)
         self.tenants = SqlTenantStore(self)
@@ -267,7 +269,7 @@ class PostgresDriver(PostgresAccess, PostgresReads):
         shape = shape_of(write)
         form = "one" if idempotency is None else "remembered"
         text = self._statements.text(shape, form)
-        args = (document((write,), form), *parameters(scope, idempotency))
+        args = (document((write,), form), *parameters(write.object, scope, idempotency))
         self._names.learn((write.object,))
         try:
             target = Target(write.kind, write.object, write.id)

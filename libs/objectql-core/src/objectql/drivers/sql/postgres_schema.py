@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager
 import msgspec
 
 from objectql.drivers.protocol import SchemaPlan, SchemaStep
+from objectql.drivers.sql.chains import create_audit_tables
 from objectql.drivers.sql.ddl import plan_tables
 from objectql.drivers.sql.dialect import identifier
 from objectql.drivers.sql.identity import identity_tables
@@ -71,6 +72,7 @@ class PostgresSchema:
             for tables in self._system_tables:
                 for statement in tables(POSTGRES_WORDS):
                     await session.run(statement)
+            await create_audit_tables(session, POSTGRES_WORDS)
 
     async def plan(self, objects: Sequence[ObjectDef], *, allow_destructive: bool) -> SchemaPlan:
         """See `Driver.plan_schema`."""

@@ -129,7 +129,6 @@ class PostgresSession:
         if idempotency is not None:
             await self._claim(idempotency)
         await self.show(scope.tenant)
-        shared = parameters(scope, None)
         outcomes: list[WriteOutcome] = []
         for shape, run in runs(writes):
             form = "one" if len(run) == 1 else "many"
@@ -137,7 +136,7 @@ class PostgresSession:
             rows = await self.run(
                 self._statements.text(shape, form),
                 document(run, form),
-                *shared,
+                *parameters(shape.object, scope, None),
                 target=Target(shape.kind, shape.object, run[0].id),
             )
             outcomes += map(outcome_of, run, rows)

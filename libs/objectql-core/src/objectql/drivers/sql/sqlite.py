@@ -36,6 +36,7 @@ from objectql.drivers.protocol import (
 )
 from objectql.drivers.remembering import reply_of
 from objectql.drivers.sql.answers import lowered_sql, page_of, record_of
+from objectql.drivers.sql.chains import SqlChains, create_audit_tables
 from objectql.drivers.sql.ddl import plan_tables
 from objectql.drivers.sql.dialect import identifier
 from objectql.drivers.sql.dialect_sqlite import SQLITE
@@ -111,6 +112,7 @@ class SqliteDriver:
         self.metadata = SqlMetadataStore(self)
         self.outbox = SqlOutbox(self, SQLITE_WORDS)
         self.history = SqlHistory(self)
+        self.chains = SqlChains(self, SQLITE_WORDS)
         self.leases = SqlLeases(self, SQLITE_WORDS)
         self.identity = SqlIdentityStore(self)
         self.tenants = SqlTenantStore(self)
@@ -149,6 +151,7 @@ class SqliteDriver:
                 for tables in (record_tables, system_tables, identity_tables):
                     for statement in tables(SQLITE_WORDS):
                         await session.run(statement)
+                await create_audit_tables(session, SQLITE_WORDS)
                 await session.run(IDEMPOTENCY_SQL.purge)
             await self._pool.open()
         except BaseException:

@@ -25,10 +25,10 @@ from objectql.ids import FieldName
 from objectql.metadata.model import ObjectDef
 from objectql.values import Value
 
-_EVENT = """(event_id, tenant, object, record_id, kind, version, at, actor,
-request_id, traceparent, batch, batch_size, before, after) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)"""
-_OUTBOX = f"INSERT INTO oql_outbox {_EVENT}"
-_HISTORY = f"INSERT INTO oql_history {_EVENT}"
+_EVENT = """event_id, tenant, object, record_id, kind, version, at, actor,
+request_id, traceparent, batch, batch_size, before, after"""
+_OUTBOX = f"INSERT INTO oql_outbox ({_EVENT}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+_HISTORY = f"INSERT INTO oql_history ({_EVENT}, origin) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
 
 
 class _Statements(NamedTuple):
@@ -243,7 +243,7 @@ def _note(
     )
     connection.rows(_OUTBOX, event)
     if write.object.enable.track_history:
-        connection.rows(_HISTORY, event)
+        connection.rows(_HISTORY, (*event, scope.origin))
     return WriteOutcome(
         "written",
         version,

@@ -18,7 +18,8 @@ from typing import Any, Protocol
 
 import msgspec
 
-from objectql.drivers.protocol import Idempotency, Remembered, StoredItem
+from objectql.drivers.protocol import Idempotency, Remembered
+from objectql.drivers.stores import StoredItem
 from objectql.errors import WriteConflict
 from objectql.events import ChangeEvent
 
@@ -45,6 +46,10 @@ class SystemWords(msgspec.Struct, frozen=True):
     """The members of the JSON array `$1`."""
     serial: str
     binary: str
+    links: str
+    """The members `[position, sequence, hash]` of the JSON array `$1`, as rows of these columns."""
+    columns: str
+    """The names of the columns of the table `$1`."""
 
 
 POSTGRES_WORDS = SystemWords(
@@ -56,6 +61,10 @@ POSTGRES_WORDS = SystemWords(
     positions="SELECT CAST(value AS bigint) FROM json_array_elements_text(CAST($1 AS json))",
     serial="bigserial PRIMARY KEY",
     binary="bytea",
+    links="""SELECT CAST(value->>0 AS bigint) AS position, CAST(value->>1 AS bigint) AS sequence,
+        value->>2 AS hash FROM json_array_elements(CAST($1 AS json))""",
+    columns="""SELECT attname FROM pg_attribute
+        WHERE attrelid = to_regclass(CAST($1 AS text)) AND attnum > 0 AND NOT attisdropped""",
 )
 
 SQLITE_WORDS = SystemWords(
@@ -67,30 +76,36 @@ SQLITE_WORDS = SystemWords(
     positions="SELECT value FROM json_each($1)",
     serial="integer PRIMARY KEY AUTOINCREMENT",
     binary="blob",
+    links="""SELECT value->>0 AS position, value->>1 AS sequence, value->>2 AS hash
+        FROM json_each($1)""",
+    columns="SELECT name FROM pragma_table_info($1)",
 )
 
 TAKE_SCHEMA_LOCK = f"SELECT pg_advisory_xact_lock({_SCHEMA_LOCK})"
 
 
-def record_tables(words: SystemWords) -> tuple[str, ...]:
-    """Statements that create what must stand beside records, where it is missing.
-
-    They may run any number of times, as those of `system_tables` may.
-    """
-    event = f"""position {words.serial}, event_id text NOT NULL, tenant text NOT NULL,
+def event_table(words: SystemWords) -> str:
+    """The columns of a table that keeps events."""
+    return f"""position {words.serial}, event_id text NOT NULL, tenant text NOT NULL,
             object text NOT NULL, record_id text NOT NULL, kind text NOT NULL,
             version bigint NOT NULL, at text NOT NULL, actor text NOT NULL,
             request_id text NOT NULL, traceparent text NOT NULL, batch text NOT NULL,
             batch_size integer NOT NULL, before text, after text"""
+
+
+def record_tables(words: SystemWords) -> tuple[str, ...]:
+    """Statements that create what must stand beside records, where it is missing.
+
+    They may run any number of times, as those of `system_tables` may. The history and its chains
+    are made by `chains.create_audit_tables`.
+    """
     return (
-        f"CREATE TABLE IF NOT EXISTS oql_outbox ({event}, published_at {words.instant})",
+        f"""CREATE TABLE IF NOT EXISTS oql_outbox (
+            {event_table(words)}, published_at {words.instant})""",
         """CREATE INDEX IF NOT EXISTS oql_outbox_pending ON oql_outbox (position)
             WHERE published_at IS NULL""",
         """CREATE INDEX IF NOT EXISTS oql_outbox_published ON oql_outbox (published_at)
             WHERE published_at IS NOT NULL""",
-        f"CREATE TABLE IF NOT EXISTS oql_history ({event})",
-        """CREATE INDEX IF NOT EXISTS oql_history_record
-            ON oql_history (tenant, object, record_id, position)""",
         f"""CREATE TABLE IF NOT EXISTS oql_idempotency (
             tenant text NOT NULL, principal text NOT NULL, key text NOT NULL,
             body_hash {words.binary} NOT NULL, reply {words.binary} NOT NULL,
@@ -125,8 +140,11 @@ def system_tables(words: SystemWords) -> tuple[str, ...]:
     )
 
 
-RECORD_TABLES = ("oql_outbox", "oql_history", "oql_idempotency", "oql_sequences")
-"""Those of `record_tables`; each says whose its rows are in a column `tenant`."""
+RECORD_TABLES = (
+    *("oql_outbox", "oql_idempotency", "oql_sequences"),
+    *("oql_history", "oql_security_log", "oql_audit_chains"),
+)
+"""Those beside records; each says whose its rows are in a column `tenant`."""
 
 TENANT_TABLES = (
     *RECORD_TABLES,

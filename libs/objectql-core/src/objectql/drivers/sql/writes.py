@@ -78,6 +78,7 @@ _CALLER = {
     "_actor": "text",
     "_request": "text",
     "_trace": "text",
+    "_origin": "text",
     "_principal": "text",
     "_key": "text",
     "_hash": "text",
@@ -226,28 +227,32 @@ def write_text(shape: Shape, form: Form, image: Image) -> str:
         else _change_parts(shape, form, image)
     )
     request, source = "$3, $4, $5, $6, $7::integer", "answer a"
+    origin = "$11" if form == "remembered" else "$8"
     remember, known, answer = "", "", "answer a ORDER BY a._n"
     if form == "remembered":
         remember, known = _REMEMBER, ", k.body_hash, k.reply"
         answer = "(VALUES (1)) AS one (x) LEFT JOIN answer a ON true LEFT JOIN known k ON true"
     elif form == "group":
-        request = "r._actor, r._request, r._trace, '', 1"
+        request, origin = "r._actor, r._request, r._trace, '', 1", "r._origin"
         source = "answer a JOIN raw r ON r._n = a._n"
         remember, known = _REMEMBER_GROUP, ", k.body_hash, k.reply"
         answer = (
             "raw r LEFT JOIN answer a ON a._n = r._n LEFT JOIN known k ON k._n = r._n ORDER BY r._n"
         )
     kind = string_literal(EVENT_KINDS[shape.kind])
-    event = f"""(event_id, tenant, object, record_id, kind, version, at, actor,
-    request_id, traceparent, batch, batch_size, before, after)
-    SELECT a._event, $2, {string_literal(object_.name)}, a.id, {kind}, a.version,
-    a._at, {request}, a.before, a.after
-    FROM {source} WHERE a.version IS NOT NULL ORDER BY a._n"""
-    keeps = object_.enable.track_history
-    history = f",\nhistory AS (\n    INSERT INTO oql_history {event})" if keeps else ""
+    columns = """event_id, tenant, object, record_id, kind, version, at, actor,
+    request_id, traceparent, batch, batch_size, before, after"""
+    values = f"""a._event, $2, {string_literal(object_.name)}, a.id, {kind}, a.version,
+    a._at, {request}, a.before, a.after"""
+    rows = f"FROM {source} WHERE a.version IS NOT NULL ORDER BY a._n"
+    history = ""
+    if object_.enable.track_history:
+        history = f""",
+history AS (
+    INSERT INTO oql_history ({columns}, origin) SELECT {values}, {origin} {rows})"""
     return f"""WITH {core},
 outbox AS (
-    INSERT INTO oql_outbox {event}){history}{remember}
+    INSERT INTO oql_outbox ({columns}) SELECT {values} {rows}){history}{remember}
 SELECT {_COLUMNS}{known}
 FROM {answer}"""
 
@@ -310,6 +315,8 @@ def group_document(
         row["_actor"] = scope.actor
         row["_request"] = scope.request_id
         row["_trace"] = scope.traceparent
+        if write.object.enable.track_history:
+            row["_origin"] = scope.origin
         if idempotency is not None:
             row["_principal"] = idempotency.principal
             row["_key"] = idempotency.key
@@ -318,8 +325,10 @@ def group_document(
     return _encode(rows).decode()
 
 
-def parameters(scope: WriteScope, idempotency: Idempotency | None) -> tuple[object, ...]:
-    """The parameters after the document."""
+def parameters(
+    object_: ObjectDef, scope: WriteScope, idempotency: Idempotency | None
+) -> tuple[object, ...]:
+    """The parameters after the document, of a statement that writes `object_`."""
     shared = (
         scope.tenant,
         scope.actor,
@@ -328,9 +337,11 @@ def parameters(scope: WriteScope, idempotency: Idempotency | None) -> tuple[obje
         scope.batch,
         scope.batch_size,
     )
-    if idempotency is None:
-        return shared
-    return (*shared, idempotency.principal, idempotency.key, idempotency.body_hash)
+    identity: tuple[object, ...] = ()
+    if idempotency is not None:
+        identity = (idempotency.principal, idempotency.key, idempotency.body_hash)
+    origin = (scope.origin,) if object_.enable.track_history else ()
+    return (*shared, *identity, *origin)
 
 
 def outcome_of(write: RowWrite, row: Sequence[Any]) -> WriteOutcome:

@@ -1,0 +1,80 @@
+"""What a data source keeps for the cluster: metadata, events to publish, leases."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from objectql.events import ChangeEvent
+
+
+class StoredItem(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A metadata document as published: `layer` is the package's name, or `custom`."""
+
+    layer: str
+    type: str
+    name: str
+    content: bytes
+    version: int = 0
+    path: str = ""
+
+
+class MetadataStore(Protocol):
+    """Where published metadata lives; the truth for every kernel of the cluster."""
+
+    async def current_version(self) -> int:
+        """The version of the newest publication; 0 when there is none."""
+        ...
+
+    async def load(self) -> tuple[int, tuple[StoredItem, ...]]:
+        """All items with the version they make up, from one snapshot of the store."""
+        ...
+
+    async def publish(
+        self,
+        put: Sequence[StoredItem],
+        remove: Sequence[tuple[str, str, str]],
+        *,
+        expected_version: int,
+    ) -> int:
+        """Replace and remove (`layer`, `type`, `name`) items at once; the new version.
+
+        Raises:
+            WriteConflict: the store is no longer at `expected_version`.
+
+        """
+        ...
+
+
+class Outbox(Protocol):
+    """Events committed but perhaps not yet published."""
+
+    async def pending(self, limit: int) -> tuple[tuple[int, ChangeEvent], ...]:
+        """Unpublished events with their positions; in commit order per record."""
+        ...
+
+    async def mark_published(self, positions: Sequence[int]) -> None:
+        """These need not be delivered again."""
+        ...
+
+    async def counts(self) -> tuple[int, float]:
+        """How many are pending, and the age of the oldest in seconds (0.0 when none)."""
+        ...
+
+    async def purge(self, older_than_s: float) -> int:
+        """Delete published events older than that; how many."""
+        ...
+
+
+class Leases(Protocol):
+    """Named leases with expiry, kept by the database's clock."""
+
+    async def acquire(self, name: str, holder: str, ttl_s: float) -> bool:
+        """Take or renew the lease; False while another holds it."""
+        ...
+
+    async def release(self, name: str, holder: str) -> None:
+        """Give it up, if held."""
+        ...

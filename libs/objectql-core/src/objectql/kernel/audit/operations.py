@@ -1,0 +1,59 @@
+"""The verbs of the audit: who may ask, and the structs of the bus."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
+
+from objectql.context import Context
+from objectql.errors import PermissionDenied
+from objectql.kernel.audit.verify import Verifier
+from objectql.kernel.engine import Engine
+from objectql.kernel.identity.directory import check_administrator
+from objectql.kernel.json import encode_json
+from objectql.kernel.pipeline import Pipeline
+from objectql.kernel.tenancy.admin import TenantAdmin
+from objectql.wire.audit import AuditVerifyReply, AuditVerifyRequest
+
+Q = TypeVar("Q")
+R = TypeVar("R")
+
+AUDIT: Final = "audit"
+"""The operation, for middleware and observers."""
+
+
+class AuditOperations:
+    """One method per verb: administrators about their tenant, operators about any."""
+
+    def __init__(self, engine: Engine, pipeline: Pipeline, tenants: TenantAdmin) -> None:
+        self._pipeline = pipeline
+        self._tenants = tenants
+        self._verifier = Verifier(engine)
+
+    async def _run(
+        self, request: Q, context: Context, core: Callable[[Q, Context], Awaitable[R]]
+    ) -> R:
+        return await self._pipeline.run(AUDIT, "*", request, context, core)
+
+    async def handle_verify(
+        self, request: AuditVerifyRequest, context: Context
+    ) -> AuditVerifyReply:
+        """A step of a verification, see `Verifier.step`.
+
+        Raises:
+            PermissionDenied: the caller is no administrator, or asks about another tenant.
+            TenantUnknown: there is no such tenant.
+
+        """
+        return await self._run(request, context, self._verify)
+
+    async def _verify(self, request: AuditVerifyRequest, context: Context) -> AuditVerifyReply:
+        tenant = context.tenant
+        if request.tenant is None:
+            check_administrator(context)
+        elif context.actor.is_operator:
+            tenant = (await self._tenants.find(request.tenant)).id
+        else:
+            raise PermissionDenied(operation="administer", object="tenants")
+        reports, place = await self._verifier.step(tenant, request.anchor, request.place)
+        return AuditVerifyReply(encode_json(reports), place)

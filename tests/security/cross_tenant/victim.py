@@ -36,10 +36,15 @@ ADMINISTRATOR = uuid7()
 
 
 class Tenant(NamedTuple):
-    """A tenant with a client of its administrator, by an API key."""
+    """A tenant with a client of its administrator, by an API key.
+
+    `field` of accounts and `object` are what it alone has.
+    """
 
     id: str
     http: httpx.AsyncClient
+    field: str
+    object: str
 
 
 async def found_tenant(env: dict[str, str], isolation: str) -> Tenant:
@@ -47,12 +52,16 @@ async def found_tenant(env: dict[str, str], isolation: str) -> Tenant:
     id = f"t{secrets.token_hex(8)}"
     async with client(env) as operator:
         await _done(operator.post("/api/admin/tenants", json={"id": id, "isolation": isolation}))
+        own, fields = (_own_name(), _own_name()), {"type": "text", "index": True}
+        for name, field in (("account", own[0]), (own[1], "title")):
+            path = f"/api/admin/tenants/{id}/metadata/object/{name}"
+            await _done(operator.put(path, json={"fields": {field: fields}}))
     async with administrator(env, id) as first:
         given = {"id": ADMINISTRATOR, "name": "administrator", "service": True, "roles": ["admin"]}
         await _done(first.post("/api/auth/users", json=given))
         given = {"name": "administrator", "user": ADMINISTRATOR}
         made = await _done(first.post("/api/auth/keys", json=given))
-    return Tenant(id, client(env, token=made.json()["key"]))
+    return Tenant(id, client(env, token=made.json()["key"]), *own)
 
 
 class Victim:
@@ -71,6 +80,8 @@ class Victim:
         number = next(_numbers)
         known, absent = _names(number), _names(number)
         known["tenant"], absent["tenant"] = self.tenant.id, f"t{secrets.token_hex(8)}"
+        known["field"], absent["field"] = self.tenant.field, _own_name()
+        known["kind"], absent["kind"] = self.tenant.object, _own_name()
         await self._records(known)
         if not IDENTITIES.isdisjoint(names):
             await self._identities(known)
@@ -95,7 +106,11 @@ class Victim:
 
     async def _records(self, known: dict[str, str]) -> None:
         http, secret = self.tenant.http, self.secret
-        account = {"id": known["account"], "name": known["account_name"]}
+        account = {
+            "id": known["account"],
+            "name": known["account_name"],
+            self.tenant.field: known["account_name"],
+        }
         headers = {"Idempotency-Key": known["key"]}
         await _done(http.post("/api/account", json=account, headers=headers))
         contact = {
@@ -129,6 +144,7 @@ class Victim:
             _step("opportunity", "update", {"stage": "proposal"}, known["opportunity"]),
             _step("task", "create", task),
             _step("account", "create", {"name": f"{known['account_name']}-following"}),
+            _step(self.tenant.object, "create", {"title": f"{known['account_name']} {secret}"}),
         ]
         batch = {"Idempotency-Key": known["batch_key"]}
         answer = await _done(http.post("/api/batch", json={"operations": steps}, headers=batch))
@@ -146,6 +162,11 @@ class Victim:
         given = {"name": self.secret, "user": known["user"]}
         made = await _done(self.tenant.http.post("/api/auth/keys", json=given))
         known["api_key"] = made.json()["id"]
+
+
+def _own_name() -> str:
+    """What no other tenant calls a field or an object of its own."""
+    return f"x{secrets.token_hex(8)}__c"
 
 
 def _own(name: str, known: Known) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from objectql.errors import MetadataInvalid
@@ -97,6 +97,8 @@ DOCUMENTS = st.lists(
 )
 
 
+@example([object_document("account", {"plain": {"type": "text"}})])
+@example([object_document("account", {"size": {"type": "text"}})])
 @given(DOCUMENTS)
 def test_no_document_changes_anything_that_is_published(documents: list[Document]) -> None:
     snapshot = fitting_overlay(BASE, ACME, TenantMetadata(1, tuple(documents)))

@@ -26,6 +26,7 @@ LABELS: Mapping[str, str] = {
 
 IDENTITIES = frozenset({"user", "user_name", "api_key"})
 _OWN = frozenset({"own_account", "own_contact"})
+_OF_ONE_TENANT = frozenset({"field", "kind"})
 
 _numbers = itertools.count(100_000)
 _CURSOR_CHECK_BYTES, _CURSOR_DIGEST_BYTES = 6, 8
@@ -36,15 +37,10 @@ ADMINISTRATOR = uuid7()
 
 
 class Tenant(NamedTuple):
-    """A tenant with a client of its administrator, by an API key.
-
-    `field` of accounts and `object` are what it alone has.
-    """
+    """A tenant with a client of its administrator, by an API key."""
 
     id: str
     http: httpx.AsyncClient
-    field: str
-    object: str
 
 
 async def found_tenant(env: dict[str, str], isolation: str) -> Tenant:
@@ -52,23 +48,30 @@ async def found_tenant(env: dict[str, str], isolation: str) -> Tenant:
     id = f"t{secrets.token_hex(8)}"
     async with client(env) as operator:
         await _done(operator.post("/api/admin/tenants", json={"id": id, "isolation": isolation}))
-        own, fields = (_own_name(), _own_name()), {"type": "text", "index": True}
-        for name, field in (("account", own[0]), (own[1], "title")):
-            path = f"/api/admin/tenants/{id}/metadata/object/{name}"
-            await _done(operator.put(path, json={"fields": {field: fields}}))
     async with administrator(env, id) as first:
         given = {"id": ADMINISTRATOR, "name": "administrator", "service": True, "roles": ["admin"]}
         await _done(first.post("/api/auth/users", json=given))
         given = {"name": "administrator", "user": ADMINISTRATOR}
         made = await _done(first.post("/api/auth/keys", json=given))
-    return Tenant(id, client(env, token=made.json()["key"]), *own)
+    return Tenant(id, client(env, token=made.json()["key"]))
+
+
+async def declare(env: dict[str, str], tenant: Tenant, field: str, object: str) -> None:
+    """Give accounts of `tenant` a `field` of its own, and the tenant an `object`."""
+    async with client(env) as operator:
+        for name, own in (("account", field), (object, "title")):
+            path = f"/api/admin/tenants/{tenant.id}/metadata/object/{name}"
+            document = {"fields": {own: {"type": "text", "index": True}}}
+            await _done(operator.put(path, json=document))
 
 
 class Victim:
     """The tenant whose data must stay unseen: `secret` is in each of its records and keys."""
 
-    def __init__(self, tenant: Tenant) -> None:
+    def __init__(self, tenant: Tenant, env: dict[str, str]) -> None:
         self.tenant = tenant
+        self._env = env
+        self._own: tuple[str, str] | None = None
         self.secret = f"s3cret{secrets.token_hex(12)}"
 
     async def fresh(self, attacker: Tenant, ask: Ask) -> tuple[Known, Known]:
@@ -80,8 +83,9 @@ class Victim:
         number = next(_numbers)
         known, absent = _names(number), _names(number)
         known["tenant"], absent["tenant"] = self.tenant.id, f"t{secrets.token_hex(8)}"
-        known["field"], absent["field"] = self.tenant.field, _own_name()
-        known["kind"], absent["kind"] = self.tenant.object, _own_name()
+        if not names.isdisjoint(_OF_ONE_TENANT):
+            known["field"], known["kind"] = await self._declared(attacker)
+            absent["field"], absent["kind"] = _own_name(), _own_name()
         await self._records(known)
         if not IDENTITIES.isdisjoint(names):
             await self._identities(known)
@@ -104,13 +108,19 @@ class Victim:
         answers = [await self.tenant.http.get(path) for path in paths]
         return [answer.text for answer in answers]
 
+    async def _declared(self, attacker: Tenant) -> tuple[str, str]:
+        """The field and the object that this tenant alone has; the attacker has others."""
+        if self._own is None:
+            self._own = _own_name(), _own_name()
+            await declare(self._env, self.tenant, *self._own)
+            await declare(self._env, attacker, "abcdefg__c", "hijklmn__c")
+        return self._own
+
     async def _records(self, known: dict[str, str]) -> None:
         http, secret = self.tenant.http, self.secret
-        account = {
-            "id": known["account"],
-            "name": known["account_name"],
-            self.tenant.field: known["account_name"],
-        }
+        account = {"id": known["account"], "name": known["account_name"]}
+        if "field" in known:
+            account[known["field"]] = known["account_name"]
         headers = {"Idempotency-Key": known["key"]}
         await _done(http.post("/api/account", json=account, headers=headers))
         contact = {
@@ -144,8 +154,10 @@ class Victim:
             _step("opportunity", "update", {"stage": "proposal"}, known["opportunity"]),
             _step("task", "create", task),
             _step("account", "create", {"name": f"{known['account_name']}-following"}),
-            _step(self.tenant.object, "create", {"title": f"{known['account_name']} {secret}"}),
         ]
+        if "kind" in known:
+            title = f"{known['account_name']} {secret}"
+            steps.append(_step(known["kind"], "create", {"title": title}))
         batch = {"Idempotency-Key": known["batch_key"]}
         answer = await _done(http.post("/api/batch", json={"operations": steps}, headers=batch))
         known["transaction"] = answer.json()["transaction"]["id"]
@@ -165,8 +177,10 @@ class Victim:
 
 
 def _own_name() -> str:
-    """What no other tenant calls a field or an object of its own."""
-    return f"x{secrets.token_hex(8)}__c"
+    """What no other tenant calls a field or an object of its own, and nothing else resembles:
+    who errs is told of names that do.
+    """
+    return f"x{secrets.randbelow(10**20):020}__c"
 
 
 def _own(name: str, known: Known) -> dict[str, Any]:

@@ -10,12 +10,12 @@ import time
 from collections.abc import Generator, Iterable
 from pathlib import Path
 
-from bench import compare, document, growth, memory, micro, profiling, report, rest, wrk
-from bench.model import METHOD, RESULTS, Growth, Machine, Micro, Rest, save
+from bench import compare, document, growth, memory, micro, profiling, report, rest, rules, wrk
+from bench.model import METHOD, RESULTS, Growth, Machine, Micro, Rest, Rules, save
 from bench.place import place
 from objectql_devstack import DataStack
 
-BENCHMARKS = ("micro", "rest", "growth")
+BENCHMARKS = ("micro", "rest", "rules", "growth")
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -69,15 +69,14 @@ def measure(told: argparse.Namespace, results: Path | None) -> None:
     here = Machine.here()
     print(f"{here.cpu}, {here.cores} cores, load {here.load}, commit {here.commit}\n{METHOD}\n")
 
-    def keep(found: Micro | Rest | Growth) -> None:
+    def keep(found: Micro | Rest | Rules | Growth) -> None:
         print(report.in_full(found) + "\n", flush=True)
         if results is not None:
             print(f"wrote {save(results, found)}\n")
 
+    small = rest.Load(rounds=1, seconds=1, rows=2_000)
     if {"micro", "rest"} & set(only):
-        load = (
-            rest.Load(rounds=1, seconds=1, rows=2_000) if quick else rest.Load(seconds=told.seconds)
-        )
+        load = small if quick else rest.Load(seconds=told.seconds)
         # A bus of its own, where everybody may say what they like.
         with (
             place() as where,
@@ -93,6 +92,11 @@ def measure(told: argparse.Namespace, results: Path | None) -> None:
                     where.fill_items(load.rows)
                     where.fill_sales(load.rows)
                     keep(rest.measure(where, load))
+    if "rules" in only:
+        load = small if quick else rules.LOAD
+        with stage("rules"), place() as where:
+            where.fill_items(load.rows)
+            keep(rules.measure(where, load))
     if "growth" in only:
         with stage("growth"), tempfile.TemporaryDirectory(prefix="oql-bench-") as folder:
             keep(growth.measure(Path(folder), growth.QUICK if quick else growth.Extent()))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bench import report
 from bench.chart import chart
-from bench.model import HERE, RESULTS, Growth, Kept, Memory, Micro, Rest, Results, load
+from bench.model import HERE, RESULTS, Growth, Kept, Memory, Micro, Rest, Results, Rules, load
 
 PAGE = HERE.parent / "docs" / "performance.md"
 CHART = PAGE.with_suffix(".svg")
@@ -40,6 +40,8 @@ def parts(folder: Path = RESULTS) -> dict[str, str]:
         "costs": _made(folder, Rest, report.costs),
         "busy": _made(folder, Rest, report.busy),
         "processes": _made(folder, Rest, lambda results: report.memory(results.memory)),
+        "rules": _made(folder, Rules, report.rules),
+        "rules-machine": _made(folder, Rules, where),
         "growth": _made(folder, Growth, report.growth),
         "memory": _made(folder, Memory, lambda results: report.memory(results.rows)),
         "memory-machine": _made(folder, Memory, where),

@@ -146,6 +146,15 @@ class Rest(msgspec.Struct):
     memory: list[Process]
 
 
+class Rules(msgspec.Struct):
+    """`rules.json`: of each read with rules, and as its baseline the one without."""
+
+    machine: Machine
+    date: str
+    method: str
+    rows: list[Request]
+
+
 class Growth(msgspec.Struct):
     """`growth.json`."""
 
@@ -164,7 +173,7 @@ class Memory(msgspec.Struct):
     rows: list[Process]
 
 
-Results: TypeAlias = Micro | Rest | Growth | Memory
+Results: TypeAlias = Micro | Rest | Rules | Growth | Memory
 Kept = TypeVar("Kept", bound=Results)
 
 

@@ -28,14 +28,34 @@ class Load:
     rows: int = ROWS
 
 
-def measured(side: Side, url: str, script: str, seconds: int, roots: Mapping[str, int]) -> None:
+@dataclass(frozen=True)
+class Contestant:
+    """Where one side's requests go, what they are, and the processes that serve them."""
+
+    url: str
+    script: str
+    roots: Mapping[str, int]
+
+
+def in_turn(load: Load, *contestants: Contestant) -> list[Side]:
+    """All rounds: the contestants one after the other, again and again."""
+    sides = [Side() for _ in contestants]
+    for each in contestants:
+        wrk.ask(each.url, each.script, load.warm_up)
+    for _ in range(load.rounds):
+        for side, each in zip(sides, contestants, strict=True):
+            _round(side, each, load.seconds)
+    return sides
+
+
+def _round(side: Side, of: Contestant, seconds: int) -> None:
     """One round more."""
-    before, asking = processes.cpu_of(roots), processes.children_cpu_s()
+    before, asking = processes.cpu_of(of.roots), processes.children_cpu_s()
     started = time.monotonic()
-    answer = wrk.ask(url, script, seconds)
+    answer = wrk.ask(of.url, of.script, seconds)
     took = time.monotonic() - started
-    after = processes.cpu_of(roots)
-    spent = {name: after[name] - before[name] for name in roots}
+    after = processes.cpu_of(of.roots)
+    spent = {name: after[name] - before[name] for name in of.roots}
     side.rate.append(answer.rate)
     side.p50_ms.append(answer.p50_ms)
     side.p99_ms.append(answer.p99_ms)
@@ -48,19 +68,14 @@ def measured(side: Side, url: str, script: str, seconds: int, roots: Mapping[str
 
 def run(place: Place, load: Load, scenario: Scenario, theirs: tuple[str, int]) -> Request:
     """All rounds of one scenario."""
-    ours, other = Side(), Side()
     url, pid = theirs
     mine = place.serving()
-    sides = (
-        (ours, place.url, scenario.ours, mine),
-        (other, url, scenario.baseline, {"baseline": pid, "postgres": mine["postgres"]}),
+    sides = in_turn(
+        load,
+        Contestant(place.url, scenario.ours, mine),
+        Contestant(url, scenario.baseline, {"baseline": pid, "postgres": mine["postgres"]}),
     )
-    for _, where, script, _ in sides:
-        wrk.ask(where, script, load.warm_up)
-    for _ in range(load.rounds):
-        for side, where, script, roots in sides:
-            measured(side, where, script, load.seconds, roots)
-    return Request(scenario.name, scenario.goal, scenario.beyond, ours, other)
+    return Request(scenario.name, scenario.goal, scenario.beyond, *sides)
 
 
 def measure(place: Place, load: Load) -> Rest:

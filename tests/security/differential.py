@@ -31,7 +31,7 @@ from objectql.wire.messages import (
     SearchRequest,
     UpdateRequest,
 )
-from tests.security.judge import LOOKUPS, Judge, Row, User
+from tests.security.judge import LOOKUPS, Judge, Row, User, masked
 from tests.security.judge_sets import POSITIONS
 from tests.security.random_permissions import NAMES, OBJECTS, World, random_world
 
@@ -145,7 +145,16 @@ class _Comparison:
     def _shown(self, name: str, row: Row) -> dict[str, Any]:
         """What is shown of the record, beside the field that updates change."""
         hidden = self._judge.hides(self._user, name) | {TOUCHED}
-        return {key: value for key, value in row.items() if key not in hidden}
+        masks = self._judge.masks(self._user, name)
+        return {
+            key: masked(masks[key], value) if key in masks else value
+            for key, value in row.items()
+            if key not in hidden
+        }
+
+    def _unasked(self, name: str) -> set[str]:
+        """The fields about which nothing can be asked."""
+        return self._judge.hides(self._user, name) | self._judge.masks(self._user, name).keys()
 
     def _same(self, door: str, found: Any, expected: Any, cases: int = 1) -> None:
         self.cases += cases
@@ -178,10 +187,10 @@ class _Comparison:
         self._same(f"list {name}", found, expected, len(self._world.rows[name]))
 
     async def _filtered(self, name: str) -> None:
-        """A caller's own condition never brings in more, and no hidden field is asked about."""
+        """A caller's own condition brings in nothing more, and asks about no hidden field."""
         field, value = self._rng.choice((("owner", "u1"), ("region", "west"), ("level", 2)))
         where = {"$not": {field: value}} if self._rng.random() < 0.5 else {field: value}
-        if field in self._judge.hides(self._user, name):
+        if field in self._unasked(name):
             try:
                 await self._find(name, where=where)
             except FieldUnknown:
@@ -210,7 +219,7 @@ class _Comparison:
         visible = self._visible(name).values()
         found = await self._find(name, aggregations=count)
         self._same(f"count {name}", found, [{"count": len(visible)}])
-        if "region" in self._judge.hides(self._user, name):
+        if "region" in self._unasked(name):
             return
         groups = await self._find(name, groupBy=["region"], aggregations=count)
         counted = {group["region"]: group["count"] for group in groups}
@@ -219,7 +228,7 @@ class _Comparison:
     async def _searched(self, name: str) -> None:
         text = self._rng.choice(NAMES)
         request = SearchRequest(text, objects=(name,), per_object=25)
-        is_hidden = "name" in self._judge.hides(self._user, name)
+        is_hidden = "name" in self._unasked(name)
         try:
             body = json.loads((await self._kernel.handle_search(request, self._context)).body)
         except ObjectQLError:

@@ -72,6 +72,15 @@ class Judge:
                 hidden.add(name)
         return hidden
 
+    def masks(self, user: User, object: str) -> dict[str, str]:
+        """The formats under which the caller sees fields."""
+        declared = self._files[object].get("field_masking", {})
+        return {
+            name: mask["mask_format"]
+            for name, mask in declared.items()
+            if not _any(user, mask.get("visible_to", ()))
+        }
+
     # --- rights -------------------------------------------------------------------------------
 
     def grants(self, user: User, object: str, operation: str) -> bool:
@@ -194,6 +203,22 @@ class Judge:
             elif item != "and":
                 groups[-1].append(self._truth(item, object, row, user))
         return _either([_all(group) for group in groups])
+
+
+def masked(format: str, value: Any) -> Any:
+    """What the format shows of a value; of a short one only the text of the format."""
+    if value is None:
+        return None
+    counts = [int(digits) for digits in re.findall(r"\{[a-z]+(\d+)\}", format)]
+    is_short = counts and len(value) <= sum(counts)
+
+    def piece(found: re.Match[str]) -> str:
+        end, count = found[1], int(found[2])
+        if is_short:
+            return ""
+        return value[:count] if end == "first" else value[len(value) - count :]
+
+    return re.sub(r"\{(first|last)(\d+)\}", piece, format)
 
 
 def _any(user: User, roles: Iterable[str]) -> bool:

@@ -132,6 +132,8 @@ def _file(rng: Random, name: str) -> dict[str, Any]:
     if rng.random() < 0.5:
         hidden = rng.sample(HIDEABLE, rng.randint(1, 3))
         file["field_permissions"] = {field: {"read": _some(rng)} for field in hidden}
+    if rng.random() < 0.3:
+        file["field_masking"] = {field: _mask(rng, field) for field in rng.sample(HIDEABLE, 2)}
     if rng.random() < 0.6:
         file["record_rules"] = [_rule(rng, name, n) for n in range(rng.randint(1, 3))]
     if rng.random() < 0.3:
@@ -139,6 +141,14 @@ def _file(rng: Random, name: str) -> dict[str, Any]:
     if rng.random() < 0.3:
         file["row_level_security"] = _security(rng, name)
     return file
+
+
+def _mask(rng: Random, field: str) -> dict[str, Any]:
+    """Only of text can a part be shown."""
+    is_text = field in ("name", "owner", "region")
+    text = rng.choice(("#", "{first1}**", "{last2}", "-{first1}…{last1}'")) if is_text else "***"
+    mask: dict[str, Any] = {"mask_format": text}
+    return {**mask, "visible_to": _some(rng)} if rng.random() < 0.7 else mask
 
 
 def _rights(rng: Random) -> dict[str, bool]:

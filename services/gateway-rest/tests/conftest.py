@@ -66,6 +66,7 @@ REQUESTS: dict[str, type[msgspec.Struct]] = {
     "tenant_metadata_put": t.TenantMetadataPutRequest,
     "tenant_metadata_delete": t.TenantMetadataDeleteRequest,
     "tenant_metadata_purge": t.TenantPurgeRequest,
+    "audit_list": a.AuditListRequest,
     "audit_verify": a.AuditVerifyRequest,
     "auth_sign_in": i.SignInRequest,
     "auth_refresh": i.RefreshRequest,

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from objectql.wire import audit as a
+from objectql.wire.messages import PageReply
 
 
 def chain(name: str, **changes: Any) -> dict[str, Any]:
@@ -64,3 +65,19 @@ async def test_an_anchor_must_be_there(client: Any, kernel: Any) -> None:
     for wrong in ("x", anchor.upper(), anchor + "a"):
         refused = await client.get(f"/api/admin/audit/verify?anchor={wrong}")
         assert refused.status_code == 400
+
+
+async def test_the_log_is_read_by_page_and_filter(client: Any, kernel: Any) -> None:
+    kernel.answers["audit_list"] = PageReply(b"[]", 0, 100)
+    assert (await client.get("/api/admin/audit")).json() == {
+        "items": [],
+        "meta": {"size": 100, "has_next": False},
+    }
+    assert kernel.last[1] == a.AuditListRequest()
+    query = "tenant=acme&kind=signed_in&actor=ann&from=2026-01-01&to=2026-02-01&$top=5&$after=x"
+    await client.get(f"/api/admin/audit?{query}")
+    assert kernel.last[1] == a.AuditListRequest(
+        "acme", "signed_in", "ann", "2026-01-01", "2026-02-01", 5, "x"
+    )
+    for wrong in ("$top=x", "$top=-1", "$top=1.5", "limit=5"):
+        assert (await client.get(f"/api/admin/audit?{wrong}")).status_code == 400

@@ -118,6 +118,10 @@ _OWN: dict[str, tuple[Ask, ...]] = {
     "GET /api/admin/tenants/{id}/usage": (Ask(path={"id": "<tenant>"}, owner="may not"),),
     "GET /api/admin/tenants/{id}/export": (Ask(path={"id": "<tenant>"}, owner="may not"),),
     # --- audit -------------------------------------------------------------------------------
+    "GET /api/admin/audit": (
+        Ask(query={"tenant": "<tenant>"}, owner="may not"),
+        Ask(query={"actor": "<user>"}, owner="may"),
+    ),
     # The caller's own chains are told as they are at the moment, so the question must be refused.
     "GET /api/admin/audit/verify": (Ask(query={"anchor": "<account>"}, owner="may not"),),
     "GET /api/admin/tenants/{id}/audit/verify": (Ask(path={"id": "<tenant>"}, owner="may not"),),

@@ -486,17 +486,3 @@ async def test_a_decision_by_sets_is_explained(kernel: Kernel) -> None:
         False,
         "the caller lacks the system permission shredder",
     )
-
-
-async def test_a_mask_hides_the_field_from_those_who_may_not_see_it(driver: Driver) -> None:
-    permission = {
-        "object_permissions": {"read": ["*"]},
-        "field_masking": {"salary": {"mask_format": "{last4}", "visible_to": ["boss"]}},
-    }
-    masked = {**CRM, "permissions": {"account": permission}}
-    kernel = Kernel([driver, masked])
-    await kernel.start()
-    await kernel.create("account", {"id": "a", "salary": 5})
-    assert "salary" not in (await find(kernel, "account", caller("sales")))[0]
-    assert (await find(kernel, "account", caller("boss")))[0]["salary"] == 5
-    await kernel.stop()

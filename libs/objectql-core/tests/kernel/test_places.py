@@ -237,7 +237,7 @@ async def test_place_is_made_by_the_metadata_that_is_published_not_by_what_is_kn
     await other.publisher.converge()
     await other.tenants.converge()
     await kernel.publisher.put("object", "note", {"fields": {"name": {"type": "text"}}})
-    await other.tenancy.admin.create(b'{"id":"acme","isolation":"schema"}')
+    await other.tenancy.admin.create(b'{"id":"acme","isolation":"schema"}', by(OPERATOR))
     await kernel.tenants.converge()
     assert await names(kernel, ACME, "note") == []
     await other.engine.placed[driver.name].end_places()

@@ -17,9 +17,13 @@ from objectql.drivers.identity import (
     Session,
     User,
 )
+from objectql.drivers.memory_chains import MemoryChains
 from objectql.drivers.memory_identity import MemoryIdentityStore
+from objectql.drivers.memory_security_log import MemorySecurityLog
+from objectql.drivers.security_log import SecurityEntry
 from objectql.errors import PermissionDenied, RateLimited, TenantRefused, Unauthenticated
 from objectql.ids import TenantId
+from objectql.kernel.audit.recorder import Recorder
 from objectql.kernel.identity.directory import Directory
 from objectql.kernel.identity.hashing import PasswordWorkers
 from objectql.kernel.identity.policy import IdentityPolicy
@@ -83,16 +87,20 @@ class Store(MemoryIdentityStore):
     """Lets something happen before a commit, once."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(MemorySecurityLog(MemoryChains()))
         self.meanwhile: Meanwhile | None = None
 
     async def apply(
-        self, changes: Sequence[IdentityChange], revoke: Sequence[Revocation] = ()
+        self,
+        changes: Sequence[IdentityChange],
+        revoke: Sequence[Revocation] = (),
+        *,
+        record: Sequence[SecurityEntry] = (),
     ) -> int:
         meanwhile, self.meanwhile = self.meanwhile, None
         if meanwhile is not None:
             await meanwhile()
-        return await super().apply(changes, revoke)
+        return await super().apply(changes, revoke, record=record)
 
 
 class World(NamedTuple):
@@ -133,7 +141,8 @@ def by(actor: Actor) -> Context:
 @pytest.fixture
 async def world() -> World:
     store, workers, policy, clock = Store(), Workers(), IdentityPolicy(), StepClock()
-    directory = Directory(store, policy, clock)
+    refusals = Recorder(lambda: MemorySecurityLog(MemoryChains()), clock)
+    directory = Directory(store, policy, clock, refusals)
     signer = Signer(store, policy, clock)
     suspended: set[TenantId] = set()
 

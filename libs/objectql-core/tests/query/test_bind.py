@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from objectql.errors import (
     PermissionDenied,
 )
 from objectql.ids import FieldName
+from objectql.metadata.masks import Mask
 from objectql.metadata.model import ObjectDef
 from objectql.query.ast import Compare, Op
 from objectql.query.bind import bind
@@ -40,6 +42,9 @@ class Clerk:
         if object.name != "invoice":
             return None
         return frozenset(object.fields) - {FieldName("total"), FieldName("status")}
+
+    def masks(self, object: ObjectDef) -> Mapping[FieldName, Mask]:
+        return {}
 
     def row_rule(self, object: ObjectDef, binder: RuleBinder) -> Predicate | None:
         if object.name != "account":

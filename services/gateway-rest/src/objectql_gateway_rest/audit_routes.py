@@ -1,4 +1,4 @@
-"""`/api/admin/audit` and the audit of a tenant: whether its chains hold."""
+"""`/api/admin/audit`: the security log, and whether the chains of a tenant hold."""
 
 from __future__ import annotations
 
@@ -7,15 +7,37 @@ from typing import Any, Final
 
 import msgspec
 
-from objectql.errors import InvalidRequest
-from objectql.wire.audit import AuditVerifyReply, AuditVerifyRequest
+from objectql.errors import InvalidQuery, InvalidRequest
+from objectql.wire.audit import AuditListRequest, AuditVerifyReply, AuditVerifyRequest
+from objectql.wire.messages import PageReply
 from objectql_gateway_rest.asgi import Response
 from objectql_gateway_rest.call import Call
 from objectql_gateway_rest.params import known_params
-from objectql_gateway_rest.representation import json_response
+from objectql_gateway_rest.representation import json_response, page_response
 from objectql_gateway_rest.routes import Route
 
 _HASH: Final = re.compile(r"[0-9a-f]{64}\Z")
+
+
+_PARAMS: Final = ("tenant", "kind", "actor", "from", "to", "$top", "$after")
+
+
+async def entries(call: Call) -> Response:
+    """A page of the security log, the latest first."""
+    params = known_params(call, *_PARAMS)
+    top = params.get("$top", "100")
+    if not (top.isascii() and top.isdecimal()) or len(top) > 9:
+        raise InvalidQuery(reason=f'"{top[:40]}" is not a number of entries', path="$top")
+    request = AuditListRequest(
+        tenant=params.get("tenant"),
+        kind=params.get("kind"),
+        actor=params.get("actor"),
+        since=params.get("from"),
+        until=params.get("to"),
+        limit=int(top),
+        after=params.get("$after"),
+    )
+    return page_response(await call.read("audit_list", request, PageReply))
 
 
 async def verify_own(call: Call) -> Response:
@@ -54,6 +76,7 @@ async def _verify(call: Call, tenant: str | None) -> Response:
 
 
 ROUTES = (
+    Route("GET", "/api/admin/audit", entries),
     Route("GET", "/api/admin/audit/verify", verify_own),
     Route("GET", "/api/admin/tenants/{id}/audit/verify", verify),
 )

@@ -138,6 +138,7 @@ async def build(process: Process[KernelSettings]) -> None:
         process.start(changes.run())
         for sealer in sealers.values():
             process.start(sealer.run())
+        process.start(kernel.refusals.run())
         process.start(limiter.run())
         process.start(kernel.engine.tally.run())
         process.start(follow(kernel, process))

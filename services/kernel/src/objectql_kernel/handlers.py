@@ -58,6 +58,7 @@ def verbs(kernel: Kernel) -> dict[str, Verb[Any]]:
         "tenant_metadata_purge": Verb(
             t.TenantPurgeRequest, tenancy.handle_metadata_purge, is_bounded=False
         ),
+        "audit_list": Verb(a.AuditListRequest, kernel.audit.handle_list),
         "audit_verify": Verb(a.AuditVerifyRequest, kernel.audit.handle_verify),
         **_identity_verbs(kernel.identity),
     }

@@ -13,6 +13,8 @@ from typing import Final, Literal, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
+from objectql.drivers.security_log import SecurityEntry
+
 FOREVER_MS = 2**53
 """A time that never comes, and that JSON numbers still hold exactly."""
 
@@ -136,9 +138,15 @@ class IdentityStore(Protocol):
     """One per installation, in its default data source."""
 
     async def apply(
-        self, changes: Sequence[IdentityChange], revoke: Sequence[Revocation] = ()
+        self,
+        changes: Sequence[IdentityChange],
+        revoke: Sequence[Revocation] = (),
+        *,
+        record: Sequence[SecurityEntry] = (),
     ) -> int:
         """Make all changes and revocations, or none; the version of the revocations (0: none).
+
+        `record` goes to the security log, in the same transaction.
 
         Versions are given in the order of commits. A later revocation of the same thing takes the
         place of an earlier one.

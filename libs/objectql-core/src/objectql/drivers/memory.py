@@ -14,6 +14,7 @@ import msgspec
 from objectql.clock import Clock, SystemClock
 from objectql.drivers.memory_chains import MemoryChains, MemoryHistory
 from objectql.drivers.memory_identity import MemoryIdentityStore
+from objectql.drivers.memory_security_log import MemorySecurityLog
 from objectql.drivers.memory_state import (
     Remembering,
     Tables,
@@ -189,13 +190,14 @@ class MemoryDriver:
         self._writer = WriterLock(name, self._clock)
         self._is_open = False
         self._reads = self._writes = self._transactions = 0
-        self.metadata = MemoryMetadataStore()
         self.outbox = MemoryOutbox(self._clock)
         self.chains = MemoryChains()
         self.history = MemoryHistory(self.chains)
+        self.security_log = MemorySecurityLog(self.chains)
+        self.metadata = MemoryMetadataStore(self.security_log)
         self.leases = MemoryLeases(self._clock)
-        self.identity = MemoryIdentityStore()
-        self.tenants = MemoryTenantStore()
+        self.identity = MemoryIdentityStore(self.security_log)
+        self.tenants = MemoryTenantStore(self.security_log)
         self.places: TenantPlaces | None = MemoryPlaces(lambda: MemoryPlace(name, self._clock))
 
     @property

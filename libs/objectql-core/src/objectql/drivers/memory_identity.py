@@ -18,6 +18,8 @@ from objectql.drivers.identity import (
     Session,
     User,
 )
+from objectql.drivers.memory_security_log import MemorySecurityLog
+from objectql.drivers.security_log import SecurityEntry
 from objectql.errors import UniqueViolation, WriteConflict
 
 _UNIQUE_OF_USERS = ("name", "email")
@@ -26,7 +28,8 @@ _UNIQUE_OF_USERS = ("name", "email")
 class MemoryIdentityStore:
     """See `IdentityStore`."""
 
-    def __init__(self) -> None:
+    def __init__(self, log: MemorySecurityLog) -> None:
+        self._log = log
         self._rows: dict[tuple[type[IdentityRow], str, str], IdentityRow] = {}
         self._revoked: dict[tuple[str, str, str], Revocation] = {}
         self._version = 0
@@ -34,13 +37,18 @@ class MemoryIdentityStore:
         """By tenant and name: how many, when the last was, until when it is locked."""
 
     async def apply(
-        self, changes: Sequence[IdentityChange], revoke: Sequence[Revocation] = ()
+        self,
+        changes: Sequence[IdentityChange],
+        revoke: Sequence[Revocation] = (),
+        *,
+        record: Sequence[SecurityEntry] = (),
     ) -> int:
         """See `IdentityStore`."""
         rows = dict(self._rows)
         for change in changes:
             _change(rows, change)
         self._rows = rows
+        self._log.append(record)
         if not revoke:
             return 0
         self._version += 1

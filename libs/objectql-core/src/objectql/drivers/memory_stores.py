@@ -8,8 +8,10 @@ from typing import Protocol
 import msgspec
 
 from objectql.clock import Clock
+from objectql.drivers.memory_security_log import MemorySecurityLog
 from objectql.drivers.places import Place, PlaceKind
 from objectql.drivers.protocol import Driver
+from objectql.drivers.security_log import SecurityEntry
 from objectql.drivers.stores import StoredItem
 from objectql.drivers.tenants import Tenant
 from objectql.errors import WriteConflict
@@ -21,7 +23,8 @@ from objectql.metadata.overlay import TenantMetadata
 class MemoryMetadataStore:
     """See `MetadataStore`; an item's `version` is that of its publication."""
 
-    def __init__(self) -> None:
+    def __init__(self, log: MemorySecurityLog) -> None:
+        self._log = log
         self._version = 0
         self._items: dict[tuple[str, str, str], StoredItem] = {}
 
@@ -39,6 +42,7 @@ class MemoryMetadataStore:
         remove: Sequence[tuple[str, str, str]],
         *,
         expected_version: int,
+        record: Sequence[SecurityEntry] = (),
     ) -> int:
         """See `MetadataStore`."""
         if expected_version != self._version:
@@ -49,6 +53,7 @@ class MemoryMetadataStore:
         for item in put:
             stored = msgspec.structs.replace(item, version=self._version)
             self._items[item.layer, item.type, item.name] = stored
+        self._log.append(record)
         return self._version
 
 
@@ -127,7 +132,8 @@ class MemoryLeases:
 class MemoryTenantStore:
     """See `TenantStore`."""
 
-    def __init__(self) -> None:
+    def __init__(self, log: MemorySecurityLog) -> None:
+        self._log = log
         self._version = 0
         self._tenants: dict[TenantId, Tenant] = {}
         self._metadata: dict[TenantId, TenantMetadata] = {}
@@ -144,7 +150,13 @@ class MemoryTenantStore:
         """See `TenantStore`."""
         return {id_: self._metadata[id_] for id_ in tenants if id_ in self._metadata}
 
-    async def save(self, tenant: Tenant, metadata: TenantMetadata | None = None) -> Tenant:
+    async def save(
+        self,
+        tenant: Tenant,
+        *,
+        record: Sequence[SecurityEntry] = (),
+        metadata: TenantMetadata | None = None,
+    ) -> Tenant:
         """See `TenantStore`."""
         known = self._tenants.get(tenant.id)
         if (0 if known is None else known.version) != tenant.version:
@@ -153,6 +165,7 @@ class MemoryTenantStore:
         self._tenants[tenant.id] = saved
         if metadata is not None:
             self._metadata[tenant.id] = metadata
+        self._log.append(record)
         self._version += 1
         return saved
 

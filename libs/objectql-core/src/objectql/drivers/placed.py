@@ -35,6 +35,7 @@ from objectql.drivers.protocol import (
     WriteOutcome,
     WriteScope,
 )
+from objectql.drivers.security_log import SecurityLog
 from objectql.drivers.stores import Leases, MetadataStore, Outbox
 from objectql.drivers.tenants import TenantStore
 from objectql.errors import ObjectQLError
@@ -113,6 +114,11 @@ class PlacedDriver:
     def outbox(self) -> Outbox:
         """See `Driver`: that of the shared tables."""
         return self.shared.outbox
+
+    @property
+    def security_log(self) -> SecurityLog:
+        """See `Driver`."""
+        return self.shared.security_log
 
     @property
     def leases(self) -> Leases:

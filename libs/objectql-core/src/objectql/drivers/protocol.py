@@ -17,6 +17,7 @@ from objectql.drivers.chains import ChainStore
 from objectql.drivers.history import HistoryStore
 from objectql.drivers.identity import IdentityStore
 from objectql.drivers.places import TenantPlaces
+from objectql.drivers.security_log import SecurityLog
 from objectql.drivers.stores import Leases, MetadataStore, Outbox
 from objectql.drivers.tenants import TenantStore
 from objectql.ids import DataSource, ObjectName, TenantId
@@ -278,6 +279,8 @@ class Driver(Protocol):
     def history(self) -> HistoryStore: ...
     @property
     def chains(self) -> ChainStore: ...
+    @property
+    def security_log(self) -> SecurityLog: ...
     @property
     def leases(self) -> Leases: ...
     @property

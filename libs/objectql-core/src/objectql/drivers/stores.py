@@ -7,6 +7,7 @@ from typing import Protocol
 
 import msgspec
 
+from objectql.drivers.security_log import SecurityEntry
 from objectql.events import ChangeEvent
 
 
@@ -38,8 +39,11 @@ class MetadataStore(Protocol):
         remove: Sequence[tuple[str, str, str]],
         *,
         expected_version: int,
+        record: Sequence[SecurityEntry] = (),
     ) -> int:
         """Replace and remove (`layer`, `type`, `name`) items at once; the new version.
+
+        `record` goes to the security log, in the same transaction.
 
         Raises:
             WriteConflict: the store is no longer at `expected_version`.

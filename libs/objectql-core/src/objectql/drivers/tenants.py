@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Any, Literal, Protocol, TypeAlias
 
 import msgspec
 from msgspec import Meta
 
 from objectql.drivers.places import Place, PlaceKind
+from objectql.drivers.security_log import SecurityEntry
 from objectql.ids import TenantId
 from objectql.metadata.overlay import TenantMetadata
 
@@ -75,10 +76,17 @@ class TenantStore(Protocol):
         """The newest metadata of their own of those of `tenants` that have any."""
         ...
 
-    async def save(self, tenant: Tenant, metadata: TenantMetadata | None = None) -> Tenant:
+    async def save(
+        self,
+        tenant: Tenant,
+        *,
+        record: Sequence[SecurityEntry] = (),
+        metadata: TenantMetadata | None = None,
+    ) -> Tenant:
         """Store `tenant`, as a new one where its version is 0; with its new version.
 
-        With `metadata` that becomes the tenant's own at the same time.
+        `record` goes to the security log, and `metadata` becomes the tenant's own, in the same
+        transaction.
 
         Raises:
             WriteConflict: the stored one is at another version, or there is one already.

@@ -7,7 +7,7 @@ points. Records are asked for by the filters of `security`, in SQL, under the wr
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -17,8 +17,10 @@ from objectql.ids import FieldName
 from objectql.kernel.change import Change
 from objectql.kernel.planning import Scope
 from objectql.kernel.read import Reader
+from objectql.metadata.masks import Mask
 from objectql.metadata.model import ObjectDef
 from objectql.query.ast import Compare, Filter, Op, Query
+from objectql.security.access import ObjectAccess
 from objectql.security.policy import AccessRules, OneRule
 from objectql.values import Value
 
@@ -29,15 +31,18 @@ def check_keys(
     policy: AccessRules,
     object_: ObjectDef,
     right: Literal["create", "update"],
-    keys: Collection[str],
+    data: Mapping[str, Any],
 ) -> frozenset[str]:
     """The fields that do not exist for the caller: unknown keys, as far as they are told.
 
     Raises:
-        PermissionDenied: some of `keys` may be read but not written; with their names.
+        PermissionDenied: some keys of `data` may be read but not written; with their names.
+        ValidationFailed: a new record would have a mask for a value.
 
     """
     access = policy.access(object_.name)
+    if access.masks and right == "create":
+        _refuse_masks(access.masks, object_, data)
     writable = access.creatable if right == "create" else access.updatable
     if writable is None:
         return frozenset()
@@ -46,13 +51,46 @@ def check_keys(
         hidden = frozenset(object_.fields) - access.readable - {"id"}
     denied = [
         key
-        for key in keys
+        for key in data
         if key in object_.fields and key not in writable and key not in hidden and key != "id"
     ]
     denied = [key for key in denied if object_.fields[FieldName(key)].is_writable]
     if denied:
         raise PermissionDenied(operation=right, object=object_.name, fields=tuple(denied))
     return hidden
+
+
+def returned_masks(
+    policy: AccessRules, object_: ObjectDef, data: Mapping[str, Any], previous: Mapping[str, Any]
+) -> frozenset[str]:
+    """The fields whose value in `data` is the mask under which the caller has read `previous`.
+
+    Who reads a record and sends it back has not given them another value.
+
+    Raises:
+        ValidationFailed: some value is the mask of another one; with their names.
+
+    """
+    masks = policy.masks(object_)
+    returned = frozenset(
+        name
+        for name, mask in masks.items()
+        if data.get(name) is not None and data[name] == mask.of(previous.get(name))
+    )
+    _refuse_masks(masks, object_, {k: v for k, v in data.items() if k not in returned})
+    return returned
+
+
+def _refuse_masks(
+    masks: Mapping[FieldName, Mask], object_: ObjectDef, data: Mapping[str, Any]
+) -> None:
+    issues = tuple(
+        Issue(path=name, code="masked_value", message="this is a mask and no value")
+        for name, mask in masks.items()
+        if mask.may_have_made(data.get(name))
+    )
+    if issues:
+        raise ValidationFailed(object=object_.name, issues=issues)
 
 
 def kept_fields(policy: AccessRules, object_: ObjectDef) -> frozenset[str]:
@@ -66,13 +104,24 @@ def shown(change: Change, policy: AccessRules, object_: ObjectDef) -> Change:
     access = policy.access(object_.name)
     if "read" not in access.operations:
         record = b'{"id":%s,"version":%d}' % (msgspec.json.encode(change.id), change.version)
-    elif access.readable is None:
+    elif access.readable is None and not access.masks:
         return change
     else:
-        members = _raw.decode(change.record)
-        visible = {k: v for k, v in members.items() if k in access.readable or k == "id"}
-        record = msgspec.json.encode(visible)
+        record = msgspec.json.encode(visible_members(access, _raw.decode(change.record)))
     return msgspec.structs.replace(change, record=record)
+
+
+def visible_members(
+    access: ObjectAccess, members: Mapping[str, msgspec.Raw]
+) -> dict[str, msgspec.Raw]:
+    """What the caller may see of a whole record, whose values stay the text that they are."""
+    readable = access.readable
+    visible = {k: v for k, v in members.items() if readable is None or k in readable or k == "id"}
+    for name, mask in access.masks.items():
+        if name in visible:
+            value = msgspec.json.decode(visible[name])
+            visible[name] = msgspec.Raw(msgspec.json.encode(mask.of(value)))
+    return visible
 
 
 class RecordAccess:

@@ -7,7 +7,7 @@ cannot get.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import Final
 
@@ -15,6 +15,7 @@ import msgspec
 
 from objectql.errors import InvalidQuery, NotSupported, RecordNotFound, TooManyRecords
 from objectql.events import ChangeEvent
+from objectql.kernel.access import visible_members
 from objectql.kernel.engine import Engine
 from objectql.kernel.json import encode_json
 from objectql.kernel.planning import Scope
@@ -64,7 +65,7 @@ class HistoryReader:
         if limit < 1:
             raise InvalidQuery(reason="a page has one entry or more", path="limit")
         digest = blake2b(f"{object_.name}/{request.id}".encode(), digest_size=8).hexdigest()
-        before = None if request.after is None else _position(request.after, digest)
+        before = None if request.after is None else position_of(request.after, digest)
         reads_all = scope.policy.reads_all(object_.name)
         is_there = await self._is_there(request, scope, api)
         if not is_there and not reads_all:
@@ -92,11 +93,13 @@ class _Telling:
     """What one reader hears of events of one object."""
 
     def __init__(self, object_: ObjectDef, scope: Scope, *, reads_all: bool) -> None:
-        readable = scope.policy.readable(object_)
+        access = scope.policy.access(object_.name)
+        self._access = access
         self._fields = [
             field.name
             for field in object_.readable_fields
-            if field.name not in _UNTOLD and (readable is None or field.name in readable)
+            if field.name not in _UNTOLD
+            and (access.readable is None or field.name in access.readable)
         ]
         self._reads_all = reads_all
 
@@ -106,7 +109,8 @@ class _Telling:
 
     def entry(self, event: ChangeEvent) -> bytes:
         """The event as JSON, with the fields that changed."""
-        old, new = _image(event.before), _image(event.after)
+        # Under a mask first: a change that it hides is none for this reader.
+        old, new = self._image(event.before), self._image(event.after)
         changes = {
             name: {"old": before, "new": after}
             for name in self._fields
@@ -125,6 +129,10 @@ class _Telling:
             }
         )
 
+    def _image(self, text: bytes | None) -> Mapping[str, msgspec.Raw]:
+        members = {} if text is None else _fields(text)
+        return visible_members(self._access, members) if self._access.masks else members
+
 
 def origin_of(text: str) -> dict[str, str] | None:
     """Where the caller called from (see `Context.origin`), for clients; None where nobody called."""
@@ -135,10 +143,6 @@ def origin_of(text: str) -> dict[str, str] | None:
 _NULL: Final = msgspec.Raw(b"null")
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 """Values stay text: the database wrote both images alike, and no digit of a number is lost."""
-
-
-def _image(text: bytes | None) -> dict[str, msgspec.Raw]:
-    return {} if text is None else _fields(text)
 
 
 def _reply(
@@ -166,7 +170,13 @@ def _reply(
     )
 
 
-def _position(cursor: str, digest: str) -> int:
+def position_of(cursor: str, digest: str) -> int:
+    """The position in a cursor that was made of one, for the list with that digest.
+
+    Raises:
+        InvalidQuery: it was made of something else.
+
+    """
     values = decode_cursor(cursor, digest)
     position = values[0] if len(values) == 1 else None
     if not isinstance(position, int) or isinstance(position, bool) or not 0 < position < 2**63:

@@ -128,6 +128,8 @@ class Kernel(Operations):
             packages = self._load_apps(undo)
             for driver in self.engine.drivers.values():
                 await self._connect(driver, undo)
+            if self.engine.drivers:
+                undo.push_async_callback(self.refusals.close)
             if packages:
                 await self.publisher.publish_packages(packages)
             elif self.engine.drivers:

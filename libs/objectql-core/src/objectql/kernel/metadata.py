@@ -12,11 +12,13 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Protocol, TypeAlias, cast
+from typing import Final, Protocol, TypeAlias, cast
 
 import msgspec
 
+from objectql.context import Context, system_actor
 from objectql.drivers.protocol import SchemaStep
+from objectql.drivers.security_log import SecurityEntry
 from objectql.drivers.stores import MetadataStore, StoredItem
 from objectql.errors import (
     Issue,
@@ -29,6 +31,7 @@ from objectql.errors import (
 )
 from objectql.events import MetadataPublished
 from objectql.ids import ObjectName
+from objectql.kernel.audit.entries import entry_of
 from objectql.kernel.documents import documents_of, stored_items
 from objectql.kernel.engine import Engine
 from objectql.kernel.schema_sync import kept_in, lose_data, sync_tables
@@ -45,6 +48,9 @@ Announce: TypeAlias = Callable[[int], Awaitable[None]]
 """Tells the cluster that a version was published; a lost announcement costs half a second."""
 
 ItemKey: TypeAlias = tuple[str, str, str]
+
+_MAX_NAMED: Final = 50
+"""Documents that the security log names of one publication."""
 
 _LEASE = "metadata:publish"
 _LEASE_TTL_S = 30.0
@@ -142,6 +148,7 @@ class MetadataPublisher:
         *,
         if_version: int | None = None,
         allow_destructive: bool = False,
+        by: Context | None = None,
     ) -> Publication:
         """Store a document in the custom layer, over what packages declare, and publish.
 
@@ -161,7 +168,7 @@ class MetadataPublisher:
             changes = await self._sync_custom(
                 snapshot, name if allow_destructive and type_ == "object" else None
             )
-            return await self._publish(snapshot, [item], [], version, changes)
+            return await self._publish(snapshot, [item], [], version, changes, by)
 
     async def delete(
         self,
@@ -170,6 +177,7 @@ class MetadataPublisher:
         *,
         if_version: int | None = None,
         allow_destructive: bool = False,
+        by: Context | None = None,
     ) -> Publication:
         """Remove a document of the custom layer; what packages declare comes back.
 
@@ -189,7 +197,7 @@ class MetadataPublisher:
             before = self._engine.model.snapshot
             rest = documents_of(item for item in stored if _key(item) != key)
             snapshot = self._build(rest, version + 1)
-            publication = await self._publish(snapshot, [], [key], version, ())
+            publication = await self._publish(snapshot, [], [key], version, (), by)
             orphans = [o for n, o in before.objects.items() if n not in snapshot.objects]
             if allow_destructive:
                 for object_ in orphans:
@@ -295,15 +303,43 @@ class MetadataPublisher:
         remove: Sequence[ItemKey],
         version: int,
         changes: tuple[str, ...],
+        by: Context | None = None,
     ) -> Publication:
+        """`by` is who asked for it; None: the system, of packages."""
         if put or remove:
-            stored = await self._store.publish(put, remove, expected_version=version)
+            record = self._entry(put, remove, snapshot.version, by)
+            stored = await self._store.publish(
+                put, remove, expected_version=version, record=[record]
+            )
             assert stored == snapshot.version, "publications are numbered one by one"
             log.info("metadata_published", extra={"version": stored, "changes": len(changes)})
         await self._put_in_force(snapshot)
         if (put or remove) and self.announce is not None:
             await self.announce(snapshot.version)
         return Publication(snapshot.version, changes)
+
+    def _entry(
+        self,
+        put: Sequence[StoredItem],
+        remove: Sequence[ItemKey],
+        version: int,
+        by: Context | None,
+    ) -> SecurityEntry:
+        """Of documents by their names: what is in them is in the documents' own versions."""
+        context = by or Context(actor=system_actor(), deadline_ms=0, request_id="")
+        told = {
+            "stored": [f"{item.type}/{item.name}" for item in put],
+            "removed": [f"{type_}/{name}" for _, type_, name in remove],
+        }
+        named = {what: names[:_MAX_NAMED] for what, names in told.items() if names}
+        return entry_of(
+            "metadata_published",
+            context,
+            self._engine.clock,
+            version=version,
+            documents=len(put) + len(remove),
+            **named,
+        )
 
     async def _put_in_force(self, snapshot: MetadataSnapshot) -> None:
         self._engine.registry.publish(snapshot)

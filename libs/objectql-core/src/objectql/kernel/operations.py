@@ -17,7 +17,9 @@ from objectql.errors import MetadataNotFound, PermissionDenied
 from objectql.kernel.access import shown
 from objectql.kernel.actions import ActionRunner
 from objectql.kernel.api import DataApi
+from objectql.kernel.audit.entries import entry_of
 from objectql.kernel.audit.operations import AuditOperations
+from objectql.kernel.audit.recorder import Recorder
 from objectql.kernel.batch import BatchRunner
 from objectql.kernel.bulk import BulkRunner
 from objectql.kernel.change import Change
@@ -87,7 +89,8 @@ class Operations:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.tenants = TenantDirectory(engine)
-        self.pipeline = Pipeline(engine.middleware, engine.clock, self.tenants)
+        self.refusals = Recorder(lambda: engine.system_driver.security_log, engine.clock)
+        self.pipeline = Pipeline(engine.middleware, engine.clock, self.tenants, self._denied)
         self.reader = Reader(engine)
         quota = RecordQuota(engine, self.reader, self.tenants.record_limits)
         self.writer = Writer(engine, self.reader, quota)
@@ -102,6 +105,7 @@ class Operations:
             engine.settings.identity,
             engine.clock,
             self.pipeline,
+            self.refusals,
         )
         self._history = HistoryReader(engine, self.reader)
         self._consistency = Consistency(engine)
@@ -109,6 +113,11 @@ class Operations:
         self._batch = BatchRunner(engine, self.reader, self.writer)
         self._actions = ActionRunner(engine, self.reader, self.writer)
         self._encoded: tuple[int, bytes] | None = None
+
+    def _denied(self, operation: str, object_name: str, context: Context) -> None:
+        clock, which = self.engine.clock, {"operation": operation, "object": object_name}
+        entry = entry_of("access_denied", context, clock, **which)
+        self.refusals.refused(entry, context.actor.id)
 
     def api(self, scope: Scope, depth: int = 0) -> DataApi:
         """Data operations of a caller, each write in a transaction of its own."""
@@ -234,7 +243,8 @@ class Operations:
             raise PermissionDenied(operation="clone", object=request.object)
         original = await self.reader.get(GetRequest(request.object, request.id), scope)
         stored = cast("dict[str, Any]", decode_json(original.record))
-        creatable = scope.policy.access(object_.name).creatable
+        access = scope.policy.access(object_.name)
+        creatable = access.creatable
         copied = {
             field.name: stored[field.name]
             for field in object_.stored_fields
@@ -242,6 +252,7 @@ class Operations:
             and not field.unique
             and field.name in stored
             and (creatable is None or field.name in creatable)
+            and field.name not in access.masks
         }
         data = encode_json({**copied, **decode_object(request.overrides)})
         return await self._create(CreateRequest(request.object, data), context)
@@ -362,6 +373,7 @@ class Operations:
                 decode_object(request.document),
                 if_version=request.if_version,
                 allow_destructive=request.allow_destructive,
+                by=context,
             )
             return MetaWriteReply(publication.version, publication.changes)
 
@@ -379,6 +391,7 @@ class Operations:
                 request.name,
                 if_version=request.if_version,
                 allow_destructive=request.allow_destructive,
+                by=context,
             )
             return MetaWriteReply(publication.version, publication.changes)
 

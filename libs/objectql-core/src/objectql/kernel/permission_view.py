@@ -13,7 +13,7 @@ from objectql.kernel.read import Reader
 from objectql.metadata.model import ObjectDef
 from objectql.query.ast import Filter
 from objectql.query.filter_print import describe_filter
-from objectql.security.access import MODIFY_ALL, VIEW_ALL, Fields
+from objectql.security.access import MODIFY_ALL, VIEW_ALL, ObjectAccess
 from objectql.security.filters import EVERY_RECORD
 from objectql.security.rules import RIGHTS, ObjectRules, Right, Roles, holds_any
 
@@ -22,7 +22,7 @@ def permissions_of(scope: Scope) -> dict[str, Any]:
     """What the caller may do with each object that it may touch at all, and with its fields.
 
     `records` says for each right whether it extends to `all` or only to `some` records; fields
-    that may not be read are not named.
+    that may not be read are not named, and those under a mask are `masked`.
     """
     actor = scope.context.actor
     found: dict[str, Any] = {}
@@ -35,19 +35,19 @@ def permissions_of(scope: Scope) -> dict[str, Any]:
         found[str(name)] = {
             "operations": operations,
             "records": {right: "some" if right in limited else "all" for right in operations},
-            "fields": _fields(object_, access.readable, access.updatable, access.creatable),
+            "fields": _fields(object_, access),
             "actions": [a for a in object_.actions if scope.policy.allows_action(name, a)],
         }
     return {"user": actor.id, "roles": list(actor.roles), "objects": found}
 
 
-def _fields(
-    object_: ObjectDef, readable: Fields, updatable: Fields, creatable: Fields
-) -> dict[str, Any]:
+def _fields(object_: ObjectDef, access: ObjectAccess) -> dict[str, Any]:
+    readable, updatable, creatable = access.readable, access.updatable, access.creatable
     return {
         str(name): {
             "update": field.is_writable and (updatable is None or name in updatable),
             "create": field.is_writable and (creatable is None or name in creatable),
+            **({"masked": True} if name in access.masks else {}),
         }
         for name, field in object_.fields.items()
         if name == "id" or ((readable is None or name in readable) and not field.info.write_only)

@@ -15,7 +15,7 @@ import msgspec
 
 from objectql.clock import Clock
 from objectql.context import Context
-from objectql.errors import DeadlineExceeded, KernelNotStarted, ObjectQLError
+from objectql.errors import DeadlineExceeded, KernelNotStarted, ObjectQLError, PermissionDenied
 from objectql.ids import TenantId
 from objectql.plugins.middleware import MiddlewareRegistry, OperationContext
 
@@ -41,6 +41,13 @@ class OperationRecord(msgspec.Struct, frozen=True):
 
 Observer: TypeAlias = Callable[[OperationRecord], None]
 
+Denied: TypeAlias = Callable[[str, str, Context], None]
+"""Told which operation on which object its caller may not do."""
+
+
+def _tell_nobody(operation: str, object_name: str, context: Context) -> None:
+    """Where there is no security log."""
+
 
 class Admission(Protocol):
     """Which tenants may act; see `tenancy.directory`."""
@@ -61,9 +68,16 @@ TENANTS: Final = "tenants"
 class Pipeline:
     """Runs operations; refuses them outside start and stop and counts those in flight."""
 
-    def __init__(self, middleware: MiddlewareRegistry, clock: Clock, admission: Admission) -> None:
+    def __init__(
+        self,
+        middleware: MiddlewareRegistry,
+        clock: Clock,
+        admission: Admission,
+        denied: Denied = _tell_nobody,
+    ) -> None:
         self._middleware = middleware
         self._admission = admission
+        self._denied = denied
         self._clock = clock
         self._observers: tuple[Observer, ...] = ()
         self._is_open = False
@@ -171,6 +185,8 @@ class Pipeline:
             return answer
         except ObjectQLError as exc:
             code = exc.code
+            if isinstance(exc, PermissionDenied):
+                self._denied(operation, object_name, context)
             raise
         except Exception:
             code = "INTERNAL_ERROR"

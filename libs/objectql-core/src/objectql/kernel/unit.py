@@ -32,7 +32,7 @@ from objectql.errors import (
     ValidationFailed,
     VersionConflict,
 )
-from objectql.kernel.access import RecordAccess, check_keys, kept_fields
+from objectql.kernel.access import RecordAccess, check_keys, kept_fields, returned_masks
 from objectql.kernel.api import DataApi
 from objectql.kernel.autonumber import fill_autonumbers
 from objectql.kernel.change import (
@@ -205,11 +205,14 @@ class Unit:
         is_unruled = policy.is_unruled(object_, "update")
         right = None if is_unruled else "update"
         previous = await self._lock(object_, id_, if_version, if_updated_at, right)
+        returned = returned_masks(policy, object_, given, previous)
+        given = {name: value for name, value in given.items() if name not in returned}
         if replace:
-            given = self._checks.completed(object_, given, kept_fields(policy, object_))
+            kept = kept_fields(policy, object_) | returned
+            given = self._checks.completed(object_, given, kept)
         by_system = frozenset(given) if is_cascade else frozenset[str]()
         checked = self._checks.check_update(
-            object_, given, previous, trusted=by_system, hidden=hidden
+            object_, given, previous, trusted=by_system, hidden=hidden, dropped=tuple(returned)
         )
         ctx: HookContext | None = None
         if self._hooks.is_hooked(object_name, "Update"):

@@ -102,6 +102,8 @@ class Writer:
         self._check_version_given(object_, request.if_version, request.if_updated_at)
         is_plain = not request.replace and request.if_updated_at is None
         is_plain = is_plain and not has_increments(data)
+        # What a mask shows of the record decides what is given: it must be looked at first.
+        is_plain = is_plain and scope.policy.masks(object_).keys().isdisjoint(data)
         if is_plain and self._is_direct(scope, object_, "update"):
             moment = Moment.of(context, self._engine.clock.now_ms())
             hidden = check_keys(scope.policy, object_, "update", data)

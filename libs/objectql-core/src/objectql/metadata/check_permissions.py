@@ -9,13 +9,15 @@ from collections.abc import Collection
 from typing import Any
 
 from objectql.context import ADMIN_ROLE, SYSTEM_ROLE
-from objectql.ids import ObjectName
+from objectql.ids import FieldName, ObjectName
 from objectql.metadata import keys as accepted
 from objectql.metadata.check_fields import expression
 from objectql.metadata.conditions import check_condition, check_field_name
 from objectql.metadata.document import Node
 from objectql.metadata.keys import read_keys
-from objectql.metadata.model import ObjectDef, ObjectPermissions
+from objectql.metadata.masks import parse_mask
+from objectql.metadata.model import FieldDef, ObjectDef, ObjectPermissions
+from objectql.metadata.types import Storage
 
 _CONDITION_TYPES = ("simple", "complex", "lookup", "formula")
 _SHARING_TYPES = ("criteria", "manual", "team", "owner")
@@ -54,8 +56,13 @@ def check_permissions(node: Node, object: ObjectDef) -> ObjectPermissions:
         _check_record_rules(keys["sharing_rules"], accepted.SHARING_RULE, fields)
     if "row_level_security" in keys:
         _check_row_security(keys["row_level_security"], fields, roles)
+    if "view_permissions" in keys:
+        # A restriction that nothing keeps is worse than none: its author relies on it.
+        for name, member in keys["view_permissions"].entries().items():
+            message = f'views have no permissions of their own; "{name}" would restrict nothing'
+            member.fail("unsupported", message)
     if "field_masking" in keys:
-        _check_masks(keys["field_masking"], fields, roles)
+        _check_masks(keys["field_masking"], object, roles)
     return ObjectPermissions(
         object=ObjectName(object.name),
         grants=grants,
@@ -172,13 +179,28 @@ def _check_row_security(node: Node, fields: Collection[str], roles: _Roles) -> N
             check_row_condition(members["condition"], fields)
 
 
-def _check_masks(node: Node, fields: Collection[str], roles: _Roles) -> None:
+def _check_masks(node: Node, object: ObjectDef, roles: _Roles) -> None:
     for name, member in node.entries().items():
-        _known(member, name, fields, "unknown_field", "field")
+        _known(member, name, object.fields, "unknown_field", "field")
         keys = read_keys(member, accepted.MASK)
         if "mask_format" in keys:
-            keys["mask_format"].text()
+            _check_mask(keys["mask_format"], object.fields.get(FieldName(name)))
         else:
             member.fail("rule_incomplete", 'a mask needs a "mask_format"')
         if "visible_to" in keys:
             roles.read(keys["visible_to"])
+
+
+def _check_mask(node: Node, field: FieldDef | None) -> None:
+    text = node.text()
+    if text is None or field is None:
+        return
+    try:
+        mask = parse_mask(text)
+    except ValueError as exc:
+        node.fail("mask_unusable", str(exc))
+        return
+    if field.name == "id" or field.storage is Storage.NONE:
+        node.fail("mask_unusable", f'"{field.name}" cannot be masked')
+    elif mask.told and field.storage is not Storage.TEXT:
+        node.fail("mask_unusable", f'"{field.name}" is no text of which a part could be shown')

@@ -173,6 +173,18 @@ class _Binder:
         """The column that `path` means to this caller, every hop checked."""
         if len(path) == 1:
             return Column(self.visibility.field(object_, path[0]))
+        hops, object_ = self._hops(object_, path)
+        return Column(self.visibility.field(object_, path[-1]), hops)
+
+    def _output(self, object_: ObjectDef, path: Path) -> Output:
+        """As `column`, of something that is only shown."""
+        hops, object_ = self._hops(object_, path)
+        field = self.visibility.field(object_, path[-1], is_shown=True)
+        mask = self.visibility.mask(object_, field)
+        return Output(".".join(path), Column(field, hops), mask)
+
+    def _hops(self, object_: ObjectDef, path: Path) -> tuple[tuple[Hop, ...], ObjectDef]:
+        """The lookups that `path` follows, and the object that it ends at."""
         check_hops(path)
         hops: list[Hop] = []
         for name in path[:-1]:
@@ -180,7 +192,7 @@ class _Binder:
             object_ = follow(self.schema, field)
             self.policy.check_read(object_)
             hops.append(Hop(field, object_, self._visible_records(object_)))
-        return Column(self.visibility.field(object_, path[-1]), tuple(hops))
+        return tuple(hops), object_
 
     def _visible_records(self, object_: ObjectDef) -> Predicate:
         # One predicate per object, so that paths over the same lookup compare equal at once.
@@ -244,14 +256,23 @@ class _Binder:
         self, object_: ObjectDef, query: Query, at: str, *, distinct: bool
     ) -> tuple[Output, ...]:
         if query.fields is None:
-            visible = self.visibility.fields(object_).values()
-            return tuple(Output(f.name, Column(f)) for f in visible if f.is_readable)
+            shown = self.visibility.shown(object_).values()
+            return tuple(
+                Output(f.name, Column(f), self.visibility.mask(object_, f))
+                for f in shown
+                if f.is_readable
+            )
         outputs: dict[str, Output] = {}
         if not distinct:
             outputs["id"] = Output("id", self.column(object_, ("id",)))
         for index, path in enumerate(query.fields):
             try:
-                output = Output(".".join(path), self.column(object_, path))
+                # Records are told apart by what is kept, not by what is shown of it.
+                output = (
+                    Output(".".join(path), self.column(object_, path))
+                    if distinct
+                    else self._output(object_, path)
+                )
                 if distinct and output.column.field.storage in _UNSORTABLE:
                     raise InvalidQuery(reason=f'"{output.name}" cannot be made distinct')
             except ObjectQLError as error:

@@ -14,6 +14,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from objectql.metadata.masks import Mask
 from objectql.metadata.model import FieldDef, ObjectDef
 from objectql.metadata.types import Storage
 from objectql.query.ast import AggregateFunction, CountMode, Granularity
@@ -52,7 +53,7 @@ class ParamSource(msgspec.Struct, frozen=True, omit_defaults=True):
     `labels_by_word` of those that have it as a word.
     `day_end` widens a bare day on a datetime field to its last millisecond; `round` makes a
     fraction fit an integer column without changing what an order comparison selects; `verbatim`
-    text is never a token such as `{today}`. `at` is the place in the request, for errors.
+    text is never a token such as `{today}`. A `constant` that `is_settled` is canonical already. `at` is the place in the request, for errors.
     """
 
     storage: Storage
@@ -69,6 +70,7 @@ class ParamSource(msgspec.Struct, frozen=True, omit_defaults=True):
     digest: str = ""
     of: tuple[int, ...] = ()
     derive: Derivation = "union"
+    is_settled: bool = False
 
 
 class Const(msgspec.Struct, frozen=True):
@@ -174,11 +176,12 @@ TRUE = Const(value=True)
 FALSE = Const(value=False)
 
 
-class Output(msgspec.Struct, frozen=True):
-    """One key of the answer."""
+class Output(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One key of the answer; of a masked one the mask makes the text that is shown."""
 
     name: str
     column: Column
+    mask: Mask | None = None
 
 
 class Order(msgspec.Struct, frozen=True, omit_defaults=True):

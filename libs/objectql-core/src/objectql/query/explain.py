@@ -98,7 +98,10 @@ def describe_bound(query: BoundQuery) -> dict[str, Any]:
         ],
     }
     if query.outputs:
-        shown["outputs"] = [output.name for output in query.outputs]
+        shown["outputs"] = [
+            output.name if output.mask is None else f"mask({output.name})"
+            for output in query.outputs
+        ]
     if query.after:
         shown["after"] = [f"${param.index}" for param in query.after]
     if query.limit is not None:

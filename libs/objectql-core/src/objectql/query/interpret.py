@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, NamedTuple, TypeAlias, cast
 
 from objectql.metadata.model import FieldDef, ObjectDef
-from objectql.query.bound import BoundExpand, BoundQuery, Order, count_name
+from objectql.query.bound import BoundExpand, BoundQuery, Order, Output, count_name
 from objectql.query.groups import make_groups
 from objectql.query.matching import Lookup, matches, value_at
 from objectql.values import Record, Value, sort_key
@@ -99,10 +99,11 @@ class _Interpreter:
     # --- items -----------------------------------------------------------------------------
 
     def _outputs(self, query: BoundQuery, row: Record) -> dict[str, Any]:
-        return {
-            output.name: value_at(output.column, row, self._lookup, self._params)
-            for output in query.outputs
-        }
+        return {output.name: self._output(output, row) for output in query.outputs}
+
+    def _output(self, output: Output, row: Record) -> Value:
+        value = value_at(output.column, row, self._lookup, self._params)
+        return value if output.mask is None else output.mask.of(value)
 
     def _item(self, query: BoundQuery, row: Record) -> dict[str, Any]:
         item = self._outputs(query, row)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from objectql.ids import FieldName
+from objectql.metadata.masks import Mask
 from objectql.metadata.model import ObjectDef
 from objectql.metadata.types import Storage
 from objectql.query.ast import Filter, Path
@@ -56,6 +58,10 @@ class AccessPolicy(Protocol):
         """The fields that may be read; None means all."""
         ...
 
+    def masks(self, object: ObjectDef) -> Mapping[FieldName, Mask]:
+        """What is shown of fields that may not be read in full, and not be asked about."""
+        ...
+
     def row_rule(self, object: ObjectDef, binder: RuleBinder) -> Predicate | None:
         """What a record must satisfy to be seen; None means nothing."""
         ...
@@ -71,6 +77,9 @@ class AllowAll:
 
     def readable(self, object: ObjectDef) -> frozenset[FieldName] | None:  # noqa: ARG002
         return None
+
+    def masks(self, object: ObjectDef) -> Mapping[FieldName, Mask]:  # noqa: ARG002
+        return {}
 
     def row_rule(self, object: ObjectDef, binder: RuleBinder) -> Predicate | None:  # noqa: ARG002
         return None

@@ -1,7 +1,8 @@
 """What a query may name: objects, fields and relations as this caller sees them.
 
 A field that may not be read answers like one that does not exist, everywhere, and is never
-suggested: otherwise filters could tell its values by bisection.
+suggested: otherwise filters could tell its values by bisection. For the same reason a field under a
+mask can be shown, but nothing can be asked about it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from objectql.errors import (
     ObjectQLError,
 )
 from objectql.ids import FieldName
+from objectql.metadata.masks import Mask
 from objectql.metadata.model import FieldDef, ObjectDef
 from objectql.metadata.types import Storage
 from objectql.query.ast import Path
@@ -33,6 +35,7 @@ from objectql.query.bound import (
     TestOp,
 )
 from objectql.query.policy import AccessPolicy
+from objectql.query.values_in import settled
 from objectql.query.words import near_misses
 
 MAX_HOPS = 3
@@ -66,7 +69,7 @@ class Params:
 
     def add(self, source: ParamSource) -> Param:
         """A parameter of its own, even where a literal is equal today."""
-        self._sources.append(source)
+        self._sources.append(settled(source))
         return Param(len(self._sources) - 1)
 
     def context(self, name: str, storage: Storage, *, is_list: bool = False) -> Param:
@@ -127,10 +130,21 @@ class Visibility:
         self.schema = schema
         self.policy = policy
         self._fields: dict[str, Mapping[str, FieldDef]] = {}
+        self._shown: dict[str, Mapping[str, FieldDef]] = {}
 
     def fields(self, object_: ObjectDef) -> Mapping[str, FieldDef]:
-        """The fields that exist for the caller; formula fields are among them."""
+        """The fields that the caller may ask about; formula fields are among them."""
         known = self._fields.get(object_.name)
+        if known is None:
+            known, masks = self.shown(object_), self.policy.masks(object_)
+            if masks:
+                known = {name: field for name, field in known.items() if field.name not in masks}
+            self._fields[object_.name] = known
+        return known
+
+    def shown(self, object_: ObjectDef) -> Mapping[str, FieldDef]:
+        """The fields that the caller may see, those under a mask included."""
+        known = self._shown.get(object_.name)
         if known is None:
             allowed = self.policy.readable(object_)
             known = {
@@ -139,17 +153,21 @@ class Visibility:
                 if not field.info.write_only
                 and (allowed is None or name in allowed or name == "id")
             }
-            self._fields[object_.name] = known
+            self._shown[object_.name] = known
         return known
 
-    def field(self, object_: ObjectDef, name: str) -> FieldDef:
-        """The stored field `name`.
+    def mask(self, object_: ObjectDef, field: FieldDef) -> Mask | None:
+        """The mask under which the caller sees the field, if any."""
+        return self.policy.masks(object_).get(field.name)
+
+    def field(self, object_: ObjectDef, name: str, *, is_shown: bool = False) -> FieldDef:
+        """The stored field `name`, to be asked about or only to be shown.
 
         Raises:
             FieldUnknown: there is none for this caller; NotSupported: it is computed when read.
 
         """
-        fields = self.fields(object_)
+        fields = self.shown(object_) if is_shown else self.fields(object_)
         found = fields.get(name)
         if found is None:
             self.raise_unknown(object_, name, fields)

@@ -9,7 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, cast
+
+import msgspec
 
 from objectql.context import Actor
 from objectql.errors import InvalidFilter, InvalidQuery
@@ -28,6 +30,7 @@ from objectql.values import (
     is_day,
 )
 
+_NOBODY = Actor(id="")
 _MAX_EXPONENT = 400
 _MAX_TEXT = 64 * 1024
 
@@ -62,6 +65,10 @@ def resolve(
         elif source.of:
             values.append(combine(source, values))
             continue
+        elif source.is_settled:
+            settled = source.constant
+            values.append(list(settled) if isinstance(settled, tuple) else settled)
+            continue
         else:
             literal = source.constant
         # The commonest case by far: plain text for a text field.
@@ -88,11 +95,41 @@ def resolve(
     return tuple(values)
 
 
+def settled(source: ParamSource) -> ParamSource:
+    """`source` with its constant in canonical form, so that no request has to find it.
+
+    As it is where it has none, where the constant depends on the moment, or has no such form:
+    whoever resolves it will tell.
+    """
+    given: Any = source.constant
+    members = cast("Sequence[Any]", given) if isinstance(given, tuple | list) else (given,)
+    is_literal = source.constant is not None and source.shape in ("scalar", "list")
+    is_moment = not source.verbatim and any(type(m) is str and is_token(m) for m in members)
+    if not is_literal or is_moment:
+        return source
+    try:
+        value = _resolve_one(source, given, _NOBODY, 0, "UTC")
+    except ValueError:
+        return source
+    constant = tuple(value) if isinstance(value, list) else value
+    return msgspec.structs.replace(source, constant=constant, is_settled=True)
+
+
 def _context_value(source: ParamSource, tenant: str, actor: Actor) -> Value:
     name = source.context or ""
     if name == "tenant":
         return tenant
     value = user_fact(actor, name.removeprefix("user."))
+    # The commonest fact by far: an id.
+    if (
+        type(value) is str
+        and source.storage is Storage.TEXT
+        and source.shape == "scalar"
+        and len(value) <= _MAX_TEXT
+        and value.isascii()
+        and value.isprintable()
+    ):
+        return value
     if source.shape != "list":
         return _fitting(value, source.storage)
     if not isinstance(value, list | tuple):

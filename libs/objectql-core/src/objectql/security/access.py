@@ -11,6 +11,7 @@ from typing import TypeAlias
 import msgspec
 
 from objectql.ids import FieldName
+from objectql.metadata.masks import Mask
 from objectql.metadata.model import ObjectDef
 from objectql.query.ast import Filter
 from objectql.security.filters import EVERY_RECORD, either, joined, moved
@@ -30,6 +31,7 @@ MODIFY_ALL = "modify_all"
 
 Fields: TypeAlias = "frozenset[FieldName] | None"
 """Names of fields; None means all."""
+Masks: TypeAlias = Mapping[FieldName, Mask]
 Rows: TypeAlias = Mapping[Right, Filter]
 Grants: TypeAlias = Collection[str]
 Parent: TypeAlias = Callable[[Right], Filter]
@@ -41,7 +43,8 @@ class ObjectAccess(msgspec.Struct, frozen=True):
 
     `rows` has a filter for each right (read, update, delete) that does not extend to every record,
     `images` one for each (create, update) that must leave a record of a certain kind. Actions that
-    are neither among `actions` nor `barred_actions` are for those who may update.
+    are neither among `actions` nor `barred_actions` are for those who may update. `masks` are what
+    is shown of fields that may be read, and cannot be asked about.
     """
 
     operations: frozenset[str] = frozenset()
@@ -50,6 +53,7 @@ class ObjectAccess(msgspec.Struct, frozen=True):
     readable: Fields = None
     updatable: Fields = None
     creatable: Fields = None
+    masks: Masks = {}
     actions: frozenset[str] = frozenset()
     barred_actions: frozenset[str] = frozenset()
     action_conditions: Mapping[str, Filter] = {}
@@ -75,6 +79,7 @@ def compile_access(
         readable=_fields(rules, object_, held, "read"),
         updatable=_fields(rules, object_, held, "update"),
         creatable=_fields(rules, object_, held, "create"),
+        masks=_masks(rules, object_, held),
         actions=frozenset(named - barred),
         barred_actions=frozenset(barred),
         action_conditions=conditions,
@@ -194,6 +199,15 @@ def _fields(rules: ObjectRules, object_: ObjectDef, held: Roles, right: Right) -
         if not _may(rules.fields.get(name), held, each)
     }
     return frozenset(n for n in object_.fields if n not in denied) if denied else None
+
+
+def _masks(rules: ObjectRules, object_: ObjectDef, held: Roles) -> Masks:
+    """The masks under which the caller sees fields; those that may not be read are among them."""
+    return {
+        name: rule.mask.mask
+        for name, rule in rules.fields.items()
+        if name in object_.fields and rule.mask and not holds_any(held, rule.mask.seeing)
+    }
 
 
 def _may(rule: FieldRule | None, held: Roles, right: Right) -> bool:

@@ -14,7 +14,8 @@ from objectql.ids import FieldName
 from objectql.metadata import keys as accepted
 from objectql.metadata.document import Node
 from objectql.metadata.keys import Keys, read_keys
-from objectql.metadata.model import ObjectDef, ObjectPermissions
+from objectql.metadata.masks import Mask, parse_mask
+from objectql.metadata.model import FieldDef, ObjectDef, ObjectPermissions
 from objectql.metadata.types import Storage
 from objectql.query.ast import Compare, Fact, Filter, Op
 from objectql.rates.bucket import Rate
@@ -28,6 +29,7 @@ from objectql.security.rules import (
     ActionRule,
     FieldRight,
     FieldRule,
+    MaskRule,
     ObjectRules,
     Right,
     Roles,
@@ -36,6 +38,8 @@ from objectql.security.rules import (
 )
 
 _RATE_UNITS = {"requests_per_minute": 60, "requests_per_hour": 3600, "requests_per_day": 86_400}
+
+_NOTHING_SHOWN = parse_mask("****")
 
 _EVERYBODY: Roles = frozenset({EVERYBODY})
 
@@ -109,7 +113,7 @@ def read_permission_file(
         own,
         is_declared=True,
         grants={name: frozenset(roles) for name, roles in permissions.grants.items()},
-        fields=_field_rules(keys),
+        fields=_field_rules(keys, object_),
         rows=(*own.rows, *declared),
         has_row_rules=bool(own.has_row_rules or record or sharing),
         limit=_row_limit(keys.get("row_level_security"), reader),
@@ -125,11 +129,8 @@ def _roles(node: Node | None) -> Roles:
     return NO_ROLES if node is None else frozenset(text for text, _ in node.texts())
 
 
-def _field_rules(keys: Mapping[str, Node]) -> dict[FieldName, FieldRule]:
-    """Field permissions; a masked field is hidden from those who may not see it in full.
-
-    That shows less than the mask would, never more.
-    """
+def _field_rules(keys: Mapping[str, Node], object_: ObjectDef) -> dict[FieldName, FieldRule]:
+    """Field permissions and masks."""
     found: dict[FieldName, FieldRule] = {}
     for name, member in _entries(keys, "field_permissions"):
         parts = {k: _roles(n) for k, n in read_keys(member, accepted.FIELD_GRANTS).items()}
@@ -137,13 +138,22 @@ def _field_rules(keys: Mapping[str, Node]) -> dict[FieldName, FieldRule]:
         create = FieldRight(parts["create"]) if "create" in parts else update
         found[FieldName(name)] = FieldRule(FieldRight(parts.get("read")), update, create)
     for name, member in _entries(keys, "field_masking"):
-        seeing = _roles(read_keys(member, accepted.MASK).get("visible_to"))
+        parts = read_keys(member, accepted.MASK)
         rule = found.get(FieldName(name), FieldRule())
-        named = rule.read.named
-        if named is not None and EVERYBODY not in named:
-            seeing = named if EVERYBODY in seeing else seeing & named
-        found[FieldName(name)] = msgspec.structs.replace(rule, read=FieldRight(seeing))
+        mask = _mask(parts["mask_format"], object_.fields.get(FieldName(name)))
+        seeing = _roles(parts.get("visible_to"))
+        found[FieldName(name)] = msgspec.structs.replace(rule, mask=MaskRule(mask, seeing))
     return found
+
+
+def _mask(node: Node, field: FieldDef | None) -> Mask:
+    """The mask, without pieces where an older version has let through what it cannot show."""
+    try:
+        mask = parse_mask(str(node.value))
+    except ValueError:
+        return _NOTHING_SHOWN
+    is_text = field is not None and field.storage is Storage.TEXT
+    return mask if is_text or not mask.told else _NOTHING_SHOWN
 
 
 def _entries(keys: Mapping[str, Node], name: str) -> list[tuple[str, Node]]:

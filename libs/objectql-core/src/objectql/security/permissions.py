@@ -167,6 +167,7 @@ def _mentioned(rules: ObjectRules) -> Iterator[str]:
         for right in (field.read, field.update, field.create):
             sets += [right.named, right.allowed, right.withheld]
         sets += field.required.values()
+        sets.append(None if field.mask is None else field.mask.seeing)
     for required in rules.required.values():
         sets += required.values()
     if rules.limit is not None:

@@ -24,7 +24,7 @@ from objectql.query.policy import RuleBinder
 from objectql.query.rules import BoundRule, bind_rule
 from objectql.query.scope import Schema
 from objectql.query.values_in import resolve
-from objectql.security.access import Fields, ObjectAccess
+from objectql.security.access import Fields, Masks, ObjectAccess
 from objectql.security.filters import facts_in
 from objectql.security.rules import RIGHTS, Right
 from objectql.values import Record
@@ -77,6 +77,10 @@ class FullAccess:
     def readable(self, object: ObjectDef) -> frozenset[FieldName] | None:
         """All fields."""
         return None
+
+    def masks(self, object: ObjectDef) -> Masks:
+        """None."""
+        return _EVERYTHING.masks
 
     def row_rule(self, object: ObjectDef, binder: RuleBinder) -> Predicate | None:
         """All rows."""
@@ -176,6 +180,10 @@ class RolePolicy:
         """The fields that may be read; None means all."""
         return self.access(object.name).readable
 
+    def masks(self, object: ObjectDef) -> Masks:
+        """What is shown of fields that may not be read in full."""
+        return self.access(object.name).masks
+
     def row_rule(self, object: ObjectDef, binder: RuleBinder) -> Predicate | None:
         """What a record must satisfy to be seen; None means nothing."""
         rule = self.access(object.name).rows.get("read")
@@ -219,10 +227,15 @@ class RolePolicy:
 
     def visible(self, object: ObjectDef, record: Record) -> Record:
         """What the caller may see of `record`."""
-        readable = self.access(object.name).readable
-        if readable is None:
+        access = self.access(object.name)
+        readable, masks = access.readable, access.masks
+        if readable is None and not masks:
             return record
-        return {name: value for name, value in record.items() if name in readable or name == "id"}
+        return {
+            name: masks[FieldName(name)].of(value) if name in masks else value
+            for name, value in record.items()
+            if readable is None or name in readable or name == "id"
+        }
 
     def facts(self) -> tuple[str, ...]:
         """The facts of the caller that decide beside the `shape`, in order."""
@@ -263,6 +276,7 @@ def _text(access: ObjectAccess) -> str:
         (
             access.is_declared,
             [None if each is None else sorted(each) for each in names],
+            sorted((str(name), repr(mask)) for name, mask in access.masks.items()),
             [sorted((str(name), repr(f)) for name, f in each.items()) for each in filters],
         )
     )

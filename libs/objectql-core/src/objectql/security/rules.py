@@ -13,6 +13,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from objectql.ids import FieldName, ObjectName
+from objectql.metadata.masks import Mask
 from objectql.query.ast import Filter
 from objectql.rates.bucket import Rate
 
@@ -100,6 +101,13 @@ class FieldRight(msgspec.Struct, frozen=True):
         return not holds_any(held, self.withheld)
 
 
+class MaskRule(msgspec.Struct, frozen=True):
+    """What readers see of a field, except those with one of the roles `seeing`."""
+
+    mask: Mask
+    seeing: Roles
+
+
 class FieldRule(msgspec.Struct, frozen=True):
     """Who may read and write a field, beside the permissions on the object."""
 
@@ -107,6 +115,7 @@ class FieldRule(msgspec.Struct, frozen=True):
     update: FieldRight = FieldRight()
     create: FieldRight = FieldRight()
     required: Required = {}
+    mask: MaskRule | None = None
 
 
 class ActionRule(msgspec.Struct, frozen=True):

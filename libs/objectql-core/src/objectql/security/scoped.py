@@ -16,7 +16,7 @@ from objectql.ids import FieldName
 from objectql.metadata.model import ObjectDef
 from objectql.query.bound import Predicate
 from objectql.query.policy import RuleBinder
-from objectql.security.access import ObjectAccess
+from objectql.security.access import Masks, ObjectAccess
 from objectql.security.policy import AccessRules, Asker, FullAccess
 from objectql.security.rules import Right
 from objectql.values import Record
@@ -91,6 +91,10 @@ class ScopedPolicy(FullAccess):
     def readable(self, object: ObjectDef) -> frozenset[FieldName] | None:
         """The fields that the roles may read."""
         return self._inner.readable(object)
+
+    def masks(self, object: ObjectDef) -> Masks:
+        """What the roles see of fields that they may not read in full."""
+        return self._inner.masks(object)
 
     def row_rule(self, object: ObjectDef, binder: RuleBinder) -> Predicate | None:
         """The rows that the roles may see."""

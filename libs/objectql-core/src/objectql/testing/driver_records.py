@@ -17,6 +17,7 @@ from objectql.errors import (
     UniqueViolation,
     ValidationFailed,
 )
+from objectql.metadata.masks import parse_mask
 from objectql.query.plan import varying_params
 from objectql.testing.driver_samples import (
     ACME,
@@ -24,6 +25,7 @@ from objectql.testing.driver_samples import (
     CUSTOMERS,
     EXAMPLES,
     LATER,
+    MASKS,
     ORDERS,
     ZOO,
     as_json,
@@ -31,6 +33,7 @@ from objectql.testing.driver_samples import (
     equal_to,
     ids,
     insert,
+    masked,
     one_by_id,
     read,
     update,
@@ -111,6 +114,31 @@ class RecordPromises:
         assert list(pages) == [await driver.fetch(lowered, params) for params in asked]
         assert [page.count for page in pages] == [1, 1, 0, 0, 1]
         assert [page.has_next for page in pages] == [True, False, False, False, False]
+
+    @pytest.mark.parametrize("text", MASKS)
+    async def test_a_mask_shows_what_it_says_and_no_more(self, driver: Driver, text: str) -> None:
+        mask = parse_mask(text)
+        texts: list[str | None] = [None, "", "a", "abcd", "abcde", "é𝔘'\"\\x", "1234-5678-9012"]
+        for at, value in enumerate(texts):
+            await write(driver, insert(ORDERS, f"o{at}", number=value))
+        shown = await masked(driver, ORDERS, ["number"], mask)
+        assert [each["number"] for each in shown] == [mask.of(value) for value in texts]
+        assert shown[0]["number"] is None
+
+    async def test_a_mask_without_pieces_shows_only_that_a_value_is_there(
+        self, driver: Driver
+    ) -> None:
+        values: dict[str, Any] = {
+            **{name: examples[0] for name, examples in EXAMPLES.items()},
+            "paid": False,
+            "tags": ["a"],
+            "extra": {"a": 1},
+        }
+        await write(driver, insert(ORDERS, "o1", **values))
+        await write(driver, insert(ORDERS, "o2"))
+        first, second = await masked(driver, ORDERS, list(values), parse_mask("***"))
+        assert first == {"id": "o1", **dict.fromkeys(values, "***")}
+        assert second == {"id": "o2", **dict.fromkeys(values)}
 
     async def test_missing_fields_are_null_in_the_image(self, driver: Driver) -> None:
         (outcome,) = await write(driver, insert(ORDERS, "o1"))

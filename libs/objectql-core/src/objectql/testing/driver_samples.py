@@ -18,6 +18,7 @@ from objectql.drivers.protocol import (
     WriteScope,
 )
 from objectql.ids import FieldName, ObjectName, TenantId, uuid7
+from objectql.metadata.masks import Mask
 from objectql.metadata.model import FieldDef, IndexDef, ObjectDef, system_fields
 from objectql.metadata.types import Storage
 from objectql.query.bound import (
@@ -125,6 +126,30 @@ def by_id(object_: ObjectDef, *, limit: int | None = None) -> BoundQuery:
         limit=limit,
         params=(ParamSource(Storage.TEXT, context="tenant"),),
     )
+
+
+MASKS = (
+    "{last4}",
+    "****-{last4}",
+    "{first1}***",
+    "it's {first2}…{last2}\"\\%s:x",
+    "***",
+    "{first99}",
+)
+
+
+async def masked(
+    driver: Driver, object_: ObjectDef, names: list[str], mask: Mask
+) -> list[dict[str, Any]]:
+    """The fields `names` of all records of `ACME` as `mask` shows them, beside the id."""
+    every = by_id(object_)
+    shown = tuple(
+        msgspec.structs.replace(output, mask=mask if output.name in names else None)
+        for output in every.outputs
+        if output.name in ("id", *names)
+    )
+    query = driver.lower(msgspec.structs.replace(every, outputs=shown))
+    return msgspec.json.decode((await driver.fetch(query, (ACME,))).items)
 
 
 def one_by_id(object_: ObjectDef) -> BoundQuery:

@@ -12,6 +12,7 @@ from objectql.testing.driver_history import HistoryPromises
 from objectql.testing.driver_identity import IdentityPromises
 from objectql.testing.driver_records import RecordPromises
 from objectql.testing.driver_samples import OBJECTS
+from objectql.testing.driver_security_log import SecurityLogPromises
 from objectql.testing.driver_stores import ClusterPromises, StorePromises
 from objectql.testing.driver_tenants import TenantPromises
 from objectql.testing.driver_transactions import TransactionPromises
@@ -25,5 +26,7 @@ class PlaceSuite(
     """What holds wherever a tenant's records are."""
 
 
-class DriverSuite(PlaceSuite, ClusterPromises, TenantPromises, IdentityPromises):
+class DriverSuite(
+    PlaceSuite, ClusterPromises, SecurityLogPromises, TenantPromises, IdentityPromises
+):
     """Everything that a driver promises."""

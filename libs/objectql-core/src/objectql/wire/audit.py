@@ -5,6 +5,22 @@ from __future__ import annotations
 from objectql.wire.messages import Message
 
 
+class AuditListRequest(Message, frozen=True):
+    """Verb `audit_list`: a page of the security log, the latest first; answered by `PageReply`.
+
+    Of the caller's tenant where none is named. Entries that equal `kind` and `actor`, from the
+    instant `since` on and before `until`; `after` is the `next` of the page before.
+    """
+
+    tenant: str | None = None
+    kind: str | None = None
+    actor: str | None = None
+    since: str | None = None
+    until: str | None = None
+    limit: int = 100
+    after: str | None = None
+
+
 class AuditVerifyRequest(Message, frozen=True):
     """Verb `audit_verify`: follow the chains of a tenant, of the caller's own where none is named.
 

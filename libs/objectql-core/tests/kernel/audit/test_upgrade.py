@@ -70,8 +70,9 @@ async def test_entries_of_before_are_kept_told_and_sealed(driver: Driver) -> Non
         origin="browser 203.0.113.7",
     )
     await kernel.create("asset", {"id": "a2"}, context=context)
-    assert await Sealer("default", driver.chains, driver.leases, holder="here").drain() == 3
-    (report,), _ = await Verifier(kernel.engine).step(DEFAULT, None, None)
+    assert await Sealer("default", driver.chains, driver.leases, holder="here").drain() == 4
+    (report, published), _ = await Verifier(kernel.engine).step(DEFAULT, None, None)
+    assert (published.chain, published.intact, published.last) == ("security", True, 1)
     assert (report.chain, report.intact, report.last) == ("history/asset", True, 3)
     entries = await driver.history.of_record(DEFAULT, "asset", "a1", limit=9)
     assert [(event.id, event.origin) for _, event in entries] == [("e2", ""), ("e1", "")]

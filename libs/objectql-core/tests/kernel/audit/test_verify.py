@@ -74,7 +74,7 @@ async def verified(
         chains += json.loads(reply.chains)
         place = reply.place
         if place is None:
-            return chains
+            return [chain for chain in chains if chain["chain"] != "security"]
 
 
 async def history(kernel: Kernel, count: int = 5) -> None:

@@ -144,6 +144,8 @@ def _units(value: Value, scale: int, rounding: str) -> int:
 
 def _whole(value: Value, scale: int, op: TestOp) -> int | None:
     """The whole number of units that compares by `op` as `value` does, within 64 bits."""
+    if type(value) is int and not scale and _INT64_MIN <= value <= _INT64_MAX:
+        return value
     down = _units(value, scale, ROUND_FLOOR)
     up = _units(value, scale, ROUND_CEILING)
     if down != up:

@@ -27,6 +27,8 @@ from objectql.drivers.identity import (
     SigningKey,
     User,
 )
+from objectql.drivers.security_log import SecurityEntry
+from objectql.drivers.sql.security_log import insert_entries
 from objectql.drivers.sql.system import SystemRunner, SystemWords
 from objectql.errors import UniqueViolation, WriteConflict
 
@@ -99,16 +101,21 @@ class SqlIdentityStore:
         self._runner = runner
 
     async def apply(
-        self, changes: Sequence[IdentityChange], revoke: Sequence[Revocation] = ()
+        self,
+        changes: Sequence[IdentityChange],
+        revoke: Sequence[Revocation] = (),
+        *,
+        record: Sequence[SecurityEntry] = (),
     ) -> int:
         """See `IdentityStore`."""
         try:
-            if len(changes) == 1 and not revoke:
+            if len(changes) == 1 and not revoke and not record:
                 await _change(self._runner, changes[0])
                 return 0
             async with self._runner.transaction() as runner:
                 for change in changes:
                     await _change(runner, change)
+                await insert_entries(runner, record)
                 return await _revoke(runner, revoke) if revoke else 0
         except UniqueViolation as exc:
             raise await self._taken(changes) from exc

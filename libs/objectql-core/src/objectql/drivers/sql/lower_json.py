@@ -6,17 +6,18 @@ could bring the rows of the page out of their order, since a planner may choose 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 import sqlalchemy as sa  # noqa: TID251 - this package is the home of SQL
 
-from objectql.drivers.sql.dialect import Expression, Fragment, Typed
-from objectql.drivers.sql.encode import kind_of
+from objectql.drivers.sql.dialect import Expression, Fragment, Typed, string_literal
+from objectql.drivers.sql.encode import Kind, kind_of
 from objectql.drivers.sql.scope import Names, Scope, column_of
 from objectql.ids import FieldName
+from objectql.metadata.masks import MaskPart
 from objectql.metadata.types import Storage
-from objectql.query.bound import BoundExpand, BoundQuery, Column, TestOp, count_name
+from objectql.query.bound import BoundExpand, BoundQuery, Column, Output, TestOp, count_name
 
 ColumnSource: TypeAlias = Callable[[Column], Typed]
 
@@ -25,7 +26,7 @@ def row_json(query: BoundQuery, names: Names, column: ColumnSource) -> Expressio
     """The record as a JSON object: the outputs in order, relations in the place of their ids."""
     dialect = names.dialect
     members: dict[str, Expression] = {
-        output.name: dialect.json_value(column(output.column)) for output in query.outputs
+        output.name: dialect.json_value(_shown(output, column)) for output in query.outputs
     }
     for expand in query.expand:
         members[expand.name] = dialect.as_json(_relation(expand, query, names, column))
@@ -33,6 +34,43 @@ def row_json(query: BoundQuery, names: Names, column: ColumnSource) -> Expressio
             parent_id = column(Column(query.object.fields[FieldName("id")]))
             members[count_name(expand)] = _count(expand, names, parent_id)
     return dialect.json_row(list(members.items()))
+
+
+def _shown(output: Output, column: ColumnSource) -> Typed:
+    """The column, or the text that its mask makes of it."""
+    value = column(output.column)
+    if output.mask is None:
+        return value
+    told = output.mask.told
+    shown = _text(output.mask.text)
+    if told:
+        cut = _joined([_part(part, value.sql) for part in output.mask.parts])
+        shown = Fragment(
+            f"CASE WHEN length({{}}) > {told} THEN {{}} ELSE {{}} END", value.sql, cut, shown
+        )
+    masked = Fragment("CASE WHEN {} IS NOT NULL THEN {} END", value.sql, shown)
+    return Typed(masked, Kind(Storage.TEXT))
+
+
+def _part(part: MaskPart, value: Expression) -> Expression:
+    if isinstance(part, str):
+        return _text(part)
+    if part.end == "first":
+        return Fragment(f"substr({{}}, 1, {part.count})", value)
+    # The value is longer than that. A negative start means the end in SQLite only.
+    return Fragment(f"substr({{}}, length({{}}) - {part.count - 1})", value, value)
+
+
+def _text(text: str) -> Expression:
+    """A text that metadata fixes."""
+    return Fragment.of(["CAST(", string_literal(text), " AS text)"])
+
+
+def _joined(texts: Sequence[Expression]) -> Expression:
+    parts: list[str | sa.ClauseElement] = []
+    for at, text in enumerate(texts):
+        parts += [" || " if at else "", text]
+    return Fragment.of(["(", *parts, ")"])
 
 
 def _relation(

@@ -49,6 +49,7 @@ from objectql.drivers.sql.postgres_reads import PostgresReads
 from objectql.drivers.sql.postgres_schema import PostgresSchema
 from objectql.drivers.sql.postgres_session import IDEMPOTENCY_SQL, PostgresSession
 from objectql.drivers.sql.postgres_walls import TenantConnection
+from objectql.drivers.sql.security_log import SqlSecurityLog
 from objectql.drivers.sql.system import (
     POSTGRES_WORDS,
     SqlLeases,
@@ -112,6 +113,7 @@ class PostgresDriver(PostgresAccess, PostgresReads):
         self.outbox = SqlOutbox(self, POSTGRES_WORDS)
         self.history = SqlHistory(self)
         self.chains = SqlChains(self, POSTGRES_WORDS)
+        self.security_log = SqlSecurityLog(self)
         self.leases = SqlLeases(self, POSTGRES_WORDS)
         self.identity = SqlIdentityStore(self)
         self.tenants = SqlTenantStore(self)

@@ -45,6 +45,7 @@ from objectql.drivers.sql.history import SqlHistory
 from objectql.drivers.sql.identity import SqlIdentityStore, identity_tables
 from objectql.drivers.sql.introspect import INTROSPECT_SQLITE, parse_introspection
 from objectql.drivers.sql.lower import LoweredSql, lower
+from objectql.drivers.sql.security_log import SqlSecurityLog
 from objectql.drivers.sql.sqlite_connection import SqliteConnection, refusal_of
 from objectql.drivers.sql.sqlite_session import IDEMPOTENCY_SQL, SqliteSession
 from objectql.drivers.sql.sqlite_writes import SqliteWriter
@@ -113,6 +114,7 @@ class SqliteDriver:
         self.outbox = SqlOutbox(self, SQLITE_WORDS)
         self.history = SqlHistory(self)
         self.chains = SqlChains(self, SQLITE_WORDS)
+        self.security_log = SqlSecurityLog(self)
         self.leases = SqlLeases(self, SQLITE_WORDS)
         self.identity = SqlIdentityStore(self)
         self.tenants = SqlTenantStore(self)

@@ -19,6 +19,8 @@ from typing import Any, Protocol
 import msgspec
 
 from objectql.drivers.protocol import Idempotency, Remembered
+from objectql.drivers.security_log import SecurityEntry
+from objectql.drivers.sql.security_log import insert_entries
 from objectql.drivers.stores import StoredItem
 from objectql.errors import WriteConflict
 from objectql.events import ChangeEvent
@@ -246,6 +248,7 @@ class SqlMetadataStore:
         remove: Sequence[tuple[str, str, str]],
         *,
         expected_version: int,
+        record: Sequence[SecurityEntry] = (),
     ) -> int:
         """See `MetadataStore`; the state's row lock serialises publishers."""
         async with self._runner.transaction() as runner:
@@ -270,6 +273,7 @@ class SqlMetadataStore:
                     version = excluded.version, path = excluded.path""",
                     *(item.layer, item.type, item.name, item.content, version, item.path),
                 )
+            await insert_entries(runner, record)
         return version
 
 

@@ -9,8 +9,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import msgspec
 
+from objectql.drivers.security_log import SecurityEntry
 from objectql.drivers.sql.dialect import identifier
 from objectql.drivers.sql.scope import TENANT, table_name
+from objectql.drivers.sql.security_log import insert_entries
 from objectql.drivers.sql.system import TENANT_TABLES, SystemRunner
 from objectql.drivers.tenants import Tenant
 from objectql.errors import WriteConflict
@@ -51,7 +53,13 @@ class SqlTenantStore:
                 found[tenant] = msgspec.json.decode(row[0], type=TenantMetadata)
         return found
 
-    async def save(self, tenant: Tenant, metadata: TenantMetadata | None = None) -> Tenant:
+    async def save(
+        self,
+        tenant: Tenant,
+        *,
+        record: Sequence[SecurityEntry] = (),
+        metadata: TenantMetadata | None = None,
+    ) -> Tenant:
         """See `TenantStore`."""
         saved = msgspec.structs.replace(tenant, version=tenant.version + 1)
         document = msgspec.json.encode(saved)
@@ -77,6 +85,7 @@ class SqlTenantStore:
                     ON CONFLICT (tenant) DO UPDATE SET document = excluded.document""",
                     *(tenant.id, msgspec.json.encode(metadata)),
                 )
+            await insert_entries(runner, record)
         return saved
 
     async def remove(self, tenant: TenantId) -> None:

@@ -7,13 +7,16 @@ from typing import Final, TypeVar
 
 from objectql.context import Context
 from objectql.errors import PermissionDenied
+from objectql.ids import TenantId
+from objectql.kernel.audit.security import page_of
 from objectql.kernel.audit.verify import Verifier
 from objectql.kernel.engine import Engine
 from objectql.kernel.identity.directory import check_administrator
 from objectql.kernel.json import encode_json
 from objectql.kernel.pipeline import Pipeline
 from objectql.kernel.tenancy.admin import TenantAdmin
-from objectql.wire.audit import AuditVerifyReply, AuditVerifyRequest
+from objectql.wire.audit import AuditListRequest, AuditVerifyReply, AuditVerifyRequest
+from objectql.wire.messages import PageReply
 
 Q = TypeVar("Q")
 R = TypeVar("R")
@@ -26,6 +29,7 @@ class AuditOperations:
     """One method per verb: administrators about their tenant, operators about any."""
 
     def __init__(self, engine: Engine, pipeline: Pipeline, tenants: TenantAdmin) -> None:
+        self._engine = engine
         self._pipeline = pipeline
         self._tenants = tenants
         self._verifier = Verifier(engine)
@@ -47,13 +51,30 @@ class AuditOperations:
         """
         return await self._run(request, context, self._verify)
 
-    async def _verify(self, request: AuditVerifyRequest, context: Context) -> AuditVerifyReply:
-        tenant = context.tenant
-        if request.tenant is None:
+    async def handle_list(self, request: AuditListRequest, context: Context) -> PageReply:
+        """A page of the security log.
+
+        Raises:
+            PermissionDenied, TenantUnknown: as `handle_verify`.
+            InvalidQuery, TooManyRecords: as `page_of`.
+
+        """
+        return await self._run(request, context, self._list)
+
+    async def _list(self, request: AuditListRequest, context: Context) -> PageReply:
+        tenant = await self._asked(request.tenant, context)
+        return await page_of(self._engine.system_driver.security_log, tenant, request)
+
+    async def _asked(self, tenant: str | None, context: Context) -> TenantId:
+        """The tenant about which the caller asks, and may."""
+        if tenant is None:
             check_administrator(context)
-        elif context.actor.is_operator:
-            tenant = (await self._tenants.find(request.tenant)).id
-        else:
+            return context.tenant
+        if not context.actor.is_operator:
             raise PermissionDenied(operation="administer", object="tenants")
+        return (await self._tenants.find(tenant)).id
+
+    async def _verify(self, request: AuditVerifyRequest, context: Context) -> AuditVerifyReply:
+        tenant = await self._asked(request.tenant, context)
         reports, place = await self._verifier.step(tenant, request.anchor, request.place)
         return AuditVerifyReply(encode_json(reports), place)

@@ -24,6 +24,7 @@ from objectql.errors import (
     WriteConflict,
 )
 from objectql.ids import TenantId
+from objectql.kernel.audit.entries import changed_fields
 from objectql.kernel.identity.directory import Directory, check_administrator, check_may_grant
 from objectql.kernel.identity.secret_texts import KeyText, digest, is_of, new_id, new_secret
 from objectql.kernel.identity.secret_texts import parse_key as parse_key_text
@@ -99,7 +100,8 @@ class ApiKeys:
             expires_ms=request.expires_ms,
         )
         _check_key(key, owner)
-        await self._directory.apply([Insert(key)])
+        record = self._directory.entry("key_created", context, **_told(key))
+        await self._directory.apply([Insert(key)], record=record)
         return {**_described(key), "key": str(text)}
 
     async def update(self, request: KeyUpdateRequest, context: Context) -> dict[str, Any]:
@@ -111,13 +113,16 @@ class ApiKeys:
 
         """
         key, owner = await self._administered(request.id, context)
+        before = key
         if request.name is not msgspec.UNSET:
             key = msgspec.structs.replace(key, name=request.name.strip())
         if request.expires_ms is not msgspec.UNSET:
             key = msgspec.structs.replace(key, expires_ms=request.expires_ms)
         _check_key(key, owner)
         void = self._directory.void("key", key.tenant, key.id)
-        await self._directory.apply([Replace(key)], [void])
+        told = changed_fields(before, key, ("expires_ms",))
+        record = self._directory.entry("key_changed", context, id=key.id, **told)
+        await self._directory.apply([Replace(key)], [void], record=record)
         return _described(key)
 
     async def delete(self, request: KeyDeleteRequest, context: Context) -> None:
@@ -130,7 +135,8 @@ class ApiKeys:
         """
         key, _ = await self._administered(request.id, context)
         void = self._directory.void("key", key.tenant, key.id)
-        await self._directory.apply([Delete(key)], [void])
+        record = self._directory.entry("key_deleted", context, **_told(key))
+        await self._directory.apply([Delete(key)], [void], record=record)
 
     async def resolve(self, request: ResolveKeyRequest) -> KeyReply:
         """The caller that a key stands for now.
@@ -198,6 +204,11 @@ def _check_key(key: ApiKey, owner: User) -> None:
         issues.append(Issue("scopes", "invalid", f"a key has 1 to {_MAX_SCOPES} scopes, or none"))
     if issues:
         raise ValidationFailed(object="key", issues=tuple(issues))
+
+
+def _told(key: ApiKey) -> dict[str, Any]:
+    """Of a key that is new or deleted, for the security log."""
+    return {"id": key.id, "owner": key.user, "roles": key.roles, "scopes": key.scopes}
 
 
 def _described(key: ApiKey) -> dict[str, Any]:

@@ -19,8 +19,11 @@ from objectql.drivers.identity import (
     Session,
     User,
 )
+from objectql.drivers.security_log import SecurityEntry, SecurityKind
 from objectql.errors import PermissionDenied, RecordNotFound
 from objectql.ids import is_record_id
+from objectql.kernel.audit.entries import entry_of
+from objectql.kernel.audit.recorder import Recorder
 from objectql.kernel.identity.policy import IdentityPolicy
 from objectql.wire.identity import IdentityChanged, RevokedEntry
 
@@ -38,8 +41,12 @@ async def _to_nobody(news: IdentityChanged) -> None:
 class Directory:
     """Users and what is void, over one store."""
 
-    def __init__(self, store: IdentityStore, policy: IdentityPolicy, clock: Clock) -> None:
+    def __init__(
+        self, store: IdentityStore, policy: IdentityPolicy, clock: Clock, refusals: Recorder
+    ) -> None:
+        """`refusals` records what changes nothing."""
         self.store = store
+        self.refusals = refusals
         self.policy = policy
         self.clock = clock
         self.announce: Announce = _to_nobody
@@ -69,10 +76,15 @@ class Directory:
         return found[0] if found else None
 
     async def apply(
-        self, changes: Sequence[IdentityChange], revoke: Sequence[Revocation] = ()
+        self,
+        changes: Sequence[IdentityChange],
+        revoke: Sequence[Revocation] = (),
+        *,
+        record: SecurityEntry | None = None,
     ) -> None:
-        """Change, and tell everybody what is void now; see `IdentityStore.apply`."""
-        version = await self.store.apply(changes, revoke)
+        """Change, record it, and tell everybody what is void now; see `IdentityStore.apply`."""
+        entries = () if record is None else (record,)
+        version = await self.store.apply(changes, revoke, record=entries)
         if revoke:
             await self.announce(IdentityChanged(version, entries_of(revoke)))
 
@@ -102,11 +114,20 @@ class Directory:
         ends = [self.ended(session) for session in sessions if session.id != but]
         return [change for change, _ in ends], [void for _, void in ends]
 
-    async def end_sessions(self, sessions: Iterable[Session]) -> None:
-        """End them at once."""
+    async def end_sessions(
+        self, sessions: Iterable[Session], record: SecurityEntry | None = None
+    ) -> None:
+        """End them at once, and record it if there were any."""
         ends = [self.ended(session) for session in sessions]
         if ends:
-            await self.apply([change for change, _ in ends], [void for _, void in ends])
+            changes, revoke = [change for change, _ in ends], [void for _, void in ends]
+            await self.apply(changes, revoke, record=record)
+
+    def entry(
+        self, kind: SecurityKind, context: Context, actor: str | None = None, /, **details: object
+    ) -> SecurityEntry:
+        """What the caller did, or the user that the caller has proved to be; see `entry_of`."""
+        return entry_of(kind, context, self.clock, actor, **details)
 
     async def sessions_of(self, tenant: str, user: str) -> tuple[Session, ...]:
         """The sessions of a user."""

@@ -10,6 +10,7 @@ from objectql.context import Context
 from objectql.drivers.identity import IdentityStore
 from objectql.errors import RecordNotFound, TenantRefused, Unauthenticated
 from objectql.ids import is_record_id
+from objectql.kernel.audit.recorder import Recorder
 from objectql.kernel.identity.api_keys import ApiKeys
 from objectql.kernel.identity.directory import (
     Announce,
@@ -43,8 +44,10 @@ class Identity:
         policy: IdentityPolicy,
         clock: Clock,
         pipeline: Pipeline,
+        refusals: Recorder,
     ) -> None:
         """`store` is asked once the data sources are there."""
+        self._refusals = refusals
         self._make_store = store
         self._pipeline = pipeline
         self._policy = policy
@@ -81,7 +84,11 @@ class Identity:
     def _ready(self) -> _Parts:
         if self._parts is None:
             self._parts = _Parts(
-                self._make_store(), self._policy, self._clock, self._pipeline.admit
+                self._make_store(),
+                self._policy,
+                self._clock,
+                self._pipeline.admit,
+                self._refusals,
             )
             if self._announce is not None:
                 self._parts.directory.announce = self._announce
@@ -187,7 +194,9 @@ class Identity:
         if request.kind == "user" and await users.cut_off(request.id, context):
             return _DONE
         directory = self._ready().directory
-        await directory.apply([], [directory.void(request.kind, context.tenant, request.id)])
+        record = directory.entry("tokens_revoked", context, of=request.kind, id=request.id)
+        void = directory.void(request.kind, context.tenant, request.id)
+        await directory.apply([], [void], record=record)
         return _DONE
 
     # --- what gateways ask ---
@@ -214,9 +223,14 @@ class _Parts:
     """What is made when the store is there."""
 
     def __init__(
-        self, store: IdentityStore, policy: IdentityPolicy, clock: Clock, admit: Admit
+        self,
+        store: IdentityStore,
+        policy: IdentityPolicy,
+        clock: Clock,
+        admit: Admit,
+        refusals: Recorder,
     ) -> None:
-        self.directory = Directory(store, policy, clock)
+        self.directory = Directory(store, policy, clock, refusals)
         self.workers = PasswordWorkers(policy)
         self.signer = Signer(store, policy, clock)
         self.sessions = Sessions(self.directory, self.workers, self.signer, admit)

@@ -29,6 +29,7 @@ from objectql.drivers.identity import (
     Session,
     User,
 )
+from objectql.drivers.security_log import SecurityEntry, SecurityKind
 from objectql.errors import (
     Overloaded,
     PasswordChangeRequired,
@@ -111,13 +112,13 @@ class Sessions:
             name = _NOBODY
         user = await self._directory.user_called(tenant, name)
         # As it was typed: a counter that name and email share tells that they are one user's.
-        user = await self._proven(tenant, name[:255], user, request.password)
+        user = await self._proven(context, name[:255], user, request.password)
         hashed = await self._new_hash(user, request)
 
         async def open_session(user: User) -> TokensReply:
-            return await self._open(user, request, hashed)
+            return await self._open(user, request, hashed, context)
 
-        tokens = await self._while_proven(user, request.password, open_session)
+        tokens = await self._while_proven(user, request.password, open_session, context)
         self._tell("signed_in", user, context)
         return tokens
 
@@ -126,7 +127,7 @@ class Sessions:
         name = request.name.strip().lower()[:255]
         counted = name if name.isprintable() else _NOBODY
         await self._directory.user_called(context.tenant, counted)
-        await self._proven(context.tenant, counted, None, request.password)
+        await self._proven(context, counted, None, request.password, is_recorded=False)
         raise Unauthenticated
 
     async def refresh(self, request: RefreshRequest, context: Context) -> TokensReply:
@@ -153,7 +154,8 @@ class Sessions:
                 await self._directory.end_sessions([session])
                 self._refuse("refresh_ended", context)
             if not is_of(text.single, session.refresh):
-                await self._directory.end_sessions([session])
+                record = self._record("refresh_reused", session, context)
+                await self._directory.end_sessions([session], record)
                 self._refuse("refresh_reused", context)
             following = text._replace(single=new_secret())
             changed = msgspec.structs.replace(session, refresh=digest(following.single))
@@ -179,16 +181,18 @@ class Sessions:
             raise PermissionDenied(operation="end", object="sessions")
         text = parse_refresh(request.refresh_token or "")
         if request.everywhere:
-            await self._directory.end_sessions(
-                await self._directory.sessions_of(actor.tenant, actor.id)
-            )
+            found = await self._directory.sessions_of(actor.tenant, actor.id)
+            record = self._directory.entry("signed_out", context, sessions=len(found))
+            await self._directory.end_sessions(found, record)
         elif text is not None:
             found = await self._store.find(Session, {"id": text.session})
             if found and is_of(text.family, found[0].family):
-                await self._directory.end_sessions(found)
+                record = self._record("signed_out", found[0], context)
+                await self._directory.end_sessions(found, record)
         elif actor.session:
             found = await self._store.find(Session, {"tenant": actor.tenant, "id": actor.session})
-            await self._directory.end_sessions(s for s in found if s.user == actor.id)
+            record = self._directory.entry("signed_out", context, session=actor.session)
+            await self._directory.end_sessions((s for s in found if s.user == actor.id), record)
 
     async def change_password(self, request: PasswordRequest, context: Context) -> None:
         """Set the caller's password and end the caller's other sessions.
@@ -207,30 +211,50 @@ class Sessions:
             raise Unauthenticated
         user = await self._directory.user(actor.tenant, actor.id)
         counted = actor.id if user is None else user.name
-        user = await self._proven(actor.tenant, counted, user, request.current)
+        user = await self._proven(context, counted, user, request.current)
         check_password(request.new, user, self._policy)
         hashed = await self._workers.hash(request.new)
 
         async def replace(user: User) -> None:
             changed = replaced(user, self._clock, password=hashed, must_change=False)
             ends, revoke = await self._directory.ends_of(user, but=actor.session)
-            await self._directory.apply([Replace(changed), *ends], revoke)
+            record = self._directory.entry("password_changed", context)
+            await self._directory.apply([Replace(changed), *ends], revoke, record=record)
 
-        await self._while_proven(user, request.current, replace)
+        await self._while_proven(user, request.current, replace, context)
         self._tell("password_changed", user, context)
 
     # --- parts -----------------------------------------------------------------------------
 
-    async def _proven(self, tenant: str, counted: str, user: User | None, password: str) -> User:
+    async def _proven(
+        self,
+        context: Context,
+        counted: str,
+        user: User | None,
+        password: str,
+        *,
+        is_recorded: bool = True,
+    ) -> User:
+        """The user, whose password this is. What is refused in a tenant that may not act is in no log.
+
+        Raises:
+            RateLimited, Unauthenticated
+
+        """
+        tenant = context.tenant
         locked_ms = await self._store.attempt(tenant, counted, self._clock.now_ms(), self._limits)
         if locked_ms:
             log.info("sign_in_locked", extra={"tenant": tenant, "cause": "attempts"})
+            if is_recorded:
+                self._refused("sign_in_locked", user, counted, context, cause="attempts")
             raise RateLimited(retry_after_ms=max(1, locked_ms - self._clock.now_ms()))
         stored = user.password if user is not None and user.is_active else None
         is_right = await self._is_right(password, stored)
         if user is None or not is_right:
             cause = "unknown" if user is None else "password" if user.is_active else "disabled"
             log.info("sign_in_refused", extra={"tenant": tenant, "cause": cause})
+            if is_recorded:
+                self._refused("sign_in_refused", user, counted, context, cause=cause)
             raise Unauthenticated
         await self._store.forget_attempts(tenant, counted)
         return user
@@ -239,7 +263,11 @@ class Sessions:
         return await self._workers.verify(password[: MAX_PASSWORD_CHARACTERS + 1], stored)
 
     async def _while_proven(
-        self, user: User, password: str, commit: Callable[[User], Awaitable[R]]
+        self,
+        user: User,
+        password: str,
+        commit: Callable[[User], Awaitable[R]],
+        context: Context,
     ) -> R:
         """What `commit` gives; tried again with a user changed since, as long as that one is proven.
 
@@ -258,6 +286,7 @@ class Sessions:
                 break
             user = fresh
         log.info("sign_in_refused", extra={"tenant": user.tenant, "cause": "changed"})
+        self._refused("sign_in_refused", user, user.name, context, cause="changed")
         raise Unauthenticated
 
     async def _new_hash(self, user: User, request: SignInRequest) -> str | None:
@@ -271,7 +300,9 @@ class Sessions:
             return await self._workers.hash(request.password)
         return None
 
-    async def _open(self, user: User, request: SignInRequest, hashed: str | None) -> TokensReply:
+    async def _open(
+        self, user: User, request: SignInRequest, hashed: str | None, context: Context
+    ) -> TokensReply:
         """Tokens of a new session of exactly this version of the user; a new password ends others."""
         if user.must_change and request.new_password is None:
             raise PasswordChangeRequired
@@ -293,7 +324,15 @@ class Sessions:
         revoke: list[Revocation] = []
         if request.new_password is not None:
             ends, revoke = await self._directory.ends_of(user)
-        await self._directory.apply([Replace(changed), *ends, Insert(session)], revoke)
+        record = self._directory.entry(
+            "signed_in",
+            context,
+            user.id,
+            session=session.id,
+            set_password=request.new_password is not None,
+        )
+        changes = [Replace(changed), *ends, Insert(session)]
+        await self._directory.apply(changes, revoke, record=record)
         return await self._tokens(changed, session, text, now_ms)
 
     async def _tokens(
@@ -318,6 +357,19 @@ class Sessions:
             session_expires_ms=session.expires_ms,
             user=described(user),
         )
+
+    def _record(self, kind: SecurityKind, session: Session, context: Context) -> SecurityEntry:
+        """Of whoever has a refresh token, in the log of the tenant and user whose session it is."""
+        entry = self._directory.entry(kind, context, session.user, session=session.id)
+        return msgspec.structs.replace(entry, tenant=session.tenant)
+
+    def _refused(
+        self, kind: SecurityKind, user: User | None, counted: str, context: Context, *, cause: str
+    ) -> None:
+        """Nobody is the actor: it was not proved. Only the id of a user that there is can be told."""
+        told = {} if user is None else {"user": user.id}
+        entry = self._directory.entry(kind, context, "", cause=cause, **told)
+        self._directory.refusals.refused(entry, counted)
 
     def _refuse(self, cause: str, context: Context) -> NoReturn:
         log.info("refresh_refused", extra={"cause": cause, "request_id": context.request_id})

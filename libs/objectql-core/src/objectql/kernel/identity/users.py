@@ -24,6 +24,7 @@ from objectql.drivers.identity import (
     Revocation,
     User,
 )
+from objectql.drivers.security_log import SecurityEntry
 from objectql.errors import (
     Issue,
     PermissionDenied,
@@ -32,6 +33,7 @@ from objectql.errors import (
     WriteConflict,
 )
 from objectql.ids import is_record_id, uuid7
+from objectql.kernel.audit.entries import changed_fields
 from objectql.kernel.identity.directory import (
     Directory,
     check_administrator,
@@ -111,10 +113,11 @@ class Users:
         check_user(user)
         if request.password is not None:
             user = await self._with_password(user, request.password)
+        record = self._directory.entry("user_created", context, **_told(user))
         if request.id is None:
-            await self._directory.apply([Insert(user)])
+            await self._directory.apply([Insert(user)], record=record)
         else:
-            await self._insert_again(user)
+            await self._insert_again(user, record)
         return described(user)
 
     async def update(self, request: UserUpdateRequest, context: Context) -> dict[str, Any]:
@@ -142,7 +145,7 @@ class Users:
                     hashed = await self._workers.hash(request.password)
                 user = replaced(user, self._clock, password=hashed)
             with suppress(WriteConflict):  # a sign-in replaces the user too; what is given stands
-                await self._replace(before, user)
+                await self._replace(before, user, context)
                 return described(user)
         raise WriteConflict
 
@@ -165,6 +168,7 @@ class Users:
                 await self._directory.apply(
                     [Replace(user), Delete(user), *left],
                     [self._directory.void_for_good("user", user.tenant, user.id)],
+                    record=self._directory.entry("user_deleted", context, **_told(user)),
                 )
                 return
         raise WriteConflict
@@ -186,7 +190,8 @@ class Users:
             if user.is_active:  # or void for good already
                 revoke.append(self._directory.void("user", user.tenant, user.id))
             with suppress(WriteConflict):  # a sign-in since the read would be overlooked
-                await self._directory.apply([Replace(user), *changes], revoke)
+                record = self._directory.entry("tokens_revoked", context, of="user", id=user.id)
+                await self._directory.apply([Replace(user), *changes], revoke, record=record)
                 return True
         raise WriteConflict
 
@@ -203,7 +208,7 @@ class Users:
             return False
         return True
 
-    async def _replace(self, before: User, user: User) -> None:
+    async def _replace(self, before: User, user: User, context: Context) -> None:
         """Commit a change of `before`, with what it ends and voids."""
         changes: list[IdentityChange] = []
         revoke: list[Revocation] = []
@@ -213,9 +218,11 @@ class Users:
             revoke.append(self._directory.void_for_good("user", user.tenant, user.id))
         elif user.roles != before.roles or not before.is_active:
             revoke.append(self._directory.void("user", user.tenant, user.id))
-        await self._directory.apply([Replace(user), *changes], revoke)
+        told = changed_fields(before, user, ("roles", "is_active"))
+        record = self._directory.entry("user_changed", context, id=user.id, **told)
+        await self._directory.apply([Replace(user), *changes], revoke, record=record)
 
-    async def _insert_again(self, user: User) -> None:
+    async def _insert_again(self, user: User, record: SecurityEntry) -> None:
         """Insert a user with a given id, which may be that of a deleted one.
 
         That one is void for good; from now on the new one is not, and what the old one left goes.
@@ -228,7 +235,8 @@ class Users:
             for one in known
         )
         revoke = [self._directory.void("user", user.tenant, user.id)] if is_void else []
-        await self._directory.apply([Insert(user), *await self._left_of(user)], revoke)
+        left = await self._left_of(user)
+        await self._directory.apply([Insert(user), *left], revoke, record=record)
 
     async def _left_of(self, user: User) -> list[IdentityChange]:
         """How the keys and sessions of a user are deleted."""
@@ -261,6 +269,11 @@ def described(user: User) -> dict[str, Any]:
         "created_at": instant(user.created_ms),
         "updated_at": instant(user.updated_ms),
     }
+
+
+def _told(user: User) -> dict[str, Any]:
+    """Of a user that is new or deleted, for the security log."""
+    return {"id": user.id, "name": user.name, "roles": user.roles, "service": user.is_service}
 
 
 def check_user(user: User) -> None:

@@ -22,7 +22,8 @@ from typing import Any, Final, Literal, TypeVar
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from objectql.context import DEFAULT_TENANT
+from objectql.context import DEFAULT_TENANT, Context
+from objectql.drivers.security_log import SecurityEntry, SecurityKind
 from objectql.drivers.tenants import Quotas, Tenant, TenantIsolation
 from objectql.errors import (
     InvalidRequest,
@@ -34,6 +35,7 @@ from objectql.errors import (
     WriteConflict,
 )
 from objectql.ids import TenantId, tenant_id
+from objectql.kernel.audit.entries import changed_fields, entry_of
 from objectql.kernel.engine import Engine
 from objectql.kernel.json import decode_object
 from objectql.kernel.metadata import MetadataPublisher
@@ -158,7 +160,7 @@ class TenantAdmin:
             raise TenantUnknown(id=id_)
         return known
 
-    async def create(self, document: bytes) -> TenantView:
+    async def create(self, document: bytes, by: Context) -> TenantView:
         """Register a tenant, and make its place if it has one.
 
         Where that fails the tenant is registered and blocked; it is tried again by and by.
@@ -185,7 +187,8 @@ class TenantAdmin:
         pending = "" if new.place is None else BEGUN
         new = msgspec.structs.replace(new, created_at=now, updated_at=now, pending=pending)
         try:
-            saved = await self._directory.save(new)
+            record = self._entry("tenant_created", by, id=new.id, isolation=new.isolation)
+            saved = await self._directory.save(new, record)
         except WriteConflict as exc:
             raise TenantExists(id=id_) from exc
         if pending:
@@ -193,7 +196,7 @@ class TenantAdmin:
             saved = await self.find(id_)
         return view_of(saved)
 
-    async def change(self, id_: str, document: bytes) -> TenantView:
+    async def change(self, id_: str, document: bytes, by: Context) -> TenantView:
         """Change what the document names.
 
         Raises:
@@ -210,9 +213,12 @@ class TenantAdmin:
             for name, value in msgspec.structs.asdict(wanted).items()
             if value is not UNSET
         }
-        return view_of(await self._directory.save(self._changed(known, **given)))
+        tenant = self._changed(known, **given)
+        told = changed_fields(known, tenant, ("suspended", "quotas"))
+        record = self._entry("tenant_changed", by, id=known.id, **told)
+        return view_of(await self._directory.save(tenant, record))
 
-    async def delete(self, id_: str, confirm: str | None) -> None:
+    async def delete(self, id_: str, confirm: str | None, by: Context) -> None:
         """Delete the tenant with all its data; what that means is at the head of this module.
 
         Raises:
@@ -228,11 +234,14 @@ class TenantAdmin:
         if not known.suspended and confirm is None:
             raise TenantNotSuspended(id=known.id)
         if not known.suspended:
-            known = await self._directory.save(self._changed(known, suspended=True))
+            told = {"fields": ["suspended"], "suspended": {"old": False, "new": True}}
+            record = self._entry("tenant_changed", by, id=known.id, **told)
+            known = await self._directory.save(self._changed(known, suspended=True), record)
         left_s = SETTLE_S - self._age_s(known.updated_at)
         if left_s > 0:
             await self._engine.clock.sleep(left_s)
-        known = await self._directory.save(self._changed(known, deleting_since=self._now()))
+        record = self._entry("tenant_deleted", by, id=known.id)
+        known = await self._directory.save(self._changed(known, deleting_since=self._now()), record)
         await self._remove_data(known)
 
     async def finish_deletions(self) -> None:
@@ -303,6 +312,10 @@ class TenantAdmin:
 
     def _changed(self, tenant: Tenant, **changes: Any) -> Tenant:
         return msgspec.structs.replace(tenant, updated_at=self._now(), **changes)
+
+    def _entry(self, kind: SecurityKind, by: Context, **details: object) -> SecurityEntry:
+        """In the log of the operator's tenant: that of a deleted one goes with it."""
+        return entry_of(kind, by, self._engine.clock, **details)
 
     def _now(self) -> str:
         return instant_of_ms(self._engine.clock.now_ms())

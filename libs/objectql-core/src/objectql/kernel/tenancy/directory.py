@@ -14,6 +14,7 @@ from typing import Final, TypeAlias
 
 from objectql.context import DEFAULT_TENANT
 from objectql.drivers.places import Place
+from objectql.drivers.security_log import SecurityEntry
 from objectql.drivers.tenants import Tenant, TenantStore
 from objectql.errors import QuotaExceeded, RateLimited, TenantRefused, Unavailable
 from objectql.ids import TenantId
@@ -133,14 +134,18 @@ class TenantDirectory:
             self._looked_s = looked_s
             return is_newer
 
-    async def save(self, tenant: Tenant, metadata: TenantMetadata | None = None) -> Tenant:
-        """Store `tenant`, with `metadata` as its own if there is any, and let everybody know it as it is now.
+    async def save(
+        self, tenant: Tenant, *record: SecurityEntry, metadata: TenantMetadata | None = None
+    ) -> Tenant:
+        """Store `tenant` with what it puts on record, and let everybody know it as it is now.
+
+        `metadata` becomes what it has of its own.
 
         Raises:
             WriteConflict: somebody else has changed it.
 
         """
-        saved = await self.store.save(tenant, metadata)
+        saved = await self.store.save(tenant, record=record, metadata=metadata)
         await self.changed()
         return saved
 

@@ -62,9 +62,12 @@ class TenantOperations:
     async def _run(
         self, request: Q, context: Context, core: Callable[[Q, Context], Awaitable[R]]
     ) -> R:
-        if not context.actor.is_operator:
-            raise PermissionDenied(operation="administer", object="tenants")
-        return await self._pipeline.run(TENANTS, "*", request, context, core)
+        async def checked(request: Q, context: Context) -> R:
+            if not context.actor.is_operator:
+                raise PermissionDenied(operation="administer", object="tenants")
+            return await core(request, context)
+
+        return await self._pipeline.run(TENANTS, "*", request, context, checked)
 
     async def handle_list(self, request: TenantListRequest, context: Context) -> JsonReply:
         """A list of tenants."""
@@ -96,16 +99,16 @@ class TenantOperations:
     async def handle_create(self, request: TenantCreateRequest, context: Context) -> JsonReply:
         """The new tenant."""
 
-        async def core(request: TenantCreateRequest, _context: Context) -> JsonReply:
-            return _json(await self.admin.create(request.document))
+        async def core(request: TenantCreateRequest, context: Context) -> JsonReply:
+            return _json(await self.admin.create(request.document, context))
 
         return await self._run(request, context, core)
 
     async def handle_change(self, request: TenantChangeRequest, context: Context) -> JsonReply:
         """The changed tenant."""
 
-        async def core(request: TenantChangeRequest, _context: Context) -> JsonReply:
-            return _json(await self.admin.change(request.id, request.document))
+        async def core(request: TenantChangeRequest, context: Context) -> JsonReply:
+            return _json(await self.admin.change(request.id, request.document, context))
 
         return await self._run(request, context, core)
 
@@ -114,8 +117,8 @@ class TenantOperations:
     ) -> TenantDeleteReply:
         """The id, when all data are gone."""
 
-        async def core(request: TenantDeleteRequest, _context: Context) -> TenantDeleteReply:
-            await self.admin.delete(request.id, request.confirm)
+        async def core(request: TenantDeleteRequest, context: Context) -> TenantDeleteReply:
+            await self.admin.delete(request.id, request.confirm, context)
             return TenantDeleteReply(request.id)
 
         return await self._run(request, context, core)
@@ -158,12 +161,13 @@ class TenantOperations:
     ) -> MetaWriteReply:
         """The version of the tenant's metadata in which the document is."""
 
-        async def core(request: TenantMetadataPutRequest, _context: Context) -> MetaWriteReply:
+        async def core(request: TenantMetadataPutRequest, context: Context) -> MetaWriteReply:
             version, changes = await self._metadata.put(
                 request.id,
                 request.type,
                 request.name,
                 decode_object(request.document),
+                by=context,
                 if_version=request.if_version,
             )
             return MetaWriteReply(version, changes)
@@ -175,9 +179,9 @@ class TenantOperations:
     ) -> MetaWriteReply:
         """The version in which the document is gone."""
 
-        async def core(request: TenantMetadataDeleteRequest, _context: Context) -> MetaWriteReply:
+        async def core(request: TenantMetadataDeleteRequest, context: Context) -> MetaWriteReply:
             version, changes = await self._metadata.delete(
-                request.id, request.type, request.name, if_version=request.if_version
+                request.id, request.type, request.name, by=context, if_version=request.if_version
             )
             return MetaWriteReply(version, changes)
 
@@ -188,8 +192,8 @@ class TenantOperations:
     ) -> JsonReply:
         """What was deleted for good."""
 
-        async def core(request: TenantPurgeRequest, _context: Context) -> JsonReply:
-            return _json({"purged": await self._metadata.purge(request.id)})
+        async def core(request: TenantPurgeRequest, context: Context) -> JsonReply:
+            return _json({"purged": await self._metadata.purge(request.id, by=context)})
 
         return await self._run(request, context, core)
 

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
+from objectql.context import Context
 from objectql.drivers.protocol import Driver
 from objectql.drivers.tenants import Tenant
 from objectql.errors import (
@@ -27,6 +28,7 @@ from objectql.errors import (
     VersionConflict,
 )
 from objectql.ids import DataSource, ObjectName, TenantId, is_tenants_own
+from objectql.kernel.audit.entries import entry_of
 from objectql.kernel.engine import DEFAULT_SOURCE, Engine
 from objectql.kernel.metadata import MetadataPublisher
 from objectql.kernel.schema_sync import kept_in, sync_tables
@@ -100,7 +102,14 @@ class OwnMetadata:
         return document.content, metadata.number
 
     async def put(
-        self, id_: str, type_: str, name: str, content: Any, *, if_version: int | None = None
+        self,
+        id_: str,
+        type_: str,
+        name: str,
+        content: Any,
+        *,
+        by: Context,
+        if_version: int | None = None,
     ) -> tuple[int, tuple[str, ...]]:
         """Publish a document, over the one of that type and name; the number and what was done.
 
@@ -115,10 +124,10 @@ class OwnMetadata:
         async with self._publisher.settled() as base:
             tenant, metadata = await self._at(id_, if_version, key)
             documents = {**_documents(metadata), key: own_document(*key, content)}
-            return await self._publish(base, tenant, metadata, documents, key)
+            return await self._publish(base, tenant, metadata, documents, key, by)
 
     async def delete(
-        self, id_: str, type_: str, name: str, *, if_version: int | None = None
+        self, id_: str, type_: str, name: str, *, by: Context, if_version: int | None = None
     ) -> tuple[int, tuple[str, ...]]:
         """Take a document back; what it declared is retired.
 
@@ -132,9 +141,9 @@ class OwnMetadata:
             documents = _documents(metadata)
             if documents.pop(key, None) is None:
                 raise MetadataNotFound(type=type_[:100], name=name[:100])
-            return await self._publish(base, tenant, metadata, documents, key)
+            return await self._publish(base, tenant, metadata, documents, key, by)
 
-    async def purge(self, id_: str) -> tuple[str, ...]:
+    async def purge(self, id_: str, *, by: Context) -> tuple[str, ...]:
         """Delete for good the values of what has been retired for `PURGE_AFTER_MS`; of what.
 
         Raises:
@@ -164,9 +173,8 @@ class OwnMetadata:
             if purged:
                 slots = {n: c for n, c in left.items() if c or ObjectName(n) in snapshot.own}
                 number = metadata.number + 1
-                await self._save(
-                    tenant, msgspec.structs.replace(metadata, number=number, slots=slots)
-                )
+                changed = msgspec.structs.replace(metadata, number=number, slots=slots)
+                await self._save(tenant, changed, by, purged=purged)
             return tuple(purged)
 
     # --- the steps -----------------------------------------------------------------------------
@@ -199,6 +207,7 @@ class OwnMetadata:
         before: TenantMetadata,
         documents: Mapping[tuple[str, str], Document],
         changed: tuple[str, str],
+        by: Context,
     ) -> tuple[int, tuple[str, ...]]:
         asleep = {issue.file for issue in fitting_overlay(base, tenant.id, before).asleep}
         awake = tuple(
@@ -221,7 +230,8 @@ class OwnMetadata:
                 plan = await sync_tables(self._driver(name, tenant.id), kept_in(snapshot, name))
                 steps += [step.description for step in plan.steps]
         stored = TenantMetadata(new.number, tuple(documents.values()), slots)
-        await self._save(tenant, stored)
+        told = "put" if changed in documents else "deleted"
+        await self._save(tenant, stored, by, **{told: f"{changed[0]}/{changed[1]}"})
         return stored.number, tuple(steps)
 
     def _checked(
@@ -249,11 +259,14 @@ class OwnMetadata:
         kinds = [(f.name, kind_of_slot(f, lambda o: snapshot.object(o).table)) for f in fields]
         return allocate(taken, kinds, self._engine.clock.now_ms())
 
-    async def _save(self, tenant: Tenant, metadata: TenantMetadata) -> None:
-        now = instant_of_ms(self._engine.clock.now_ms())
-        await self._directory.save(
-            msgspec.structs.replace(tenant, metadata=metadata.number, updated_at=now), metadata
-        )
+    async def _save(
+        self, tenant: Tenant, metadata: TenantMetadata, by: Context, **told: object
+    ) -> None:
+        clock = self._engine.clock
+        number, now = metadata.number, instant_of_ms(clock.now_ms())
+        changed = msgspec.structs.replace(tenant, metadata=number, updated_at=now)
+        record = entry_of("metadata_published", by, clock, of=tenant.id, version=number, **told)
+        await self._directory.save(changed, record, metadata=metadata)
 
     async def _clear(
         self,

@@ -13,6 +13,7 @@ from objectql.clock import SystemClock
 from objectql.context import SYSTEM_ROLE, Actor, Context
 from objectql.drivers.memory import MemoryDriver
 from objectql.drivers.protocol import Driver
+from objectql.drivers.security_log import SecurityFilter
 from objectql.drivers.sql.sqlite import SqliteDriver, SqliteSettings
 from objectql.errors import (
     FieldUnknown,
@@ -474,6 +475,9 @@ async def test_published_names_never_end_like_those_of_tenants(kernel: Kernel) -
 
 async def test_only_operators_administer_and_versions_are_heeded(kernel: Kernel) -> None:
     version = await fields(kernel, ACME, size__c="text")
+    log = kernel.engine.system_driver.security_log
+    ((_, entry),) = await log.page(OPERATOR.tenant, SecurityFilter("metadata_published"), limit=1)
+    assert (entry.actor, entry.details["of"]) == (OPERATOR.id, ACME)
     request = TenantMetadataPutRequest(ACME, "object", "account", b"{}")
     for context in (of(ACME), of(ACME, SYSTEM_ROLE)):
         with pytest.raises(PermissionDenied):

@@ -230,8 +230,8 @@ class OwnMetadata:
                 plan = await sync_tables(self._driver(name, tenant.id), kept_in(snapshot, name))
                 steps += [step.description for step in plan.steps]
         stored = TenantMetadata(new.number, tuple(documents.values()), slots)
-        told = "put" if changed in documents else "deleted"
-        await self._save(tenant, stored, by, **{told: f"{changed[0]}/{changed[1]}"})
+        told = "stored" if changed in documents else "removed"
+        await self._save(tenant, stored, by, **{told: [f"{changed[0]}/{changed[1]}"]})
         return stored.number, tuple(steps)
 
     def _checked(

@@ -79,7 +79,7 @@ def driver(
     if request.param == "memory":
         return MemoryDriver()
     if request.param == "sqlite":
-        return SqliteDriver(SqliteSettings(tmp_path / "own.db"))
+        return SqliteDriver(SqliteSettings(str(tmp_path / "own.db")))
     return bare_postgres()
 
 
@@ -456,7 +456,7 @@ async def test_every_problem_is_told_at_once_with_its_path(kernel: Kernel) -> No
 async def test_an_object_of_a_tenant_says_nothing_of_places_or_code(
     kernel: Kernel, key: str
 ) -> None:
-    document = {"fields": {"title": {"type": "text"}}, key: {"x": {}}}
+    document: dict[str, Any] = {"fields": {"title": {"type": "text"}}, key: {"x": {}}}
     assert f"{key}: not_for_tenants" in await problems(kernel, "parcel__c", document)
 
 

@@ -21,6 +21,7 @@ from objectql.metadata.overlay import (
     own_document,
 )
 from objectql.metadata.registry import MetadataSnapshot
+from objectql.metadata.slots import Slot
 from objectql.metadata.tenant_snapshot import TenantSnapshot
 from objectql.metadata.transfer import decode_own, encode_own
 
@@ -71,21 +72,23 @@ FIELD = st.one_of(
     st.none(),
     st.integers(),
 )
-CONTENT = st.one_of(
-    st.fixed_dictionaries(
-        {"fields": st.dictionaries(NAMES, FIELD, max_size=3)},
-        optional={
-            "label": st.text(max_size=3),
-            "enable": st.just({"trash": True}),
-            "indexes": st.just({"i": {"fields": ["name"], "unique": True}}),
-            "table": st.just("contact"),
-            "object_permissions": st.just({"delete": ["all"]}),
-        },
-    ),
+OPTIONAL: dict[Any, st.SearchStrategy[Any]] = {
+    "label": st.text(max_size=3),
+    "enable": st.just({"trash": True}),
+    "indexes": st.just({"i": {"fields": ["name"], "unique": True}}),
+    "table": st.just("contact"),
+    "object_permissions": st.just({"delete": ["all"]}),
+}
+FIELDS: dict[Any, st.SearchStrategy[Any]] = {
+    "fields": st.dictionaries(NAMES, FIELD, max_size=3),
+}
+OBJECT: st.SearchStrategy[Any] = st.fixed_dictionaries(FIELDS, optional=OPTIONAL)
+ODD: st.SearchStrategy[Any] = st.one_of(
     st.none(),
     st.lists(st.integers(), max_size=2),
     st.dictionaries(NAMES, st.integers(), max_size=2),
 )
+CONTENT: st.SearchStrategy[Any] = OBJECT | ODD
 DOCUMENTS = st.lists(
     st.builds(
         own_document,
@@ -167,12 +170,15 @@ def test_indexes_of_a_tenants_snapshot_say_what_one_built_whole_would_say() -> N
     assert list(snapshot.object("account").fields)[:4] == ["id", "name", "size", "boss__c"]
 
 
-def test_editions_differ_by_tenant_and_publication() -> None:
-    document = object_document("account", {"a__c": {"type": "text"}})
+def test_editions_differ_by_tenant_and_by_what_it_has() -> None:
+    documents = [object_document("account", {n: {"type": "text"}}) for n in ("a__c", "b__c")]
     assert BASE.edition == BASE.version
-    editions = {own(document, number=number).edition for number in (1, 2)}
-    other = build_overlay(BASE, TenantId("globex"), TenantMetadata(1, (document,)))
-    assert len(editions | {other.edition, BASE.edition}) == 4
+    editions = {own(document).edition for document in documents}
+    other = build_overlay(BASE, TenantId("globex"), TenantMetadata(1, (documents[0],)))
+    slots = {"account": {"text_1__c": Slot("a__c")}}
+    placed = build_overlay(BASE, ACME, TenantMetadata(1, (documents[0],), slots))
+    assert len(editions | {other.edition, placed.edition, BASE.edition}) == 5
+    assert own(documents[0], number=2).edition in editions
 
 
 def test_a_snapshot_of_a_tenant_costs_what_its_own_costs() -> None:
@@ -182,11 +188,12 @@ def test_a_snapshot_of_a_tenant_costs_what_its_own_costs() -> None:
     }
     base = build_snapshot(objects.values(), 1)
     snapshot = own(object_document("o7", {"a__c": {"type": "text"}}), base=base)
-    held = [value for value in vars(snapshot).values() if isinstance(value, dict | tuple)]
-    assert max(map(len, held)) < 10
-    layers = [value for value in vars(snapshot).values() if isinstance(value, Layered)]
+    held: list[Any] = list(vars(snapshot).values())
+    copied = [len(value) for value in held if isinstance(value, dict | tuple)]
+    assert max(copied) < 10
+    layers = [sys.getsizeof(value) for value in held if isinstance(value, Layered)]
     assert len(layers) >= 5
-    assert sum(sys.getsizeof(layer) for layer in layers) < 1_000
+    assert sum(layers) < 1_000
     assert snapshot.objects[ObjectName("o8")] is base.objects[ObjectName("o8")]
     assert len(snapshot.objects) == 300
 

@@ -54,8 +54,11 @@ class _Rendered:
         found = self._texts.get(snapshot)
         if found is None:
             document = describe(for_everybody(snapshot))
-            found = {"3.1": to_json(document), "3.0": to_json(downgrade(document))}
-            self._texts[snapshot] = found
+            texts: dict[Edition, bytes] = {
+                "3.1": to_json(document),
+                "3.0": to_json(downgrade(document)),
+            }
+            found = self._texts[snapshot] = texts
             if len(self._texts) > _KEPT:
                 self._texts.popitem(last=False)
         self._texts.move_to_end(snapshot)

@@ -9,7 +9,7 @@ a problem. Slots are given by `slots`; an object here may still be without.
 
 from __future__ import annotations
 
-import logging
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -28,8 +28,6 @@ from objectql.metadata.model import FieldDef, ObjectDef, ObjectPermissions
 from objectql.metadata.registry import MetadataSnapshot
 from objectql.metadata.slots import Slots, own_table, with_slots
 from objectql.metadata.tenant_snapshot import TenantSnapshot
-
-log = logging.getLogger(__name__)
 
 TYPES: Final = ("object", "permission")
 MAX_DOCUMENTS: Final = 200
@@ -54,6 +52,12 @@ class TenantMetadata(msgspec.Struct, frozen=True, omit_defaults=True):
     number: int = 0
     documents: tuple[Document, ...] = ()
     slots: Slots = {}
+
+    @property
+    def digest(self) -> str:
+        """Equal where documents and slots are."""
+        content = msgspec.json.encode((self.documents, self.slots))
+        return hashlib.blake2b(content, digest_size=12).hexdigest()
 
 
 def own_document(type_: str, name: str, content: Any) -> Document:
@@ -121,7 +125,7 @@ class _Builder:
         return TenantSnapshot(
             self._base,
             self._tenant,
-            self._metadata.number,
+            self._metadata.digest,
             placed,
             permissions=self._permissions(placed),
             documents=self._metadata.documents,

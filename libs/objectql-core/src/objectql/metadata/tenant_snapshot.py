@@ -23,15 +23,16 @@ V = TypeVar("V")
 class TenantSnapshot(MetadataSnapshot):
     """See the head of this module.
 
-    `own` holds the tenant's objects, and those of `base` that it has given fields, whole. `number`
-    counts the publications of the tenant.
+    `own` holds the tenant's objects, and those of `base` that it has given fields, whole. `digest` is
+    that of what they were made from: a tenant's id may be another's one day, whose first publication
+    must not find what is kept of the former's.
     """
 
     def __init__(
         self,
         base: MetadataSnapshot,
         tenant: TenantId,
-        number: int,
+        digest: str,
         own: Mapping[ObjectName, ObjectDef],
         *,
         permissions: Mapping[ObjectName, ObjectPermissions],
@@ -44,7 +45,7 @@ class TenantSnapshot(MetadataSnapshot):
         self.own_documents = documents
         self.asleep: tuple[Issue, ...] = ()
         """Why documents are left out that do not fit what was published since."""
-        self.edition = f"{base.version}/{tenant}/{number}"
+        self.edition = f"{base.version}/{tenant}/{digest}"
         self.objects = Layered(own, base.objects)
         self.permissions = Layered(self.permissions, base.permissions)
         self.items = base.items

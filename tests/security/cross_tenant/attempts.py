@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from objectql_gateway_rest.routes import Route
 from tests.security.cross_tenant.asking import Ask
+from tests.security.cross_tenant.own import OWN_NAMES
 from tests.security.cross_tenant.reading import DOCUMENTS, EVERY, EXPLAINED, GETS, GROUPS, LISTS
 from tests.security.cross_tenant.surfaces import META, REFUSED, SDK, V1, WON
 from tests.security.cross_tenant.writing import BATCHES, BULKS, CREATES, DELETES, REPLACES, UPDATES
@@ -166,4 +167,7 @@ _OWN: dict[str, tuple[Ask, ...]] = {
     "GET /docs/assets/{name}": (Ask(path={"name": "<account>"}, owner="may not"),),
 }
 
-ATTEMPTS = {**_OWN, **V1, **SDK}
+_ALL = {**_OWN, **V1, **SDK}
+ATTEMPTS = {
+    label: (*_ALL.get(label, ()), *OWN_NAMES.get(label, ())) for label in {**_ALL, **OWN_NAMES}
+}

@@ -14,7 +14,7 @@ from objectql_gateway_rest import (
     docs_page,
     history,
     metadata_routes,
-    openapi,
+    openapi_routes,
     permission_routes,
     records,
     sdk,
@@ -55,7 +55,7 @@ _MODULES = (
     sdk_rpc,
     sdk_command,
     sdk_metadata,
-    openapi,
+    openapi_routes,
     docs_page,
 )
 

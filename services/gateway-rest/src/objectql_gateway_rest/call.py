@@ -112,6 +112,16 @@ class Call:
         self.written: str | None = None
         """The consistency token of all that this call has written."""
 
+    @property
+    def has_credentials(self) -> bool:
+        """Whether the headers carry a token or API key, good or bad.
+
+        Raises:
+            Unauthenticated: what is there is none.
+
+        """
+        return find_credentials(self.request) is not None
+
     async def authenticate(self) -> None:
         """Settle the context.
 

@@ -107,7 +107,7 @@ async def next_states(call: Call, type: str, name: str, field: str) -> Response:
         if key != "from":
             raise QueryParamUnknown(param=key[:100], suggestions=("from",))
         start = value
-    object_ = call.services.metadata.snapshot.object(name)
+    object_ = (await call.services.metadata.of(call.context.tenant)).object(name)
     machine = object_.state_machines.get(field)
     next_ = rule_targets(object_.validations, field, start)
     if machine is not None:

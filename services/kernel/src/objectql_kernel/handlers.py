@@ -55,6 +55,17 @@ def verbs(kernel: Kernel) -> dict[str, Verb[Any]]:
         "tenant_change": Verb(t.TenantChangeRequest, tenancy.handle_change, is_bounded=False),
         "tenant_delete": Verb(t.TenantDeleteRequest, tenancy.handle_delete, is_bounded=False),
         "tenant_export": Verb(t.TenantExportRequest, tenancy.handle_export),
+        "tenant_snapshot": Verb(t.TenantSnapshotRequest, tenancy.handle_snapshot),
+        "tenant_metadata": Verb(t.TenantMetadataRequest, tenancy.handle_metadata),
+        "tenant_metadata_put": Verb(
+            t.TenantMetadataPutRequest, tenancy.handle_metadata_put, is_bounded=False
+        ),
+        "tenant_metadata_delete": Verb(
+            t.TenantMetadataDeleteRequest, tenancy.handle_metadata_delete, is_bounded=False
+        ),
+        "tenant_metadata_purge": Verb(
+            t.TenantPurgeRequest, tenancy.handle_metadata_purge, is_bounded=False
+        ),
         "audit_list": Verb(a.AuditListRequest, kernel.audit.handle_list),
         "audit_verify": Verb(a.AuditVerifyRequest, kernel.audit.handle_verify),
         **_identity_verbs(kernel.identity),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -17,6 +17,7 @@ from objectql.drivers.tenants import Tenant
 from objectql.errors import WriteConflict
 from objectql.events import ChangeEvent
 from objectql.ids import TenantId
+from objectql.metadata.overlay import TenantMetadata
 
 
 class MemoryMetadataStore:
@@ -142,6 +143,7 @@ class MemoryTenantStore:
         self._log = log
         self._version = 0
         self._tenants: dict[TenantId, Tenant] = {}
+        self._metadata: dict[TenantId, TenantMetadata] = {}
 
     async def current_version(self) -> int:
         """See `TenantStore`."""
@@ -151,13 +153,25 @@ class MemoryTenantStore:
         """See `TenantStore`."""
         return self._version, tuple(self._tenants[id_] for id_ in sorted(self._tenants))
 
-    async def save(self, tenant: Tenant, *, record: Sequence[SecurityEntry] = ()) -> Tenant:
+    async def metadata_of(self, tenants: Collection[TenantId]) -> Mapping[TenantId, TenantMetadata]:
+        """See `TenantStore`."""
+        return {id_: self._metadata[id_] for id_ in tenants if id_ in self._metadata}
+
+    async def save(
+        self,
+        tenant: Tenant,
+        *,
+        record: Sequence[SecurityEntry] = (),
+        metadata: TenantMetadata | None = None,
+    ) -> Tenant:
         """See `TenantStore`."""
         known = self._tenants.get(tenant.id)
         if (0 if known is None else known.version) != tenant.version:
             raise WriteConflict
         saved = msgspec.structs.replace(tenant, version=tenant.version + 1)
         self._tenants[tenant.id] = saved
+        if metadata is not None:
+            self._metadata[tenant.id] = metadata
         self._log.append(record)
         self._version += 1
         return saved
@@ -165,6 +179,7 @@ class MemoryTenantStore:
     async def remove(self, tenant: TenantId) -> None:
         """See `TenantStore`."""
         self._tenants.pop(tenant, None)
+        self._metadata.pop(tenant, None)
         self._version += 1
 
 

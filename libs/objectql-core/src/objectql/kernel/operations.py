@@ -41,12 +41,13 @@ from objectql.kernel.shares import check_shareable, told_shares
 from objectql.kernel.tenancy.admin import TenantAdmin
 from objectql.kernel.tenancy.directory import TenantDirectory
 from objectql.kernel.tenancy.operations import TenantOperations
+from objectql.kernel.tenancy.own_metadata import OwnMetadata
 from objectql.kernel.tenancy.places import PlaceKeeper
 from objectql.kernel.tenancy.quotas import RecordQuota
 from objectql.kernel.webhooks.operations import Webhooks
 from objectql.kernel.write import OwnTransactions, Writer
 from objectql.metadata.model import SHARES, ObjectDef, ObjectPermissions
-from objectql.metadata.registry import Definition, singular
+from objectql.metadata.registry import Definition, MetadataSnapshot, singular
 from objectql.metadata.transfer import encode_snapshot
 from objectql.metadata.views import get_view
 from objectql.wire.live import (
@@ -112,7 +113,8 @@ class Operations:
         places = PlaceKeeper(engine, self.tenants)
         self.publisher = MetadataPublisher(engine, places)
         admin = TenantAdmin(engine, self.tenants, places, self.publisher)
-        self.tenancy = TenantOperations(engine, self.pipeline, self.reader, admin)
+        own_metadata = OwnMetadata(engine, self.tenants, self.publisher)
+        self.tenancy = TenantOperations(engine, self.pipeline, self.reader, admin, own_metadata)
         self.audit = AuditOperations(engine, self.pipeline, admin)
         self.identity = Identity(
             lambda: engine.system_driver.identity,
@@ -277,7 +279,7 @@ class Operations:
 
     async def _delete(self, request: DeleteRequest, context: Context) -> DeleteReply:
         change = await self.writer.delete(request, context)
-        token = await self._consistency.token_of_objects((request.object,))
+        token = await self._consistency.token_of_objects((request.object,), context.tenant)
         return DeleteReply(request.id, change.version, token)
 
     async def handle_bulk(self, request: BulkRequest, context: Context) -> BulkReply:
@@ -286,7 +288,7 @@ class Operations:
 
     async def _write_rows(self, request: BulkRequest, context: Context) -> BulkReply:
         reply = await self._bulk.run(request, context)
-        token = await self._consistency.token_of_objects((request.object,))
+        token = await self._consistency.token_of_objects((request.object,), context.tenant)
         return msgspec.structs.replace(reply, consistency_token=token)
 
     async def handle_write_where(self, request: WhereWriteRequest, context: Context) -> CountReply:
@@ -297,7 +299,7 @@ class Operations:
 
     async def _write_where(self, request: WhereWriteRequest, context: Context) -> CountReply:
         reply = await self._bulk.write_where(request, context)
-        token = await self._consistency.token_of_objects((request.object,))
+        token = await self._consistency.token_of_objects((request.object,), context.tenant)
         return msgspec.structs.replace(reply, consistency_token=token)
 
     async def handle_batch(self, request: BatchRequest, context: Context) -> BatchReply:
@@ -306,7 +308,9 @@ class Operations:
 
     async def _run_batch(self, request: BatchRequest, context: Context) -> BatchReply:
         reply = await self._batch.run(request, context)
-        token = await self._consistency.token_of_objects(o.object for o in request.operations)
+        token = await self._consistency.token_of_objects(
+            (o.object for o in request.operations), context.tenant
+        )
         return msgspec.structs.replace(reply, consistency_token=token)
 
     async def handle_clone(self, request: CloneRequest, context: Context) -> RecordReply:
@@ -346,8 +350,8 @@ class Operations:
     async def _record_reply(
         self, object_name: str, change: Change, context: Context
     ) -> RecordReply:
-        token = await self._consistency.token_of_objects((object_name,))
-        model = self.engine.model
+        token = await self._consistency.token_of_objects((object_name,), context.tenant)
+        model = self.engine.model_of(context.tenant)
         change = shown(change, model.policy(context.actor), model.object(object_name))
         return RecordReply(
             change.record, change.id, change.version, change.dropped, change.warnings, token
@@ -393,11 +397,11 @@ class Operations:
     async def handle_meta_types(self, request: MetaTypesRequest, context: Context) -> JsonReply:
         """A list of `{type, count}`."""
 
-        async def core(_request: MetaTypesRequest, _context: Context) -> JsonReply:
-            registry = self.engine.registry
+        async def core(_request: MetaTypesRequest, context: Context) -> JsonReply:
+            snapshot = self.engine.model_of(context.tenant).snapshot
             found = [
-                {"type": type_, "count": len(registry.list(type_))}
-                for type_ in registry.snapshot.types()
+                {"type": type_, "count": len(self.engine.registry.list(type_, snapshot))}
+                for type_ in snapshot.types()
             ]
             return self._json(found)
 
@@ -407,12 +411,15 @@ class Operations:
         """The documents of one type."""
 
         async def core(request: MetaListRequest, context: Context) -> JsonReply:
-            definitions = self.engine.registry.list(request.type)
-            policy = self.engine.model.policy(context.actor)
+            model = self.engine.model_of(context.tenant)
+            definitions = self.engine.registry.list(request.type, model.snapshot)
+            policy = model.policy(context.actor)
             return self._json(
                 [
                     shown_definition(
-                        self.document(request.type, _name(definition)), definition, policy
+                        self.document(request.type, _name(definition), model.snapshot),
+                        definition,
+                        policy,
                     )
                     for definition in definitions
                     if request.package is None or definition.package == request.package
@@ -425,12 +432,14 @@ class Operations:
         """One document; `found` is false when there is none."""
 
         async def core(request: MetaGetRequest, context: Context) -> JsonReply:
-            definition = self.engine.registry.get(request.type, request.name)
+            model = self.engine.model_of(context.tenant)
+            definition = self.engine.registry.get(request.type, request.name, model.snapshot)
             if definition is None:
-                return JsonReply(b"null", self.engine.model.version, found=False)
-            document = self.document(request.type, request.name)
-            policy = self.engine.model.policy(context.actor)
-            return self._json(shown_definition(document, definition, policy))
+                return JsonReply(b"null", model.version, found=False)
+            document = self.document(request.type, request.name, model.snapshot)
+            visible = shown_definition(document, definition, model.policy(context.actor))
+            is_published = self.engine.registry.get(request.type, request.name) is definition
+            return JsonReply(encode_json(visible), model.version if is_published else 0)
 
         return await self.pipeline.run("meta", "*", request, context, core)
 
@@ -473,8 +482,8 @@ class Operations:
         """The stored or generated view of an object."""
 
         async def core(request: ViewRequest, context: Context) -> JsonReply:
-            view = self.view(request.object, request.type)
-            model = self.engine.model
+            model = self.engine.model_of(context.tenant)
+            view = self.view(request.object, request.type, model.snapshot)
             object_, policy = model.object(request.object), model.policy(context.actor)
             return self._json(without_fields(view, hidden_fields(object_, policy)))
 
@@ -493,24 +502,29 @@ class Operations:
 
         return await self.pipeline.run("meta", "*", request, context, core)
 
-    def document(self, type_: str, name: str) -> dict[str, Any]:
-        """The document of a definition, registered by code or published.
+    def document(
+        self, type_: str, name: str, snapshot: MetadataSnapshot | None = None
+    ) -> dict[str, Any]:
+        """The document of a definition, registered by code or in `snapshot`; None is the published.
 
         Raises:
             MetadataNotFound: there is none.
 
         """
-        found = self.engine.registry.get(type_, name)
+        snapshot = snapshot or self.engine.model.snapshot
+        found = self.engine.registry.get(type_, name, snapshot)
         if found is None:
-            names = [_name(definition) for definition in self.engine.registry.list(type_)]
+            names = [_name(each) for each in self.engine.registry.list(type_, snapshot)]
             near = tuple(get_close_matches(name, names, n=2))
             raise MetadataNotFound(type=singular(type_), name=name, suggestions=near)
         if isinstance(found, ObjectDef | ObjectPermissions):
-            return self.engine.model.snapshot.document(type_, name)
+            return snapshot.document(type_, name)
         return {"name": found.name, **found.content}
 
-    def view(self, object_name: str, type_: str = "list") -> dict[str, Any]:
-        """The stored or generated view.
+    def view(
+        self, object_name: str, type_: str = "list", snapshot: MetadataSnapshot | None = None
+    ) -> dict[str, Any]:
+        """The stored or generated view, by `snapshot` or by what is published.
 
         Raises:
             ObjectUnknown: there is no such object.
@@ -519,7 +533,7 @@ class Operations:
         """
         if type_ not in ("list", "form"):
             raise MetadataNotFound(type="view", name=type_, suggestions=("list", "form"))
-        return get_view(self.engine.model.snapshot, object_name, type_)
+        return get_view(snapshot or self.engine.model.snapshot, object_name, type_)
 
     def _json(self, value: dict[str, Any] | Sequence[dict[str, Any]]) -> JsonReply:
         return JsonReply(encode_json(value), self.engine.model.version)

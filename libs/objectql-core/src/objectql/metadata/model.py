@@ -105,7 +105,14 @@ class FieldDef(msgspec.Struct, frozen=True, omit_defaults=True):
     fields: Mapping[str, FieldDef] = {}
     """The members of a structured field, where they are declared."""
     system: bool = False
+    column: str = ""
+    """The column that keeps it where that is not called like the field, see `slots`."""
     extra: Mapping[str, Any] = {}
+
+    @property
+    def column_name(self) -> str:
+        """The column that keeps it."""
+        return self.column or self.name
 
     @property
     def info(self) -> FieldType:
@@ -219,6 +226,10 @@ class ObjectDef(msgspec.Struct, frozen=True, omit_defaults=True):
     def stored_fields(self) -> tuple[FieldDef, ...]:
         """The fields that are columns, in declaration order."""
         return tuple(f for f in self.fields.values() if f.storage is not Storage.NONE)
+
+    def field_in(self, column: str) -> str:
+        """The field that `column` keeps; the column itself where it keeps none."""
+        return next((f.name for f in self.fields.values() if f.column_name == column), column)
 
     @property
     def tree_fields(self) -> tuple[FieldDef, ...]:

@@ -245,7 +245,8 @@ def _continues_in_an_index(query: BoundQuery) -> bool:
     if not isinstance(first, Column) or first.hops or query.distinct or query.offset is not None:
         return False
     return is_nullable(first) and any(
-        first.field.name in index.fields for index in indexes_of(query.object)
+        first.field.column_name in index.keys and not index.skips_null
+        for index in indexes_of(query.object)
     )
 
 

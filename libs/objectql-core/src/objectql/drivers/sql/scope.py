@@ -136,7 +136,7 @@ class Scope:
             if path not in self._joins:
                 self._joins[path] = (self.names.alias("t"), table, hop)
             table = self._joins[path][0]
-        return Typed(column_of(table, column.field.name), kind_of(column.field))
+        return Typed(column_of(table, column.field.column_name), kind_of(column.field))
 
     def operand(self, operand: Operand) -> Typed:
         """A column, or an output of the grouping."""
@@ -156,7 +156,7 @@ class Scope:
                 column_of(alias, TENANT),
                 self.names.tenant,
                 column_of(alias, "id"),
-                column_of(parent, hop.field.name),
+                column_of(parent, hop.field.column_name),
             )
             tables = tables.outerjoin(target, sa.and_(condition, self._visible(alias, hop)))
         return tables

@@ -141,6 +141,8 @@ def system_tables(words: SystemWords) -> tuple[str, ...]:
             name text PRIMARY KEY, holder text NOT NULL, expires_at {words.instant} NOT NULL)""",
         f"""CREATE TABLE IF NOT EXISTS oql_tenants (
             id text PRIMARY KEY, version bigint NOT NULL, document {words.binary} NOT NULL)""",
+        f"""CREATE TABLE IF NOT EXISTS oql_tenant_metadata (
+            tenant text PRIMARY KEY, document {words.binary} NOT NULL)""",
         """CREATE TABLE IF NOT EXISTS oql_tenants_state (
             one integer PRIMARY KEY CHECK (one = 1), version bigint NOT NULL)""",
         "INSERT INTO oql_tenants_state VALUES (1, 0) ON CONFLICT DO NOTHING",

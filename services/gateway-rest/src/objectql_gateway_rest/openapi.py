@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-import msgspec
-
 from objectql.metadata.model import SHARES, ActionDef, ObjectDef
 from objectql.metadata.registry import MetadataSnapshot
 from objectql_gateway_rest.openapi_parts import (

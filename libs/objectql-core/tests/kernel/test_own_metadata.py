@@ -25,7 +25,7 @@ from objectql.errors import (
     ValidationFailed,
     VersionConflict,
 )
-from objectql.ids import TenantId, uuid7
+from objectql.ids import FieldName, TenantId, uuid7
 from objectql.kernel.features import KernelSettings
 from objectql.kernel.kernel import Kernel
 from objectql.kernel.tenancy import admin as tenant_admin
@@ -385,14 +385,16 @@ async def test_documents_that_no_longer_fit_sleep_until_they_do(kernel: Kernel) 
     project = {"fields": {"name": {"type": "text"}}}
     await kernel.publisher.put("object", "project", project)
     await give(kernel, ACME, "project", {"fields": {"size__c": {"type": "text"}}})
+    await fields(kernel, ACME, link__c={"type": "lookup", "reference": "project"})
     await kernel.create("project", {"name": "p", "size__c": "s"}, context=of(ACME))
     await kernel.publisher.delete("object", "project")
     with pytest.raises(ObjectUnknown):
         await kernel.find("project", {}, context=of(ACME))
-    assert [issue["code"] for issue in (await described(kernel, ACME))["asleep"]] == [
-        "unknown_object"
-    ]
+    asleep = (await described(kernel, ACME))["asleep"]
+    assert {issue["code"] for issue in asleep} == {"unknown_object", "unknown_reference"}
     await fields(kernel, ACME, other__c="text")
+    awake = kernel.engine.model_of(ACME).object("account").fields[FieldName("other__c")]
+    assert awake.column == "text_1__c"
     await kernel.publisher.put("object", "project", project)
     found = await kernel.find("project", {}, context=of(ACME))
     assert [row["size__c"] for row in found.value] == ["s"]

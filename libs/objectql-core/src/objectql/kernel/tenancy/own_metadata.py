@@ -210,11 +210,8 @@ class OwnMetadata:
         by: Context,
     ) -> tuple[int, tuple[str, ...]]:
         asleep = {issue.file for issue in fitting_overlay(base, tenant.id, before).asleep}
-        awake = tuple(
-            document
-            for key, document in documents.items()
-            if key == changed or f"{key[0]}/{key[1]}" not in asleep
-        )
+        asleep.discard("/".join(changed))
+        awake = tuple(d for d in documents.values() if f"{d.type}/{d.name}" not in asleep)
         new = TenantMetadata(before.number + 1, awake)
         snapshot = self._checked(base, tenant.id, new, tuple(documents.values()))
         taken: dict[str, Columns] = {str(name): {} for name in snapshot.own}

@@ -17,8 +17,13 @@ BEFORE_PUBLISH = "before_publish"
 AFTER_PUBLISH = "after_publish"
 BEFORE_SEAL = "before_seal"
 AFTER_SEAL = "after_seal"
+BEFORE_PURGE = "before_purge"
+AFTER_PURGE = "after_purge"
 KNOWN = frozenset(
-    {BEFORE_COMMIT, AFTER_COMMIT, BEFORE_PUBLISH, AFTER_PUBLISH, BEFORE_SEAL, AFTER_SEAL}
+    {
+        *(BEFORE_COMMIT, AFTER_COMMIT, BEFORE_PUBLISH, AFTER_PUBLISH),
+        *(BEFORE_SEAL, AFTER_SEAL, BEFORE_PURGE, AFTER_PURGE),
+    }
 )
 
 _armed: set[str] = set()

@@ -170,7 +170,7 @@ class Gateway:
     async def _verify_again(self, session: Session) -> None:
         """What an API key stands for is asked for again and again; a token simply ends."""
         try:
-            session.caller = await self._verifier.caller(session.token)
+            session.believe(await self._verifier.caller(session.token))
         except Unauthenticated:
             session.close(UNAUTHENTICATED, "expired")
         except ObjectQLError as exc:  # nobody can say: not believed until somebody can
@@ -183,7 +183,7 @@ class Gateway:
         """Metadata of `version` are in force."""
         if version <= self._version:
             return
-        self._version = version
+        self._version = self.subscribing.version = version
         for _, subscription in self._stale():
             subscription.hold()
         self._is_stale.set()
@@ -211,7 +211,7 @@ class Gateway:
             (session, each)
             for session in self._sessions
             for each in session.subscriptions
-            if each.query is not None and each.version < self._version
+            if each.is_live and each.version < self._version
         ]
 
     # --- the end -----------------------------------------------------------------------------

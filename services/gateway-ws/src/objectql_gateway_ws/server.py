@@ -17,10 +17,10 @@ from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFact
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
-from objectql.errors import ObjectQLError
+from objectql.errors import ObjectQLError, QuotaExceeded, Unauthenticated
 from objectql_gateway_ws.frames import error_frame
 from objectql_gateway_ws.gateway import Gateway
-from objectql_gateway_ws.session import SILENT, UNAUTHENTICATED, Session
+from objectql_gateway_ws.session import LATER, SILENT, TOO_MANY, UNAUTHENTICATED, Session
 from objectql_gateway_ws.settings import SocketSettings
 
 log = logging.getLogger(__name__)
@@ -152,7 +152,13 @@ async def _authenticate(session: Session, token: str) -> None:
     except ObjectQLError as exc:
         session.tell(error_frame(exc))
         await session.flush()
-        session.close(UNAUTHENTICATED, "unauthenticated")
+        match exc:
+            case Unauthenticated():
+                session.close(UNAUTHENTICATED, "unauthenticated")
+            case QuotaExceeded():
+                session.close(TOO_MANY, "too many sockets")
+            case _:
+                session.close(LATER, "try again later")
 
 
 def _hang_up_on_nobody(session: Session) -> None:

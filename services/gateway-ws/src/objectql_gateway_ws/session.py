@@ -38,17 +38,16 @@ from objectql_gateway_ws.frames import (
 from objectql_gateway_ws.hub import Hub
 from objectql_gateway_ws.outgoing import Outgoing, Overflow
 from objectql_gateway_ws.settings import SocketLimits
-from objectql_gateway_ws.subscribing import Subscribing
+from objectql_gateway_ws.subscribing import MeaningChanged, Subscribing
 from objectql_gateway_ws.subscription import Subscription
 
 log = logging.getLogger(__name__)
 
 UNAUTHENTICATED: Final = 4401
-FORBIDDEN: Final = 4403
 SILENT: Final = 4408
 TOO_MANY: Final = 4429
 RESTART: Final = 1012
-BROKEN: Final = 1011
+LATER: Final = 1013
 
 _OVERLOAD_RETRY_MS: Final = 1000
 _FLUSH_S: Final = 1.0
@@ -96,7 +95,6 @@ class Session:
         self._closing: asyncio.Task[None] | None = None
         self.caller: Caller | None = None
         self.token = ""
-        self.authenticated = asyncio.Event()
 
     @property
     def subscriptions(self) -> list[Subscription]:
@@ -177,13 +175,16 @@ class Session:
             self._services.admission.admit(self, caller)
         elif (self.actor.id, self.actor.tenant) != (caller.actor.id, caller.actor.tenant):
             raise Unauthenticated
-        is_other = self.caller is not None and self.caller.actor != caller.actor
-        self.caller, self.token = caller, token
-        self.authenticated.set()
-        if is_other:
+        self.token = token
+        self.believe(caller)
+        self.tell(frame("ready", user=caller.actor.id, tenant=caller.actor.tenant))
+
+    def believe(self, caller: Caller) -> None:
+        """Take over what is known of the client now; subscriptions of who it was end."""
+        known, self.caller = self.caller, caller
+        if known is not None and known.actor != caller.actor:
             for subscription in self.subscriptions:
                 self.lose(subscription, "your permissions have changed")
-        self.tell(frame("ready", user=caller.actor.id, tenant=caller.actor.tenant))
 
     # --- frames ------------------------------------------------------------------------------
 
@@ -235,6 +236,8 @@ class Session:
             )
         except PositionLost:
             self.lose(subscription, "what happened since the cursor is no longer known")
+        except MeaningChanged:
+            self.lose(subscription, "its meaning has changed")
         except ObjectQLError as exc:
             self._refuse(subscription, exc)
         except Exception:  # noqa: BLE001 - a bug must be told, and must not take the socket with it

@@ -37,6 +37,10 @@ TIMEOUT_S: Final = 10.0
 _members = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
+class MeaningChanged(Exception):
+    """What was asked for is not any more what it was when it was asked for."""
+
+
 class _Identified(msgspec.Struct):
     id: str
 
@@ -59,6 +63,8 @@ class Subscribing:
         self._kernel = kernel
         self._hub = hub
         self._clock = clock
+        self.version = 0
+        """Of the newest metadata that were heard of; what was bound by older ones tells nothing."""
         self._snapshot_records = snapshot_records
 
     async def begin(
@@ -76,6 +82,7 @@ class Subscribing:
             InvalidQuery: the cursor was given to nobody, or came with a wish for a snapshot.
             TooManyRecords: there are more than a snapshot may have.
             PositionLost: what followed the cursor is gone.
+            MeaningChanged: permissions or metadata have changed meanwhile.
             Unavailable, DeadlineExceeded
 
         """
@@ -87,23 +94,31 @@ class Subscribing:
         place = None if since is None else self._place(since, subscription.actor)
         self._hub.add(subscription)
         try:
-            async with asyncio.timeout(TIMEOUT_S):
-                if place is not None and since is not None:
-                    subscription.client.tell(subscribed_frame(subscription.name, since, None))
-                    await self._replay(subscription, place)
-                else:
-                    items = await self._snapshot(subscription) if snapshot else None
-                    cursor = self._cursor(subscription, self._hub.position.place)
-                    if not subscription.is_over:
-                        told = subscribed_frame(subscription.name, cursor, items)
-                        subscription.client.tell(told, cursor)
-        except TimeoutError as exc:
-            self._hub.remove(subscription)
-            raise DeadlineExceeded from exc
+            if place is None:
+                await self._tell_present(subscription, snapshot=snapshot)
+            else:
+                subscription.client.tell(subscribed_frame(subscription.name, since or "", None))
+                await self._replay(subscription, place)
         except BaseException:
             self._hub.remove(subscription)
             raise
+        subscription.is_live = True
         subscription.release(lambda place: self._cursor(subscription, place))
+
+    async def _tell_present(self, subscription: Subscription, *, snapshot: bool) -> None:
+        """Say that it is subscribed, with the records of now if they were asked for."""
+        items = None
+        if snapshot:
+            try:
+                async with asyncio.timeout(TIMEOUT_S):
+                    items = await self._snapshot(subscription)
+            except TimeoutError as exc:
+                raise DeadlineExceeded from exc
+        await self._keep_meaning(subscription)
+        if not subscription.is_over:
+            cursor = self._cursor(subscription, self._hub.position.place)
+            told = subscribed_frame(subscription.name, cursor, items)
+            subscription.client.tell(told, cursor)
 
     async def bind(self, subscription: Subscription) -> None:
         """Ask a kernel what the subscription is to its client now."""
@@ -114,14 +129,38 @@ class Subscribing:
         subscription.params()  # a literal that does not fit is told now
 
     async def rebind(self, subscription: Subscription) -> bool:
-        """Whether the subscription means what it meant; until it is known nothing is told."""
+        """Whether the subscription means what it meant; until it is known nothing is told.
+
+        Raises:
+            Unavailable: no kernel has the newest metadata yet.
+
+        """
         subscription.hold()
         known = subscription.query
         await self.bind(subscription)
         if subscription.query != known:
             return False
+        if subscription.version < self.version:
+            raise Unavailable(what="the metadata")
         subscription.release(lambda place: self._cursor(subscription, place))
         return True
+
+    async def _keep_meaning(self, subscription: Subscription) -> None:
+        """Return if the subscription, which is coming to be, means what it meant when it was bound.
+
+        Raises:
+            MeaningChanged: the metadata have changed meanwhile, and with them the subscription.
+            Unavailable: no kernel has the newest metadata yet.
+
+        """
+        if subscription.version >= self.version:
+            return
+        known = subscription.query
+        await self.bind(subscription)
+        if subscription.query != known:
+            raise MeaningChanged
+        if subscription.version < self.version:
+            raise Unavailable(what="the metadata")
 
     # --- a snapshot --------------------------------------------------------------------------
 
@@ -180,8 +219,10 @@ class Subscribing:
                         for match in matcher.match(images)
                     ]
                     if seen:
+                        await self._keep_meaning(subscription)
                         subscription.send(seen, self._cursor(subscription, told.place))
                 await subscription.client.room()
+        await self._keep_meaning(subscription)
 
     # --- the kernel --------------------------------------------------------------------------
 

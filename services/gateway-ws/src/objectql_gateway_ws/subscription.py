@@ -51,6 +51,8 @@ class Subscription:
         self.version = 0
         """Of the metadata by which it was bound."""
         self.held: list[tuple[Place, Sequence[Seen]]] | None = []
+        self.is_live = False
+        """Its client was told that it is subscribed."""
         self.is_over = False
         """Nobody wants it any more; whatever is still done for it is in vain."""
         self._held_count = 0

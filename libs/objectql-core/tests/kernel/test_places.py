@@ -352,7 +352,7 @@ async def test_events_of_places_reach_the_stream_told_of_or_not(
         relay,
         placed,
         lambda: kernel.tenants.ready_places,
-        sealer.seal,
+        sealer,
         clock=kernel.engine.clock,
         limits=limits,
     )

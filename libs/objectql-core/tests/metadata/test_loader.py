@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 
 from objectql.errors import MetadataInvalid
-from objectql.ids import FieldName
+from objectql.ids import FieldName, ObjectName
 from objectql.metadata.document import CUSTOM_LAYER, Document
+from objectql.metadata.encode import object_document
 from objectql.metadata.loader import MAX_FILE_BYTES, build_snapshot, load_directory
+from objectql.metadata.model import AuditDef
 from objectql.metadata.types import Storage
 
 
@@ -18,6 +20,19 @@ def write(root: Path, files: dict[str, str]) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, "utf-8")
     return root
+
+
+def test_audit_of_an_object_is_read_and_told_again(tmp_path: Path) -> None:
+    text = "audit: {retentionDays: 30, redact: [amount]}\nfields: {amount: {type: currency}}\n"
+    snapshot = build_snapshot(
+        load_directory(write(tmp_path, {"src/deal.object.yml": text})).items, version=1
+    )
+    deal = snapshot.objects[ObjectName("deal")]
+    assert deal.audit == AuditDef(retention_days=30, redact=(FieldName("amount"),))
+    document = object_document(deal)
+    assert document["audit"] == {"retentionDays": 30, "redact": ["amount"]}
+    again = build_snapshot([Document("x", "object", "deal", document)], version=1)
+    assert again.objects[deal.name].audit == deal.audit
 
 
 def test_directory_yields_documents_code_and_manifest(tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ async def build(process: Process[KernelSettings]) -> None:
         kernel.engine.drivers,
         kernel.engine.placed,
         lambda: kernel.tenants.ready_places,
-        {name: sealer.seal for name, sealer in sealers.items()},
+        sealers,
         process.bus,
         NatsEventStream(process.bus),
         holder=process.instance,

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from objectql.bus.port import Bus, Envelope, EventStream
 from objectql.clock import Clock
-from objectql.drivers.chains import ChainStore
 from objectql.drivers.placed import PlacedDriver
 from objectql.drivers.places import Place
 from objectql.drivers.protocol import Driver
 from objectql.errors import Unavailable
 from objectql.events import ChangeEvent
 from objectql.ids import DataSource, TenantId
+from objectql.kernel.audit.sealer import Sealer
 from objectql.kernel.place_relays import PlaceRelays
 from objectql.kernel.relay import Relay
 from objectql.wire.codec import decode, encode
@@ -39,7 +39,7 @@ class Changes:
         drivers: Mapping[DataSource, Driver],
         placed: Mapping[DataSource, PlacedDriver],
         ready: Callable[[], Sequence[Place]],
-        seal: Mapping[DataSource, Callable[[ChainStore], Awaitable[object]]],
+        sealers: Mapping[DataSource, Sealer],
         bus: Bus,
         stream: EventStream,
         *,
@@ -49,7 +49,7 @@ class Changes:
     ) -> None:
         """`placed` are those of `drivers` in which tenants have places, and `ready` tells which.
 
-        `seal` chains what a place of a source has in its logs.
+        `sealers` chain what the places of a source have in their logs.
         """
         self._bus = bus
         self._stream = stream
@@ -74,7 +74,7 @@ class Changes:
         }
         self._placed = placed
         self._places = [
-            PlaceRelays(self.relays[name], driver, ready, seal[name], clock=clock)
+            PlaceRelays(self.relays[name], driver, ready, sealers[name], clock=clock)
             for name, driver in placed.items()
         ]
         self._tenants: set[TenantId] = set()

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from objectql.bus.port import Bus
-from objectql.drivers.chains import Head
+from objectql.drivers.chains import Chain, Head
 from objectql.errors import Unavailable
-from objectql.ids import DataSource
-from objectql.kernel.audit.sealer import Sealer
+from objectql.ids import DataSource, ObjectName
+from objectql.kernel.audit.sealer import Sealer, SealerLimits
 from objectql.kernel.kernel import Kernel
 from objectql.service.run import Process
 from objectql.wire.audit import HeadsSealed, SealedHead
@@ -19,7 +19,15 @@ from objectql_kernel.settings import KernelSettings
 
 
 def open_sealers(kernel: Kernel, process: Process[KernelSettings]) -> Mapping[DataSource, Sealer]:
-    """They announce heads on the bus."""
+    """They announce heads on the bus, and purge what objects and settings keep no longer."""
+    settings = process.settings.audit
+
+    def retention(chain: Chain) -> float | None:
+        if chain.log == "security":
+            return settings.security_retention_days
+        object_ = kernel.engine.model.snapshot.objects.get(ObjectName(chain.object))
+        return None if object_ is None else object_.audit.retention_days
+
     return {
         name: Sealer(
             name,
@@ -28,6 +36,8 @@ def open_sealers(kernel: Kernel, process: Process[KernelSettings]) -> Mapping[Da
             holder=process.instance,
             clock=process.clock,
             announce=_Announcer(name, process.bus),
+            retention=retention,
+            limits=SealerLimits(purge_every_s=settings.purge_every_s),
         )
         for name, driver in kernel.engine.shared.items()
     }

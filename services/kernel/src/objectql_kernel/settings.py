@@ -21,6 +21,8 @@ Failpoint: TypeAlias = Literal[
     "after_publish",
     "before_seal",
     "after_seal",
+    "before_purge",
+    "after_purge",
     "after_delivery",
 ]
 
@@ -123,6 +125,18 @@ class Tenancy(msgspec.Struct, frozen=True, kw_only=True):
     ] = 60.0
 
 
+class AuditSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How long the audit is kept; objects say it of their histories in their metadata."""
+
+    security_retention_days: (
+        Annotated[
+            float, Meta(gt=0, description="of entries of the security logs; none: as their tenant")
+        ]
+        | None
+    ) = None
+    purge_every_s: Annotated[float, Meta(gt=0, description="when old entries are deleted")] = 3600.0
+
+
 class KernelSettings(ServiceSettings, frozen=True, kw_only=True):
     """A kernel worker. `datasources` needs at least `default`."""
 
@@ -136,6 +150,7 @@ class KernelSettings(ServiceSettings, frozen=True, kw_only=True):
         Meta(description="name of a data source to the URLs of its hot standbys, one server each"),
     ] = {}
     reads: ReadSettings = ReadSettings()
+    audit: AuditSettings = AuditSettings()
     cache: CacheSettings = CacheSettings()
     pool: PoolLimits = PoolLimits()
     load: Load = Load()

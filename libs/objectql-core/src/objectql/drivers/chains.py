@@ -100,6 +100,19 @@ class ChainStore(Protocol):
         """
         ...
 
+    async def heads(self, after: Chain | None, limit: int) -> tuple[Head, ...]:
+        """Heads of all tenants, in the order of their chains, those beyond one of them."""
+        ...
+
+    async def purge(self, before: Head, after: Head) -> None:
+        """Delete the entries between two checkpoints of a chain and move it there, all or nothing.
+
+        Raises:
+            WriteConflict: the checkpoint has moved, or an entry was deleted meanwhile.
+
+        """
+        ...
+
     async def chains(self, tenant: TenantId) -> tuple[Chain, ...]:
         """Those that have a head or an entry, in order."""
         ...

@@ -65,11 +65,38 @@ class MemoryChains:
                     raise WriteConflict
         for seal in seals:
             entries = self._entries[seal.after.chain.log]
-            self._heads[seal.after.chain] = seal.after
+            self._heads[seal.after.chain] = msgspec.structs.replace(
+                await self.head(seal.after.chain),
+                sequence=seal.after.sequence,
+                hash=seal.after.hash,
+            )
             for position, sequence, hash_ in seal.links:
                 entries[position] = msgspec.structs.replace(
                     entries[position], sequence=sequence, hash=hash_
                 )
+
+    async def heads(self, after: Chain | None, limit: int) -> tuple[Head, ...]:
+        """See `ChainStore`."""
+        found = sorted(chain for chain in self._heads if after is None or chain > after)
+        return tuple(self._heads[chain] for chain in found[:limit])
+
+    async def purge(self, before: Head, after: Head) -> None:
+        """See `ChainStore`."""
+        head = await self.head(after.chain)
+        old = [
+            entry
+            for entry in self._of(after.chain)
+            if entry.sequence is not None
+            and before.purged_sequence < entry.sequence <= after.purged_sequence
+        ]
+        count = after.purged_sequence - before.purged_sequence
+        if head.purged_sequence != before.purged_sequence or len(old) != count:
+            raise WriteConflict
+        for entry in old:
+            del self._entries[after.chain.log][entry.position]
+        self._heads[after.chain] = msgspec.structs.replace(
+            head, purged_sequence=after.purged_sequence, purged_hash=after.purged_hash
+        )
 
     async def chains(self, tenant: TenantId) -> tuple[Chain, ...]:
         """See `ChainStore`."""

@@ -11,6 +11,7 @@ from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 import msgspec
 
+from objectql.drivers.history import redacted
 from objectql.drivers.protocol import RowWrite, WriteOutcome, WriteScope
 from objectql.errors import DeleteRestricted, Issue, UniqueViolation, ValidationFailed
 from objectql.events import ChangeEvent, ChangeKind
@@ -269,7 +270,10 @@ class Transaction:
         )
         self.events.append(event)
         if write.object.enable.track_history:
-            self.history.append(msgspec.structs.replace(event, origin=scope.origin))
+            if write.object.audit.redact:
+                before, after = redacted(before, after, write.object.audit.redact)
+            kept = msgspec.structs.replace(event, before=before, after=after, origin=scope.origin)
+            self.history.append(kept)
 
     def next_sequence(self, tenant: TenantId, scope: str, count: int) -> int:
         """The first of `count` reserved numbers."""

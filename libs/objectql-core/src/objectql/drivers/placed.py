@@ -331,6 +331,14 @@ class _PlacedChains:
         """See `ChainStore`: in the shared tables."""
         await self._driver.shared.chains.seal(seals)
 
+    async def heads(self, after: Chain | None, limit: int) -> tuple[Head, ...]:
+        """See `ChainStore`: of the shared tables."""
+        return await self._driver.shared.chains.heads(after, limit)
+
+    async def purge(self, before: Head, after: Head) -> None:
+        """See `ChainStore`."""
+        await self._of(after.chain).purge(before, after)
+
     async def chains(self, tenant: TenantId) -> tuple[Chain, ...]:
         """See `ChainStore`."""
         shared, own = self._driver.shared, self._driver.of(tenant)

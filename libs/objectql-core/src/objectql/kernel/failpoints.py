@@ -18,14 +18,12 @@ AFTER_PUBLISH = "after_publish"
 BEFORE_SEAL = "before_seal"
 AFTER_SEAL = "after_seal"
 AFTER_DELIVERY = "after_delivery"
+BEFORE_PURGE = "before_purge"
+AFTER_PURGE = "after_purge"
 KNOWN = frozenset(
     {
-        BEFORE_COMMIT,
-        AFTER_COMMIT,
-        BEFORE_PUBLISH,
-        AFTER_PUBLISH,
-        BEFORE_SEAL,
-        AFTER_SEAL,
+        *(BEFORE_COMMIT, AFTER_COMMIT, BEFORE_PUBLISH, AFTER_PUBLISH),
+        *(BEFORE_SEAL, AFTER_SEAL, BEFORE_PURGE, AFTER_PURGE),
         AFTER_DELIVERY,
     }
 )

@@ -13,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from objectql.drivers.history import is_marker
 from objectql.errors import InvalidQuery, NotSupported, RecordNotFound, TooManyRecords
 from objectql.events import ChangeEvent
 from objectql.kernel.access import visible_members
@@ -131,7 +132,11 @@ class _Telling:
 
     def _image(self, text: bytes | None) -> Mapping[str, msgspec.Raw]:
         members = {} if text is None else _fields(text)
-        return visible_members(self._access, members) if self._access.masks else members
+        if not self._access.masks:
+            return members
+        markers = {name: value for name, value in members.items() if is_marker(value)}
+        others = {name: value for name, value in members.items() if name not in markers}
+        return visible_members(self._access, others) | markers
 
 
 def origin_of(text: str) -> dict[str, str] | None:

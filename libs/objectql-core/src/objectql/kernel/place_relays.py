@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from objectql.clock import Clock
-from objectql.drivers.chains import ChainStore
 from objectql.drivers.placed import PlacedDriver
 from objectql.drivers.places import Place
 from objectql.errors import ObjectQLError
 from objectql.ids import TenantId
+from objectql.kernel.audit.sealer import Sealer
 from objectql.kernel.relay import Relay, RelayLimits
 
 log = logging.getLogger(__name__)
@@ -41,14 +41,14 @@ class PlaceRelays:
         relay: Relay,
         source: PlacedDriver,
         ready: Callable[[], Sequence[Place]],
-        seal: Callable[[ChainStore], Awaitable[object]],
+        sealer: Sealer,
         *,
         clock: Clock,
         limits: RelayLimits | None = None,
     ) -> None:
-        """`ready` tells the places whose tables are whole, `seal` is `Sealer.seal`."""
+        """`ready` tells the places whose tables are whole; relay and sealer are of the shared tables."""
         self._relay = relay
-        self._seal = seal
+        self._sealer = sealer
         self._source = source
         self._ready = ready
         self._clock = clock
@@ -107,7 +107,7 @@ class PlaceRelays:
             if driver is not None:
                 try:
                     await self._relay.drain(driver.outbox)
-                    await self._seal(driver.chains)
+                    await self._sealer.seal(driver.chains)
                 except ObjectQLError as exc:
                     log.warning("place_not_relayed", extra={"tenant": tenant, "reason": str(exc)})
                     is_done = False
@@ -127,7 +127,8 @@ class PlaceRelays:
             if driver is None:
                 return
             try:
-                await self._seal(driver.chains)  # what one who died has left
+                await self._sealer.seal(driver.chains)  # what one who died has left
+                await self._sealer.purge(driver.chains)
                 await driver.outbox.purge(self._limits.retention_s)
                 await driver.sweep()
             except ObjectQLError as exc:

@@ -27,6 +27,7 @@ from objectql.metadata.document import Node
 from objectql.metadata.keys import read_keys
 from objectql.metadata.model import (
     ActionDef,
+    AuditDef,
     Features,
     FieldDef,
     IndexDef,
@@ -129,6 +130,8 @@ def build_object(parts: ObjectParts) -> ObjectDef:
     fields = _fields(parts, soft_delete=values["enable"].trash)
     values["fields"] = fields
     values["name_field"] = _name_field(keys, fields)
+    if "audit" in keys:
+        values["audit"] = _audit(keys["audit"], fields)
     values["indexes"] = _indexes(parts.indexes, fields)
     values["actions"] = {
         key: action
@@ -196,6 +199,24 @@ def _features(node: Node) -> Features:
         elif (flag := member.boolean()) is not None:
             values[key] = flag
     return Features(**values)
+
+
+def _audit(node: Node, fields: Mapping[FieldName, FieldDef]) -> AuditDef:
+    values: dict[str, Any] = {}
+    for key, member in read_keys(node, accepted.AUDIT).items():
+        if key == "retention_days":
+            days = member.count()
+            if days == 0:
+                member.fail("bad_retention", "entries are kept for one day or more")
+            values[key] = days or None
+            continue
+        names = member.texts()
+        for name, place in names:
+            if name not in fields or fields[FieldName(name)].system:
+                known = [name for name, field in fields.items() if not field.system]
+                place.fail("unknown_field", f'there is no field "{name}"', near=name, among=known)
+        values[key] = tuple(FieldName(name) for name, _ in names if name in fields)
+    return AuditDef(**values)
 
 
 def _fields(parts: ObjectParts, *, soft_delete: bool) -> dict[FieldName, FieldDef]:

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from objectql.metadata.keys import camel
-from objectql.metadata.model import ActionDef, FieldDef, IndexDef, ObjectDef
+from objectql.metadata.model import ActionDef, AuditDef, FieldDef, IndexDef, ObjectDef
 
 _OBJECT_KEYS = "label plural_label description icon datasource name_field is_system".split()
 _FIELD_FLAGS = """required unique index readonly hidden searchable multiple external_id encryption
@@ -37,6 +37,9 @@ def object_document(object: ObjectDef) -> dict[str, Any]:
     }
     if object.enable.api_methods:
         document["enable"]["apiMethods"] = list(object.enable.api_methods)
+    if object.audit != AuditDef():
+        days, redact = object.audit.retention_days, list(object.audit.redact)
+        document["audit"] = _without_nones({"retentionDays": days, "redact": redact or None})
     document["fields"] = {name: field_document(f) for name, f in object.fields.items()}
     document["indexes"] = {index.name: _index(index) for index in object.indexes}
     document["actions"] = {name: _action(action) for name, action in object.actions.items()}

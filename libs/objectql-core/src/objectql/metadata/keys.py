@@ -41,7 +41,7 @@ OBJECT = _keys(
     require_version enable fields indexes actions validation validations state_machine
     state_machines tags ai_context ai sync sharing_model ownership tenancy system_fields access
     required_permissions managed_by lifecycle field_groups list_views namespace active abstract
-    compact_layout title_format record_name keywords triggers hooks permissions views""",
+    compact_layout title_format record_name keywords triggers hooks permissions views audit""",
     """table_name=table plural=plural_label display_name_field=name_field
     title_field=name_field""",
 )
@@ -51,6 +51,7 @@ FEATURES = _keys(
     api_methods""",
     "soft_delete=trash feeds=feed_enabled",
 )
+AUDIT = _keys("`audit` of an object", "retention_days redact")
 FIELD = _keys(
     "a field",
     """name type label description help_text placeholder required unique index default_value

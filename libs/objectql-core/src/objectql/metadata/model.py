@@ -178,6 +178,17 @@ class Features(msgspec.Struct, frozen=True, omit_defaults=True):
     """Empty means all of get, list, create, update, delete, bulk."""
 
 
+class AuditDef(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The `audit` block of an object: what its history keeps, and how many days.
+
+    Without `retention_days` entries live as long as their tenant. Of the fields in `redact` the
+    history says that they changed, and no value.
+    """
+
+    retention_days: int | None = None
+    redact: tuple[FieldName, ...] = ()
+
+
 class ObjectDef(msgspec.Struct, frozen=True, omit_defaults=True):
     """One business object. `fields` holds system fields too, `id` first."""
 
@@ -193,6 +204,7 @@ class ObjectDef(msgspec.Struct, frozen=True, omit_defaults=True):
     is_system: bool = False
     require_version: bool = False
     enable: Features = Features()
+    audit: AuditDef = AuditDef()
     indexes: tuple[IndexDef, ...] = ()
     actions: Mapping[str, ActionDef] = {}
     validations: tuple[Mapping[str, Any], ...] = ()

@@ -109,6 +109,84 @@ class ChainPromises:
         assert await driver.chains.head(CUSTOMERS_OF_ACME) == first.after
         await driver.chains.seal([seal_of(first.after, two)])
 
+    async def test_heads_are_told_in_the_order_of_their_chains(self, driver: Driver) -> None:
+        for tenant in (ZOO, ACME):
+            await write(driver, insert(TRACKED, "c1"), tenant=tenant)
+        zoo, acme = await driver.chains.unsealed("history", 10)
+        seals = [seal_of(Head(entry.chain), entry) for entry in (zoo, acme)]
+        await driver.chains.seal(seals)
+        first, second = await driver.chains.heads(None, 10)
+        assert (first, second) == (seals[1].after, seals[0].after)
+        assert await driver.chains.heads(None, 1) == (first,)
+        assert await driver.chains.heads(first.chain, 10) == (second,)
+        assert await driver.chains.heads(second.chain, 10) == ()
+
+    async def test_the_beginning_of_a_chain_is_purged_and_its_end_is_kept(
+        self, driver: Driver
+    ) -> None:
+        chains = driver.chains
+        await write(driver, *(insert(TRACKED, f"c{number}") for number in range(4)))
+        await write(driver, insert(TRACKED, "c1"), tenant=ZOO)
+        *acme, zoo = await chains.unsealed("history", 10)
+        sealed = seal_of(Head(CUSTOMERS_OF_ACME), *acme[:3])
+        await chains.seal([sealed, seal_of(Head(zoo.chain), zoo)])
+        purged = msgspec.structs.replace(
+            sealed.after, purged_sequence=2, purged_hash=sealed.links[1].hash
+        )
+        await chains.purge(sealed.after, purged)
+        assert await chains.head(CUSTOMERS_OF_ACME) == purged
+        assert [entry.sequence for entry in await entries_of(driver)] == [3]
+        assert await chains.unsealed("history", 10) == (acme[3],)
+        assert len(await entries_of(driver, zoo.chain)) == 1
+        assert await driver.history.of_record(ACME, "customers", "c0", limit=9) == ()
+        assert len(await driver.history.of_record(ACME, "customers", "c2", limit=9)) == 1
+        await chains.seal([seal_of(purged, acme[3])])
+        head = await chains.head(CUSTOMERS_OF_ACME)
+        assert (head.sequence, head.purged_sequence) == (4, 2)
+
+    async def test_a_purge_is_all_or_nothing(self, driver: Driver) -> None:
+        chains = driver.chains
+        await write(driver, insert(TRACKED, "c1"), insert(TRACKED, "c2"))
+        entries = await chains.unsealed("history", 10)
+        sealed = seal_of(Head(CUSTOMERS_OF_ACME), *entries)
+        await chains.seal([sealed])
+        one = msgspec.structs.replace(sealed.after, purged_sequence=1)
+        beyond = msgspec.structs.replace(sealed.after, purged_sequence=3)
+        with pytest.raises(WriteConflict):  # an entry that is not there any more
+            await chains.purge(sealed.after, beyond)
+        assert await chains.head(CUSTOMERS_OF_ACME) == sealed.after
+        assert len(await entries_of(driver)) == 2
+        await chains.purge(sealed.after, one)
+        with pytest.raises(WriteConflict):  # by somebody who knows nothing of the first
+            await chains.purge(sealed.after, one)
+        assert [entry.sequence for entry in await entries_of(driver)] == [2]
+
+    async def test_a_sealer_that_slept_through_a_purge_seals_nothing(self, driver: Driver) -> None:
+        chains = driver.chains
+        await write(driver, insert(TRACKED, "c1"), insert(TRACKED, "c2"))
+        one, two = await chains.unsealed("history", 10)
+        sealed = seal_of(Head(CUSTOMERS_OF_ACME), one)
+        await chains.seal([sealed])
+        purged = msgspec.structs.replace(sealed.after, purged_sequence=1)
+        await chains.purge(sealed.after, purged)
+        with pytest.raises(WriteConflict):  # whose place is free again
+            await chains.seal([seal_of(Head(CUSTOMERS_OF_ACME), two)])
+        assert await chains.head(CUSTOMERS_OF_ACME) == purged
+        assert await chains.unsealed("history", 10) == (two,)
+
+    async def test_a_seal_leaves_a_checkpoint_that_was_moved_meanwhile(
+        self, driver: Driver
+    ) -> None:
+        chains = driver.chains
+        await write(driver, insert(TRACKED, "c1"), insert(TRACKED, "c2"))
+        one, two = await chains.unsealed("history", 10)
+        sealed = seal_of(Head(CUSTOMERS_OF_ACME), one)
+        await chains.seal([sealed])
+        await chains.purge(sealed.after, msgspec.structs.replace(sealed.after, purged_sequence=1))
+        await chains.seal([seal_of(sealed.after, two)])
+        head = await chains.head(CUSTOMERS_OF_ACME)
+        assert (head.sequence, head.purged_sequence) == (2, 1)
+
     async def test_seals_are_all_or_none(self, driver: Driver) -> None:
         for tenant in (ACME, ZOO):
             await write(driver, insert(TRACKED, "c1"), tenant=tenant)

@@ -8,11 +8,12 @@ import itertools
 import msgspec
 import pytest
 
+from objectql.drivers.history import REDACTED, REDACTED_CHANGE
 from objectql.drivers.protocol import Driver, Remembered
 from objectql.errors import UniqueViolation
 from objectql.events import ChangeEvent
-from objectql.ids import TenantId
-from objectql.metadata.model import Features
+from objectql.ids import FieldName, TenantId
+from objectql.metadata.model import AuditDef, Features
 from objectql.testing.driver_samples import (
     ACME,
     CUSTOMERS,
@@ -30,6 +31,10 @@ from objectql.testing.driver_samples import (
 )
 
 TRACKED = msgspec.structs.replace(CUSTOMERS, enable=Features(track_history=True))
+
+REDACTING = msgspec.structs.replace(
+    TRACKED, audit=AuditDef(redact=(FieldName("city"), FieldName("code")))
+)
 
 
 async def history(driver: Driver, id_: str, tenant: TenantId = ACME) -> list[ChangeEvent]:
@@ -54,6 +59,43 @@ class HistoryPromises:
         ]
         assert as_json(entries[1].before)["name"] == "Ann"
         assert as_json(entries[1].after)["name"] == "Bob"
+
+    async def test_of_redacted_fields_it_is_kept_that_they_changed_and_no_value(
+        self, driver: Driver
+    ) -> None:
+        await write(driver, insert(REDACTING, "c1", name="Ann", city="Rome", code="007"))
+        moved, named = update(REDACTING, "c1", city="Oslo"), update(REDACTING, "c1", name="Bob")
+        await driver.write([moved, named], scope())
+        await write(driver, update(REDACTING, "c1", city=None))
+        await write(driver, update(REDACTING, "c1", city="Paris"))
+        await write(driver, delete(REDACTING, "c1"))
+        entries = await history(driver, "c1")
+        same, changed = REDACTED, REDACTED_CHANGE
+        kept = [
+            [None if image is None else as_json(image)["city"] for image in (e.before, e.after)]
+            for e in entries
+        ]
+        assert kept == [
+            [None, same],
+            [same, changed],
+            [same, same],
+            [same, changed],
+            [same, changed],
+            [same, None],
+        ]
+        texts = [bytes(image) for e in entries for image in (e.before, e.after) if image]
+        assert not [text for text in texts if b"Rome" in text or b"Oslo" in text]
+        assert [as_json(text)["code"] for text in texts] == [REDACTED] * 10
+        assert as_json(entries[2].before)["name"] == "Ann"
+        assert as_json(entries[2].after)["name"] == "Bob"
+        told = [event.after for _, event in await driver.outbox.pending(10) if event.after]
+        assert [as_json(image)["city"] for image in told] == [
+            "Rome",
+            "Oslo",
+            "Oslo",
+            None,
+            "Paris",
+        ]
 
     async def test_object_that_does_not_track_has_no_history(self, driver: Driver) -> None:
         await write(driver, insert(CUSTOMERS, "c1"), insert(ORDERS, "o1"))

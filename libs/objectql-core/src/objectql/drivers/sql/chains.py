@@ -190,6 +190,37 @@ class SqlChains:
         if len(done) != len(links):
             raise WriteConflict
 
+    async def heads(self, after: Chain | None, limit: int) -> tuple[Head, ...]:
+        """See `ChainStore`."""
+        rows = await self._runner.read(
+            """SELECT tenant, log, object, sequence, hash, purged_sequence, purged_hash
+            FROM oql_audit_chains WHERE (tenant, log, object) > ($1, $2, $3)
+            ORDER BY tenant, log, object LIMIT CAST($4 AS bigint)""",
+            *(after or Chain("", "history")),
+            limit,
+        )
+        return tuple(Head(Chain(*row[:3]), *row[3:]) for row in rows)
+
+    async def purge(self, before: Head, after: Head) -> None:
+        """See `ChainStore`."""
+        table = _TABLES[after.chain.log]
+        async with self._runner.transaction() as runner:
+            moved = await runner.run(
+                """UPDATE oql_audit_chains SET purged_sequence = CAST($4 AS bigint), purged_hash = $5
+                WHERE tenant = $1 AND log = $2 AND object = $3
+                AND purged_sequence = CAST($6 AS bigint) RETURNING 1""",
+                *after.chain,
+                *(after.purged_sequence, after.purged_hash, before.purged_sequence),
+            )
+            gone = await runner.run(
+                f"""DELETE FROM {table.name} WHERE tenant = $1 AND {table.object} = $2
+                AND sequence > CAST($3 AS bigint) AND sequence <= CAST($4 AS bigint) RETURNING 1""",
+                *(after.chain.tenant, after.chain.object),
+                *(before.purged_sequence, after.purged_sequence),
+            )
+            if not moved or len(gone) != after.purged_sequence - before.purged_sequence:
+                raise WriteConflict
+
     async def chains(self, tenant: TenantId) -> tuple[Chain, ...]:
         """See `ChainStore`."""
         rows = await self._runner.read(_CHAINS, tenant)

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from objectql.drivers.history import redacted
 from objectql.drivers.protocol import RowWrite, WriteOutcome, WriteScope
 from objectql.drivers.sql.dialect import identifier
 from objectql.drivers.sql.dialect_sqlite import SQLITE
@@ -238,7 +239,11 @@ def _note(
     )
     connection.rows(_OUTBOX, event)
     if write.object.enable.track_history:
-        connection.rows(_HISTORY, (*event, scope.origin))
+        kept = before, after
+        if write.object.audit.redact:
+            images = redacted(before, after, write.object.audit.redact)
+            kept = tuple(None if image is None else image.decode() for image in images)
+        connection.rows(_HISTORY, (*event[:-2], *kept, scope.origin))
     return WriteOutcome(
         "written",
         version,

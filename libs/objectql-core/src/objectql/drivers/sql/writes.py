@@ -20,6 +20,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
+from objectql.drivers.history import REDACTED, REDACTED_CHANGE
 from objectql.drivers.protocol import Idempotency, RowWrite, WriteOutcome, WriteScope
 from objectql.drivers.sql.dialect import identifier, string_literal
 from objectql.drivers.sql.scope import table_name
@@ -241,18 +242,37 @@ def write_text(shape: Shape, form: Form, image: Image) -> str:
     columns = """event_id, tenant, object, record_id, kind, version, at, actor,
     request_id, traceparent, batch, batch_size, before, after"""
     values = f"""a._event, $2, {string_literal(object_.name)}, a.id, {kind}, a.version,
-    a._at, {request}, a.before, a.after"""
+    a._at, {request}"""
     rows = f"FROM {source} WHERE a.version IS NOT NULL ORDER BY a._n"
     history = ""
     if object_.enable.track_history:
         history = f""",
 history AS (
-    INSERT INTO oql_history ({columns}, origin) SELECT {values}, {origin} {rows})"""
+    INSERT INTO oql_history ({columns}, origin)
+    SELECT {values}, {_kept_images(object_)}, {origin} {rows})"""
     return f"""WITH {core},
 outbox AS (
-    INSERT INTO oql_outbox ({columns}) SELECT {values} {rows}){history}{remember}
+    INSERT INTO oql_outbox ({columns}) SELECT {values}, a.before, a.after {rows}){history}{remember}
 SELECT {_COLUMNS}{known}
 FROM {answer}"""
+
+
+def _kept_images(object_: ObjectDef) -> str:
+    """The images of `a` as the history keeps them; see `drivers.history.redacted`."""
+    same, changed = string_literal(REDACTED), string_literal(REDACTED_CHANGE)
+    old: list[str] = []
+    new: list[str] = []
+    for field in object_.readable_fields:
+        if field.name not in object_.audit.redact:
+            continue
+        name = string_literal(field.name)
+        is_changed = f"a.before::jsonb -> {name} <> a.after::jsonb -> {name}"
+        old.append(f"{name}, {same}")
+        new.append(f"{name}, CASE WHEN {is_changed} THEN {changed} ELSE {same} END")
+    if not new:
+        return "a.before, a.after"
+    return f"""(a.before::jsonb || jsonb_build_object({", ".join(old)}))::text,
+    (a.after::jsonb || jsonb_build_object({", ".join(new)}))::text"""
 
 
 class WriteStatements:

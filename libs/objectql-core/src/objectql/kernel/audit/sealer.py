@@ -1,4 +1,4 @@
-"""Chains the entries of one data source's logs after they are committed.
+"""Chains the entries of one data source's logs after they are committed, and purges old ones.
 
 One worker of the cluster holds the sealer's lease. It reads entries that have no place in a chain,
 in the order of their positions, which for one record is that of its commits, and adds place and hash
@@ -23,6 +23,7 @@ from objectql.drivers.stores import Leases
 from objectql.errors import ObjectQLError, WriteConflict
 from objectql.kernel import failpoints
 from objectql.kernel.audit.links import seal_after
+from objectql.kernel.audit.retention import Retention, purge
 from objectql.kernel.lease import HeldLease
 
 log = logging.getLogger(__name__)
@@ -39,8 +40,13 @@ class SealerLimits(msgspec.Struct, frozen=True):
     pause_s: float = 0.25
     """How long entries gather: a seal costs much the same for one and for a hundred."""
     lease_ttl_s: float = 4.0
+    purge_every_s: float = 3600.0
     retry_s: float = 30.0
     """Until a chain that could not be sealed is tried again."""
+
+
+def _for_good(chain: Chain) -> None:
+    """Entries live as long as their tenant."""
 
 
 async def _to_nobody(heads: Sequence[Head]) -> None:
@@ -60,8 +66,10 @@ class Sealer:
         clock: Clock | None = None,
         limits: SealerLimits | None = None,
         announce: Announce = _to_nobody,
+        retention: Retention = _for_good,
     ) -> None:
         """`holder` names this worker."""
+        self._retention = retention
         self._chains = chains
         self._clock = clock or SystemClock()
         self._limits = limits or SealerLimits()
@@ -78,19 +86,38 @@ class Sealer:
 
     async def run(self) -> None:
         """Work until cancelled; then give the lease up."""
-        pauses = self._limits
         try:
-            while True:
-                try:
-                    if await self._lease.keep():
-                        await self.drain()
-                except ObjectQLError as exc:
-                    log.warning("sealer_failed", extra={"reason": str(exc)})
-                await self._clock.sleep(
-                    pauses.pause_s if self.is_leading else pauses.lease_ttl_s / 4
-                )
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._seal_always())
+                group.create_task(self._purge_sometimes())
         finally:
             await self._lease.release()
+
+    async def _seal_always(self) -> None:
+        while True:
+            try:
+                if await self._lease.keep():
+                    await self.drain()
+            except ObjectQLError as exc:
+                log.warning("sealer_failed", extra={"reason": str(exc)})
+            limits = self._limits
+            await self._clock.sleep(limits.pause_s if self.is_leading else limits.lease_ttl_s / 4)
+
+    async def _purge_sometimes(self) -> None:
+        """Beside the seals: the first purge of a large log takes long."""
+        while True:
+            pause_s = self._limits.pause_s
+            if self.is_leading:
+                pause_s = self._limits.purge_every_s
+                try:
+                    await self.purge(self._chains)
+                except ObjectQLError as exc:
+                    log.warning("purge_failed", extra={"reason": str(exc)})
+            await self._clock.sleep(pause_s)
+
+    async def purge(self, chains: ChainStore) -> int:
+        """Delete what is too old in `chains`, see `retention.purge`; whoever does it at the same time."""
+        return await purge(chains, self._retention, self._clock)
 
     async def drain(self) -> int:
         """`seal` what is committed in the shared tables."""

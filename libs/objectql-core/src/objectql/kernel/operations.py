@@ -269,7 +269,7 @@ class Operations:
             "updated",
             lambda unit: unit.share(request.object, request.id, request.principal, request.level),
         )
-        token = await self._consistency.token_of_objects((object_.name,))
+        token = await self._consistency.token_of_objects((object_.name,), context.tenant)
         reply = self._json(told_shares(change.record))
         return msgspec.structs.replace(reply, consistency_token=token)
 

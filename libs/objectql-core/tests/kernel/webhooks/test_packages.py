@@ -48,7 +48,7 @@ async def test_declared_webhook_is_put_in_force_changed_and_switched_off(
     assert (made["name"], made["package"], made["active"]) == ("accounts", "told", True)
     assert await publish(kernel, accounts=DECLARED) == [made]  # nothing has changed
     (changed,) = await publish(kernel, accounts=DECLARED | {"events": ["deleted"]})
-    assert (changed["id"], changed["events"]) == (made["id"], ["deleted"])
+    assert (changed["id"], changed["events"]) == (made["id"], ("deleted",))
     off = w.WebhookChangeRequest("accounts", b'{"active":false}')
     await kernel.webhooks.handle_change(off, ask("admin"))
     (still,) = await publish(kernel, accounts=DECLARED)

@@ -26,7 +26,7 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def template(postgres_url: str) -> str:
-    """The name of a database in which the driver has made its tables, and a place for `ACME`."""
+    """The name of a database in which the driver has made its tables, and places for `ACME`."""
 
     async def prepare() -> None:
         admin = await asyncpg.connect(postgres_url)
@@ -34,13 +34,14 @@ def template(postgres_url: str) -> str:
         await admin.close()
         driver = PostgresDriver(PostgresSettings(beside(postgres_url, "suite_template")))
         await driver.connect()
-        place = Place(ACME, "schema")
+        await driver.apply_schema(await driver.plan_schema(OBJECTS))
         assert driver.places is not None
-        await driver.places.create(place)
-        own = driver.places.open(place)
-        for tables in (driver, own):
-            await tables.apply_schema(await tables.plan_schema(OBJECTS))
-        await own.close()
+        for kind in ("schema", "database"):
+            place = Place(ACME, kind)
+            await driver.places.create(place)
+            own = driver.places.open(place)
+            await own.apply_schema(await own.plan_schema(OBJECTS))
+            await own.close()
         await driver.close()
 
     asyncio.run(prepare())
@@ -49,6 +50,14 @@ def template(postgres_url: str) -> str:
 
 def beside(url: str, database: str) -> str:
     return f"{url.rpartition('/')[0]}/{database}"
+
+
+async def copy_place_of_acme(url: str) -> None:
+    """Give `ACME` a database beside that of `url`, a copy of the one beside the template."""
+    admin = await asyncpg.connect(url)
+    name = f"{url.rpartition('/')[2]}~{ACME}"
+    await admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "suite_template~{ACME}"')
+    await admin.close()
 
 
 @pytest.fixture

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from collections.abc import Set as AbstractSet
 
 import asyncpg  # noqa: TID251 - looks behind the driver
 import pytest
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 
 from objectql.drivers.memory import MemoryDriver
 from objectql.drivers.placed import PlacedDriver
-from objectql.drivers.places import Place, place_name
+from objectql.drivers.places import Place, PlaceKind, place_name
 from objectql.drivers.pool import PoolSettings
 from objectql.drivers.protocol import Driver
 from objectql.drivers.sql.postgres import PostgresDriver, PostgresSettings
@@ -31,6 +33,8 @@ from objectql.testing.driver_samples import (
     write,
 )
 from objectql.testing.drivers import PlaceSuite
+
+from .conftest import copy_place_of_acme
 
 GLOBEX = TenantId("Globex-2")
 """A name that would have to be quoted."""
@@ -60,11 +64,16 @@ async def shared(unconnected: Driver) -> AsyncIterator[Driver]:
     await unconnected.close()
 
 
-async def make(driver: Driver, *tenants: TenantId) -> PlacedDriver:
+@pytest.fixture(params=["schema", "database"])
+def kind(request: pytest.FixtureRequest) -> PlaceKind:
+    return request.param
+
+
+async def make(driver: Driver, *tenants: TenantId, kind: PlaceKind = "schema") -> PlacedDriver:
     """The driver with a place and tables for each of the tenants."""
     assert driver.places is not None
     placed = PlacedDriver(driver, driver.places)
-    places = [Place(tenant, "schema") for tenant in tenants]
+    places = [Place(tenant, kind) for tenant in tenants]
     placed.settle(places)
     for place in places:
         await placed.places.create(place)
@@ -76,20 +85,31 @@ async def make(driver: Driver, *tenants: TenantId) -> PlacedDriver:
 @pytest.mark.servers
 class TestPlace(PlaceSuite):
     @pytest.fixture
-    async def driver(self, database_url: str) -> AsyncIterator[Driver]:
-        """Of a place in a database where `ACME` has one; the driver of that was never connected."""
+    async def driver(self, database_url: str, kind: PlaceKind) -> AsyncIterator[Driver]:
+        """Of a place of `ACME`; the driver of the shared tables was never connected."""
+        if kind == "database":
+            await copy_place_of_acme(database_url)
         shared = on_server(database_url)
         assert shared.places is not None
-        own = shared.places.open(Place(ACME, "schema"))
+        own = shared.places.open(Place(ACME, kind))
         yield own
         await own.close()
         await shared.close()
 
 
+async def until_waiting(
+    placed: PlacedDriver, places: Sequence[Place], tenants: AbstractSet[TenantId]
+) -> None:
+    """Return when these wait; a server counts what was inserted a little later."""
+    async with asyncio.timeout(30):
+        while await placed.places.waiting(places, placed.placed) != tenants:
+            await asyncio.sleep(0.1)
+
+
 @pytest.fixture
-async def placed(shared: Driver) -> AsyncIterator[PlacedDriver]:
+async def placed(shared: Driver, kind: PlaceKind) -> AsyncIterator[PlacedDriver]:
     """Two tenants with places, and all others in the shared tables."""
-    driver = await make(shared, ACME, GLOBEX)
+    driver = await make(shared, ACME, GLOBEX, kind=kind)
     yield driver
     await driver.close()
 
@@ -116,39 +136,48 @@ class TestPlaced:
         assert await ids(placed.of(GLOBEX), CUSTOMERS, ACME) == []
         assert await placed.outbox.pending(10) == ()
 
-    async def test_dropped_place_is_gone_and_can_be_made_again(self, placed: PlacedDriver) -> None:
+    async def test_dropped_place_is_gone_and_can_be_made_again(
+        self, placed: PlacedDriver, kind: PlaceKind
+    ) -> None:
         for tenant in (ACME, GLOBEX):
             await write(placed, insert(CUSTOMERS, "c1"), tenant=tenant)
-        place = Place(ACME, "schema")
+        place = Place(ACME, kind)
         await placed.places.drop(place)
         await placed.places.drop(place)
         with pytest.raises(ObjectQLError):
             await ids(placed, CUSTOMERS, ACME)
         assert await ids(placed, CUSTOMERS, GLOBEX) == ["c1"]
-        again = await make(placed.shared, ACME)
+        again = await make(placed.shared, ACME, kind=kind)
         assert await ids(again, CUSTOMERS, ACME) == []
         await again.end_places()
 
-    async def test_place_made_again_keeps_what_is_in_it(self, placed: PlacedDriver) -> None:
+    async def test_place_made_again_keeps_what_is_in_it(
+        self, placed: PlacedDriver, kind: PlaceKind
+    ) -> None:
         await write(placed, insert(CUSTOMERS, "c1"), tenant=ACME)
-        await placed.places.create(Place(ACME, "schema"))
+        await placed.places.create(Place(ACME, kind))
         assert await ids(placed, CUSTOMERS, ACME) == ["c1"]
 
-    async def test_driver_of_a_place_that_stays_is_kept(self, placed: PlacedDriver) -> None:
+    async def test_driver_of_a_place_that_stays_is_kept(
+        self, placed: PlacedDriver, kind: PlaceKind
+    ) -> None:
         before = placed.of(GLOBEX)
-        placed.settle([Place(GLOBEX, "schema"), Place(SHARING, "schema")])
+        placed.settle([Place(GLOBEX, kind), Place(SHARING, kind)])
         assert placed.of(GLOBEX) is before
         assert placed.of(ACME) is placed.shared
 
-    async def test_places_with_waiting_events_are_told_together(self, placed: PlacedDriver) -> None:
-        places = [Place(tenant, "schema") for tenant in (ACME, SHARING, GLOBEX)]
-        assert await placed.places.waiting(places) == frozenset()
-        await write(placed, insert(CUSTOMERS, "c1"), tenant=GLOBEX)
-        # One of the three was never made, which hides nothing of the others.
-        assert await placed.places.waiting(places) == {GLOBEX}
-        [(position, _)] = await placed.of(GLOBEX).outbox.pending(10)
-        await placed.of(GLOBEX).outbox.mark_published([position])
-        assert await placed.places.waiting(places) == frozenset()
+    async def test_places_with_waiting_events_are_told_together(
+        self, placed: PlacedDriver, kind: PlaceKind
+    ) -> None:
+        places = [Place(tenant, kind) for tenant in (ACME, SHARING, GLOBEX)]
+        placed.settle(places)
+        for id in ("c1", "c2"):
+            await until_waiting(placed, places, set())
+            await write(placed, insert(CUSTOMERS, id), tenant=GLOBEX)
+            # One of the three was never made, which hides nothing of the others.
+            await until_waiting(placed, places, {GLOBEX})
+            [(position, _)] = await placed.of(GLOBEX).outbox.pending(10)
+            await placed.of(GLOBEX).outbox.mark_published([position])
 
     async def test_history_is_that_of_the_tenants_own_tables(self, placed: PlacedDriver) -> None:
         tracked = make_object("tracked", field("text", "text"), enable=Features(track_history=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
@@ -150,7 +151,8 @@ async def build(process: Process[KernelSettings]) -> None:
         process.start(limiter.run())
         process.start(kernel.engine.tally.run())
         process.start(follow(kernel, process))
-        process.start(mend_places(kernel, process))
+        process.start(finish(process, kernel.tenancy.admin.finish_places))
+        process.start(finish(process, kernel.tenancy.admin.finish_deletions))
         process.start(tidy_identities(kernel, process))
         process.start(Gauges(process, kernel, pools, changes, cache).run())
         if settings.watch and folders:
@@ -201,25 +203,21 @@ class Followed(Protocol):
 
 
 async def follow(kernel: Kernel, process: Process[KernelSettings]) -> None:
-    """Notice changes whose announcement was lost, and deletions of tenants that were left."""
+    """Notice changes whose announcement was lost."""
     while True:
         await process.clock.sleep(CONVERGE_EVERY_S)
         await converge(kernel.publisher)
         await converge(kernel.tenants)
-        try:
-            await kernel.tenancy.admin.finish_deletions()
-        except ObjectQLError as exc:
-            log.warning("tenant_not_deleted", extra={"reason": str(exc)})
 
 
-async def mend_places(kernel: Kernel, process: Process[KernelSettings]) -> None:
-    """See to tenants whose own tables were left half-way, which may take as long as it takes."""
+async def finish(process: Process[KernelSettings], work: Callable[[], Awaitable[None]]) -> None:
+    """Do what was left of tenants half-way, again and again; it may take as long as it takes."""
     while True:
         await process.clock.sleep(CONVERGE_EVERY_S)
         try:
-            await kernel.tenancy.admin.finish_places()
+            await work()
         except ObjectQLError as exc:
-            log.warning("tenant_not_mended", extra={"reason": str(exc)})
+            log.warning("tenants_not_finished", extra={"reason": str(exc)})
 
 
 async def tidy_identities(kernel: Kernel, process: Process[KernelSettings]) -> None:

@@ -115,14 +115,21 @@ class Tenancy(msgspec.Struct, frozen=True, kw_only=True):
         Meta(
             ge=1,
             le=10000,
-            description="connections of a data source to the schemas or databases of single tenants,"
-            " all together, beside those of its pool",
+            description="connections of a data source to the schemas or databases of single tenants"
+            " on one server, all together, beside those of its pool",
         ),
     ] = 32
     connections_per_place: Annotated[int, Meta(ge=1, le=1000, description="to one of them")] = 4
     place_idle_s: Annotated[
         float, Meta(gt=0, description="such a connection ends when it is idle for longer")
     ] = 60.0
+    database_server: Annotated[
+        str | None,
+        Meta(
+            description="URL of the Postgres server on which tenants get databases of their own, with"
+            " a database to connect to for making them; none: on each data source's own server"
+        ),
+    ] = None
 
 
 class AuditSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -26,7 +26,7 @@ def open_sources(settings: KernelSettings, pools: PoolManager) -> tuple[Driver, 
 
     Raises:
         InvalidRequest: there is no default source, a URL of no known kind, or replicas of what
-            cannot have any.
+            cannot have any, or databases of tenants on what is no Postgres.
     """
     urls = settings.datasources
     if DEFAULT not in urls:
@@ -36,6 +36,9 @@ def open_sources(settings: KernelSettings, pools: PoolManager) -> tuple[Driver, 
     for name in settings.replicas:
         if _kind(urls.get(name, "")) != "postgresql":
             raise InvalidRequest(reason=f'data source "{name}" is no Postgres: it has no replicas')
+    server = settings.tenancy.database_server
+    if server is not None and _kind(server) != "postgresql":
+        raise InvalidRequest(reason="OQL_KERNEL_TENANCY__DATABASE_SERVER is no postgresql:// URL")
     return tuple(_open(DataSource(name), url, settings, pools) for name, url in urls.items())
 
 
@@ -77,6 +80,7 @@ def _open_postgres(
             max_total=settings.tenancy.place_connections,
             idle_timeout_s=settings.tenancy.place_idle_s,
         ),
+        place_server=settings.tenancy.database_server,
     )
     replicas = _replicas(name, wanted, settings, pools)
     if not replicas:

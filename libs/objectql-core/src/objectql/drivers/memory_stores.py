@@ -213,8 +213,11 @@ class MemoryPlaces:
         """See `TenantPlaces`."""
         self.open(place).set_there(is_there=True)
 
-    async def waiting(self, places: Sequence[Place]) -> frozenset[TenantId]:
+    async def waiting(
+        self, places: Sequence[Place], drivers: Mapping[TenantId, Driver]
+    ) -> frozenset[TenantId]:
         """See `TenantPlaces`."""
+        del drivers
         outboxes = [(place.tenant, self.open(place).outbox) for place in places]
         return frozenset([tenant for tenant, outbox in outboxes if (await outbox.counts())[0]])
 

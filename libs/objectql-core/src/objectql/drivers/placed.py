@@ -219,7 +219,7 @@ class PlacedDriver:
         return driver.fetch_one_each(query, params, deadline_ms=deadline_ms, freshness=freshness)
 
     async def position(self) -> int | None:
-        """See `Driver`. The log of a server is that of all its schemas and databases."""
+        """See `Driver`: of the shared tables' server; places have no replicas that could lag."""
         return await self.shared.position()
 
     def read_counts(self) -> ReadCounts:

@@ -6,7 +6,7 @@ driver port over that place alone, so that one tenant's statements cannot name a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias
 
@@ -54,10 +54,14 @@ class TenantPlaces(Protocol):
         """
         ...
 
-    async def waiting(self, places: Sequence[Place]) -> frozenset[TenantId]:
+    async def waiting(
+        self, places: Sequence[Place], drivers: Mapping[TenantId, Driver]
+    ) -> frozenset[TenantId]:
         """Those of the tenants whose outbox may hold events to publish, asked of all at once.
 
-        A place that cannot be asked, or not together with others, is left out now and then.
+        `drivers` are those that `open` gave, for places that can be asked by themselves only. One
+        that does not answer is left out now and then, and keeps the others waiting for seconds at
+        most.
         """
         ...
 
@@ -66,13 +70,14 @@ class TenantPlaces(Protocol):
         ...
 
 
-def place_name(prefix: str, tenant: TenantId, max_length: int) -> str:
+def place_name(prefix: str, tenant: TenantId, max_bytes: int) -> str:
     """A name for the place of `tenant` that no other tenant's can be, whatever its length.
 
-    Ids that are too long are cut and end in a digest behind `~`, which no id has.
+    What is too long in UTF-8 is cut and ends in a digest behind `~`, which no id has.
     """
     name = f"{prefix}{tenant}"
-    if len(name) <= max_length:
+    if len(name.encode()) <= max_bytes:
         return name
     digest = sha256(tenant.encode()).hexdigest()[:_DIGEST_CHARS]
-    return f"{name[: max_length - _DIGEST_CHARS - 1]}~{digest}"
+    kept = name.encode()[: max_bytes - _DIGEST_CHARS - 1].decode(errors="ignore")
+    return f"{kept}~{digest}"

@@ -206,6 +206,18 @@ class DatabaseFailed(ObjectQLError, code="DATABASE_ERROR", category=Category.INT
 
 
 @dataclass(eq=False, kw_only=True)
+class PlaceForbidden(ObjectQLError, code="TENANT_PLACE_FORBIDDEN", category=Category.INTERNAL):
+    """The data source's user may not make schemas or databases for tenants."""
+
+    kind: str
+    right: str
+
+    @property
+    def message(self) -> str:
+        return f"the data source's user may not make a {self.kind}: it lacks the right {self.right}"
+
+
+@dataclass(eq=False, kw_only=True)
 class Internal(ObjectQLError, code="INTERNAL_ERROR", category=Category.INTERNAL):
     """A bug. The log has the stack under the request id."""
 

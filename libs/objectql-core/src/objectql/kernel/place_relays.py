@@ -1,21 +1,24 @@
 """Moves events out of the places of tenants, which have outboxes of their own, and seals histories.
 
 The worker that leads the relay of a data source does it for all places of that source, each by
-itself: one that does not answer keeps no other waiting. A place is looked into when a commit there
-was told of; and since what tells may be lost, all are asked together now and then, over a
-connection of the shared tables, so that quiet places need none.
+itself. A place is looked into when a commit there was told of; and since what tells may be lost,
+all are asked together now and then, so that quiet places need no connection.
+
+A place that does not answer keeps no other waiting: it is given up after a while, and from then on
+it takes its turns among the doubtful ones until it has answered.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final
 
 from objectql.clock import Clock
 from objectql.drivers.placed import PlacedDriver
 from objectql.drivers.places import Place
+from objectql.drivers.protocol import Driver
 from objectql.errors import ObjectQLError
 from objectql.ids import TenantId
 from objectql.kernel.audit.sealer import Sealer
@@ -25,6 +28,15 @@ log = logging.getLogger(__name__)
 
 AT_ONCE: Final = 8
 """Places that are looked into at the same time."""
+
+DOUBTFUL_AT_ONCE: Final = 2
+"""Of those that did not answer when they were last looked into."""
+
+PATIENCE_S: Final = 10.0
+"""With one place. What it has published by then stays so, and the rest is found again."""
+
+PURGE_PATIENCE_S: Final = 600.0
+"""With one place that answers; the first purge of a large log takes long."""
 
 PURGE_ALL_S: Final = 3600.0
 """In which each place is purged once, one after the other."""
@@ -57,6 +69,8 @@ class PlaceRelays:
         self._nudged: set[TenantId] = set()
         self._under_way: set[TenantId] = set()
         self._turns = asyncio.Semaphore(AT_ONCE)
+        self._doubtful: set[TenantId] = set()
+        self._doubtful_turns = asyncio.Semaphore(DOUBTFUL_AT_ONCE)
         self._purged: TenantId | None = None
 
     def nudge(self, tenants: Iterable[TenantId]) -> None:
@@ -89,7 +103,7 @@ class PlaceRelays:
             places = self._ready()
             if places and self._relay.is_leading:
                 try:
-                    self.nudge(await self._source.places.waiting(places))
+                    self.nudge(await self._source.places.waiting(places, self._source.placed))
                 except ObjectQLError as exc:
                     log.warning("places_not_asked", extra={"reason": str(exc)})
 
@@ -101,17 +115,13 @@ class PlaceRelays:
             await self._clock.sleep(PURGE_ALL_S / max(len(places), MIN_PURGES))
 
     async def _drain(self, tenant: TenantId) -> None:
-        async with self._turns:
-            driver = self._source.placed.get(tenant)
-            is_done = True
-            if driver is not None:
-                try:
-                    await self._relay.drain(driver.outbox)
-                    await self._sealer.seal(driver.chains)
-                except ObjectQLError as exc:
-                    log.warning("place_not_relayed", extra={"tenant": tenant, "reason": str(exc)})
-                    is_done = False
-        if not is_done:  # it is under way meanwhile, and found again by the next question
+        turns = self._doubtful_turns if tenant in self._doubtful else self._turns
+        async with turns:
+            is_done = await self._visit(tenant, self._empty, PATIENCE_S)
+        if is_done:
+            self._doubtful.discard(tenant)
+        else:  # it is under way meanwhile, and found again by the next question
+            self._doubtful.add(tenant)
             await self._clock.sleep(self._limits.retry_s)
         self._under_way.discard(tenant)
         if tenant in self._nudged:
@@ -122,14 +132,31 @@ class PlaceRelays:
         names = sorted(place.tenant for place in places)
         tenant = next((n for n in names if self._purged is not None and n > self._purged), names[0])
         self._purged = tenant
-        async with self._turns:
-            driver = self._source.placed.get(tenant)
-            if driver is None:
-                return
-            try:
-                await self._sealer.seal(driver.chains)  # what one who died has left
-                await self._sealer.purge(driver.chains)
-                await driver.outbox.purge(self._limits.retention_s)
-                await driver.sweep()
-            except ObjectQLError as exc:
-                log.warning("place_not_purged", extra={"tenant": tenant, "reason": str(exc)})
+        await self._visit(tenant, self._clean, PURGE_PATIENCE_S)
+
+    async def _visit(
+        self, tenant: TenantId, work: Callable[[Driver], Awaitable[None]], patience_s: float
+    ) -> bool:
+        """Do `work` where the tenant has its tables; whether it was done, or these are gone."""
+        driver = self._source.placed.get(tenant)
+        if driver is None:
+            return True
+        try:
+            async with asyncio.timeout(patience_s):
+                await work(driver)
+        except (ObjectQLError, TimeoutError) as exc:
+            reason = str(exc) or "it did not answer"
+            log.warning("place_not_tended", extra={"tenant": tenant, "reason": reason})
+            return False
+        return True
+
+    async def _empty(self, driver: Driver) -> None:
+        await self._relay.drain(driver.outbox)
+        await self._sealer.seal(driver.chains)
+
+    async def _clean(self, driver: Driver) -> None:
+        await driver.check_health()  # one that does not answer now is not waited for as long
+        await self._sealer.seal(driver.chains)  # what one who died has left
+        await self._sealer.purge(driver.chains)
+        await driver.outbox.purge(self._limits.retention_s)
+        await driver.sweep()

@@ -15,7 +15,6 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from objectql.clock import Clock
-from objectql.drivers.budget import ConnectionBudget
 from objectql.drivers.places import TenantPlaces
 from objectql.drivers.pool import ConnectionPool
 from objectql.drivers.protocol import (
@@ -125,7 +124,7 @@ class PostgresDriver(PostgresAccess, PostgresReads):
             has_walls=settings.row_security,
             is_place=shared is not None,
         )
-        self._places = PostgresPlaces(settings, self.read, self._schema.changing, self._open_place)
+        self._places = self._open_places() if settings.home == USUAL else None
 
     @property
     def name(self) -> DataSource:
@@ -145,10 +144,20 @@ class PostgresDriver(PostgresAccess, PostgresReads):
     @property
     def places(self) -> TenantPlaces | None:
         """See `Driver`."""
-        return None if self._settings.home != USUAL else self._places
+        return self._places
 
-    def _open_place(self, settings: PostgresSettings, budget: ConnectionBudget) -> PostgresDriver:
-        shared = self._shared._replace(budget=budget)
+    def _open_places(self) -> PostgresPlaces:
+        return PostgresPlaces(
+            self._name,
+            self._settings,
+            self._shared,
+            self._clock,
+            read=self.read,
+            changing=self._schema.changing,
+            make_driver=self._make_placed,
+        )
+
+    def _make_placed(self, settings: PostgresSettings, shared: Shared) -> PostgresDriver:
         return PostgresDriver(settings, name=self._name, clock=self._clock, shared=shared)
 
     @property
@@ -170,6 +179,8 @@ class PostgresDriver(PostgresAccess, PostgresReads):
 
     async def close(self) -> None:
         """See `Driver`."""
+        if self._places is not None:
+            await self._places.close()
         await self._close()
 
     async def check_health(self) -> None:

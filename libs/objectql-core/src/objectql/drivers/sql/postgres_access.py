@@ -36,12 +36,12 @@ from objectql.metadata.model import ObjectDef
 
 
 class PlaceLimits(msgspec.Struct, frozen=True):
-    """Connections to the places of tenants."""
+    """Connections to the places of tenants on one server."""
 
     max_size: int = 4
     """To one place."""
     max_total: int = 32
-    """To all places of the data source together."""
+    """To all places of the data source that are there together."""
     idle_timeout_s: float = 60.0
 
 
@@ -61,6 +61,9 @@ class PostgresSettings(msgspec.Struct, frozen=True):
     """Of one tenant's tables, see `postgres_places`."""
     places: PlaceLimits = PlaceLimits()
     """Of the tenants that have places of their own."""
+    place_server: str | None = None
+    """URL of the server on which tenants have databases, which names one to connect to for making
+    others; None: that of `url`."""
 
 
 class Shared(NamedTuple):

@@ -51,6 +51,11 @@ def is_server_failure(exc: BaseException) -> bool:
     return isinstance(exc, TimeoutError | asyncpg.PostgresError) or is_lost(exc)
 
 
+def is_forbidden(exc: BaseException | None) -> bool:
+    """Whether the server refused because the user lacks a right."""
+    return isinstance(exc, asyncpg.InsufficientPrivilegeError)
+
+
 def was_never_sent(exc: BaseException) -> bool:
     """Whether the connection was known to be closed before the statement went out."""
     return isinstance(exc, asyncpg.InterfaceError)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Final, NamedTuple
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, NamedTuple
 
 import asyncpg  # noqa: TID251 - this package is the home of the database drivers
 
@@ -87,23 +87,38 @@ async def close_connection(connection: asyncpg.Connection) -> None:
             raise
 
 
-class Canceller:
-    """Asks the server, over a connection kept for that, to end what another connection runs."""
+class KeptConnection:
+    """A connection beside those of a pool, for one statement at a time; made when first needed."""
 
     def __init__(self, connect: Callable[[], Awaitable[asyncpg.Connection]]) -> None:
         self._connect = connect
         self._connection: asyncpg.Connection | None = None
         self._turn = asyncio.Lock()
 
-    async def cancel(self, pid: int) -> None:
-        """End the statement of the server process `pid`."""
+    async def rows(self, text: str, *args: object) -> Sequence[Sequence[Any]]:
+        """The rows of a statement. Where it fails or is given up, the connection is dropped."""
         async with self._turn:
-            if self._connection is None or self._connection.is_closed():
-                self._connection = await self._connect()
-            await self._connection.execute("SELECT pg_cancel_backend($1)", pid)
+            connection, self._connection = self._connection, None
+            if connection is None or connection.is_closed():
+                connection = await self._connect()
+            try:
+                rows = await connection.fetch(text, *args)
+            except BaseException:
+                connection.terminate()
+                raise
+            self._connection = connection
+            return rows
 
     async def close(self) -> None:
         """End the connection, if there is one."""
-        if self._connection is not None:
-            await close_connection(self._connection)
-            self._connection = None
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await close_connection(connection)
+
+
+class Canceller(KeptConnection):
+    """Asks the server to end what another connection runs."""
+
+    async def cancel(self, pid: int) -> None:
+        """End the statement of the server process `pid`."""
+        await self.rows("SELECT pg_cancel_backend($1)", pid)

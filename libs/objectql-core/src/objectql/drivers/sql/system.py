@@ -55,6 +55,8 @@ class SystemWords(msgspec.Struct, frozen=True):
     """The members `[position, sequence, hash]` of the JSON array `$1`, as rows of these columns."""
     columns: str
     """The names of the columns of the table `$1`."""
+    random: str
+    """A text that no other call gives."""
 
 
 POSTGRES_WORDS = SystemWords(
@@ -71,6 +73,7 @@ POSTGRES_WORDS = SystemWords(
         value->>2 AS hash FROM json_array_elements(CAST($1 AS json))""",
     columns="""SELECT attname FROM pg_attribute
         WHERE attrelid = to_regclass(CAST($1 AS text)) AND attnum > 0 AND NOT attisdropped""",
+    random="CAST(gen_random_uuid() AS text)",
 )
 
 SQLITE_WORDS = SystemWords(
@@ -86,6 +89,7 @@ SQLITE_WORDS = SystemWords(
     links="""SELECT value->>0 AS position, value->>1 AS sequence, value->>2 AS hash
         FROM json_each($1)""",
     columns="SELECT name FROM pragma_table_info($1)",
+    random="lower(hex(randomblob(16)))",
 )
 
 TAKE_SCHEMA_LOCK = f"SELECT pg_advisory_xact_lock({_SCHEMA_LOCK})"
@@ -146,6 +150,9 @@ def system_tables(words: SystemWords) -> tuple[str, ...]:
         """CREATE TABLE IF NOT EXISTS oql_tenants_state (
             one integer PRIMARY KEY CHECK (one = 1), version bigint NOT NULL)""",
         "INSERT INTO oql_tenants_state VALUES (1, 0) ON CONFLICT DO NOTHING",
+        """CREATE TABLE IF NOT EXISTS oql_installation (
+            one integer PRIMARY KEY CHECK (one = 1), id text NOT NULL)""",
+        f"INSERT INTO oql_installation VALUES (1, {words.random}) ON CONFLICT DO NOTHING",
     )
 
 

@@ -27,6 +27,7 @@ from objectql.drivers.security_log import SecurityEntry, SecurityKind
 from objectql.drivers.tenants import Quotas, Tenant, TenantIsolation
 from objectql.errors import (
     InvalidRequest,
+    ObjectQLError,
     TenantExists,
     TenantHasRecords,
     TenantNotSuspended,
@@ -257,6 +258,9 @@ class TenantAdmin:
             try:
                 await self._remove_data(tenant)
                 await self._directory.store.remove(tenant.id)
+            except ObjectQLError as exc:  # it is tried again, and keeps no other waiting
+                log.warning("tenant_not_deleted", extra={"tenant": tenant.id, "reason": str(exc)})
+                continue
             finally:
                 await leases.release(lease, holder)
             await self._directory.changed()

@@ -12,6 +12,7 @@ import httpx
 import msgspec
 import pytest
 
+from objectql.drivers.places import PlaceKind
 from objectql.drivers.sql.postgres import PostgresDriver, PostgresSettings
 from objectql.drivers.tenants import Tenant
 from objectql.ids import TenantId, uuid7
@@ -40,10 +41,21 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Generator[Cluster]:
         yield running
 
 
-@pytest.fixture(params=["row", "schema"])
+@pytest.fixture(params=["row", "schema", "database"])
 def isolation(request: pytest.FixtureRequest) -> str:
     """What keeps the tenants of a test apart; all kinds live in one cluster."""
     return request.param
+
+
+@pytest.fixture(params=["schema", "database"])
+def kind(request: pytest.FixtureRequest) -> PlaceKind:
+    """Where a tenant has tables of its own."""
+    return request.param
+
+
+def database_of(cluster: Cluster, id_: str) -> str:
+    """The URL of the database that a tenant has, or would have."""
+    return f"{cluster.env['OQL_PG_URL']}~{id_}"
 
 
 async def register(operator: httpx.AsyncClient, name: str, isolation: str) -> str:
@@ -128,36 +140,54 @@ async def test_deleted_tenant_is_gone_with_its_data(
     assert (await operator.post(TENANTS, json={"id": id_})).status_code == 409
 
 
-async def test_registration_is_repaired_when_its_kernel_died_half_way(
+async def test_database_of_a_deleted_tenant_is_dropped(
     cluster: Cluster, operator: httpx.AsyncClient
 ) -> None:
+    id_ = await register(operator, "dropped", "database")
+    async with administrator(cluster.env, id_) as dropped:
+        assert await statuses(dropped) == {200, 201}
+    connection = await asyncpg.connect(database_of(cluster, id_))  # keeps nobody from dropping it
+    deleted = await operator.delete(f"{TENANTS}/{id_}", params={"confirm": id_})
+    assert deleted.status_code == 204, deleted.text
+    connection.terminate()
+    with pytest.raises(asyncpg.InvalidCatalogNameError):
+        await asyncpg.connect(database_of(cluster, id_))
+
+
+async def test_registration_is_repaired_when_its_kernel_died_half_way(
+    cluster: Cluster, operator: httpx.AsyncClient, kind: PlaceKind
+) -> None:
+    id_ = f"half-{kind}"
     store = PostgresDriver(PostgresSettings(cluster.env["OQL_PG_URL"]))
     await store.connect()
-    try:  # what a kernel leaves that dies before it makes the schema
-        half = Tenant(TenantId("half"), isolation="schema", pending="its tables are being made")
+    try:  # what a kernel leaves that dies before it makes the place
+        half = Tenant(TenantId(id_), isolation=kind, pending="its tables are being made")
         await store.tenants.save(half)
     finally:
         await store.close()
-    async with administrator(cluster.env, "half") as half_way:
+    async with administrator(cluster.env, id_) as half_way:
 
         async def served() -> bool:
             return await statuses(half_way) == {200, 201}
 
         await eventually(served, within_s=30, what="service by every kernel")
-    assert (await operator.get(f"{TENANTS}/half")).json()["status"] == "active"
+    assert (await operator.get(f"{TENANTS}/{id_}")).json()["status"] == "active"
 
 
 async def test_tables_that_cannot_be_changed_block_their_tenant_alone(
-    cluster: Cluster, operator: httpx.AsyncClient
+    cluster: Cluster, operator: httpx.AsyncClient, kind: PlaceKind
 ) -> None:
-    id_ = await register(operator, "stuck", "schema")
-    other = await register(operator, "other", "schema")
-    admin = await asyncpg.connect(cluster.env["OQL_PG_URL"])
-    schema = f"tenant_{id_}"
+    id_ = await register(operator, "stuck", kind)
+    other = await register(operator, "other", kind)
+    is_schema = kind == "schema"
+    url = cluster.env["OQL_PG_URL"] if is_schema else database_of(cluster, id_)
+    schema = f"tenant_{id_}" if is_schema else "public"
+    name = f"obstacle_{kind}"
+    admin = await asyncpg.connect(url)
     try:  # a table of somebody else stands where the new object's goes, and cannot be made to fit
-        await admin.execute(f'CREATE VIEW "{schema}".obstacle AS SELECT 1 AS id')
+        await admin.execute(f'CREATE VIEW "{schema}".{name} AS SELECT 1 AS id')
         obstacle = {"fields": {"name": {"type": "text"}}}
-        put = await operator.put("/api/meta/object/obstacle", json=obstacle)
+        put = await operator.put(f"/api/meta/object/{name}", json=obstacle)
         assert put.status_code == 200, put.text
         async with (
             administrator(cluster.env, id_) as stuck,
@@ -168,17 +198,17 @@ async def test_tables_that_cannot_be_changed_block_their_tenant_alone(
                 return {a.status_code for a in [await stuck.get("/api/account")] * 8} == {503}
 
             await eventually(blocked, within_s=10, what="the refusal")
-            assert (await free.post("/api/obstacle", json={"name": "x"})).status_code == 201
+            assert (await free.post(f"/api/{name}", json={"name": "x"})).status_code == 201
             told = (await operator.get(f"{TENANTS}/{id_}")).json()
             assert told["status"] == "blocked"
             assert told["problem"]
-            await admin.execute(f'DROP VIEW "{schema}".obstacle')
+            await admin.execute(f'DROP VIEW "{schema}".{name}')
 
             async def served() -> bool:
                 return await statuses(stuck) == {200, 201}
 
             await eventually(served, within_s=40, what="service after the obstacle")
-            assert (await stuck.get("/api/obstacle")).status_code == 200
+            assert (await stuck.get(f"/api/{name}")).status_code == 200
     finally:
         await admin.close()
 

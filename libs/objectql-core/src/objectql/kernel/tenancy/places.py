@@ -83,9 +83,7 @@ class PlaceKeeper:
         async def change(tenant: Tenant) -> None:
             for driver in self._engine.placed.values():
                 own = driver.of(tenant.id)
-                await (
-                    own.check_health()
-                )  # which takes seconds at most, and a change as long as it takes
+                await own.check_health()  # takes seconds at most, and a change whatever it takes
                 if loses is not None and loses.datasource == driver.name:
                     await lose_data(own, loses)
                 await sync_tables(own, kept_in(snapshot, driver.name))

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from objectql.clock import SystemClock
-from objectql.context import SYSTEM_ROLE, Actor, Context, system_actor
-from objectql.drivers.chains import Chain
-from objectql.drivers.memory import MemoryDriver
+from objectql.context import system_actor
+from objectql.drivers.places import Place, PlaceKind
 from objectql.drivers.protocol import Driver
 from objectql.drivers.sql.sqlite import SqliteDriver, SqliteSettings
 from objectql.drivers.tenants import Tenant
@@ -22,104 +19,43 @@ from objectql.errors import (
     DatabaseFailed,
     NotSupported,
     ObjectQLError,
+    TenantExists,
     TenantHasRecords,
     TenantRefused,
     Unavailable,
 )
-from objectql.ids import TenantId, uuid7
-from objectql.kernel.audit.sealer import Sealer
+from objectql.ids import TenantId
 from objectql.kernel.features import KernelSettings
 from objectql.kernel.kernel import Kernel
-from objectql.kernel.place_relays import PlaceRelays
-from objectql.kernel.relay import Relay, RelayLimits
 from objectql.kernel.schema_sync import sync_tables
 from objectql.kernel.tenancy import admin as tenant_admin
 from objectql.kernel.tenancy import places as tenant_places
 from objectql.query.ast import Query
 from objectql.values import instant_of_ms
 from objectql.wire.messages import HistoryRequest
-from objectql.wire.stream import StreamMessage
 from objectql.wire.tenants import (
-    TenantCreateRequest,
     TenantDeleteRequest,
     TenantExportRequest,
-    TenantGetRequest,
 )
 
-ACME, GLOBEX, SHARING = TenantId("acme"), TenantId("Globex-2"), TenantId("sharing")
-OPERATOR = Actor(id="op", roles=(SYSTEM_ROLE,))
-
-APP: dict[str, Any] = {
-    "name": "app",
-    "objects": {
-        "account": {
-            "fields": {
-                "name": {"type": "text", "required": True},
-                "code": {"type": "text", "unique": True},
-                "number": {"type": "autonumber", "format": "A-{0}"},
-            },
-            "enable": {"trackHistory": True},
-        },
-        "contact": {
-            "fields": {
-                "name": {"type": "text"},
-                "account": {
-                    "type": "lookup", "reference": "account", "deleteBehavior": "cascade",
-                },
-            }
-        },
-    },
-}  # fmt: skip
-
-
-@pytest.fixture
-def settings() -> KernelSettings:
-    return KernelSettings(unknown_tenants="refuse")
-
-
-@pytest.fixture(params=["memory", pytest.param("postgres", marks=pytest.mark.servers)])
-def driver(request: pytest.FixtureRequest, bare_postgres: Callable[[], Driver]) -> Driver:
-    return MemoryDriver() if request.param == "memory" else bare_postgres()
-
-
-@pytest.fixture
-async def kernel(
-    driver: Driver, settings: KernelSettings, monkeypatch: pytest.MonkeyPatch
-) -> AsyncGenerator[Kernel]:
-    monkeypatch.setattr(tenant_admin, "SETTLE_S", 0.0)
-    monkeypatch.setattr(tenant_admin, "RETRY_S", 0.0)
-    kernel = Kernel([driver, APP], settings=settings)
-    await kernel.start()
-    yield kernel
-    await kernel.stop()
-
-
-def by(actor: Actor, key: str | None = None) -> Context:
-    return Context(actor, SystemClock().now_ms() + 30_000, "r1", idempotency_key=key)
-
-
-def of(tenant: TenantId, key: str | None = None) -> Context:
-    return by(Actor(id="u1", tenant=tenant, roles=("admin",)), key)
-
-
-async def register(kernel: Kernel, id: TenantId, isolation: str = "schema") -> dict[str, Any]:
-    document = json.dumps({"id": id, "isolation": isolation}).encode()
-    reply = await kernel.tenancy.handle_create(TenantCreateRequest(document), by(OPERATOR))
-    return json.loads(reply.body)
-
-
-async def told_of(kernel: Kernel, id: TenantId) -> dict[str, Any]:
-    return json.loads((await kernel.tenancy.handle_get(TenantGetRequest(id), by(OPERATOR))).body)
-
-
-async def names(kernel: Kernel, tenant: TenantId, object: str = "account") -> list[str]:
-    found = await kernel.find(object, {"order_by": "name"}, context=of(tenant))
-    return [record["name"] for record in found.value]
+from .conftest import (
+    ACME,
+    APP,
+    GLOBEX,
+    OPERATOR,
+    SHARING,
+    Register,
+    by,
+    names,
+    of,
+    register_as,
+    told_of,
+)
 
 
 async def test_tenants_of_every_kind_live_beside_each_other(kernel: Kernel) -> None:
-    for tenant, isolation in ((ACME, "schema"), (GLOBEX, "schema"), (SHARING, "row")):
-        told = await register(kernel, tenant, isolation)
+    for tenant, isolation in ((ACME, "schema"), (GLOBEX, "database"), (SHARING, "row")):
+        told = await register_as(isolation, kernel, tenant)
         assert (told["isolation"], told["status"], told["problem"]) == (isolation, "active", None)
     made: dict[TenantId, dict[str, Any]] = {}
     for tenant in (ACME, GLOBEX, SHARING):
@@ -144,7 +80,7 @@ async def test_tenants_of_every_kind_live_beside_each_other(kernel: Kernel) -> N
 
 
 async def test_records_of_a_placed_tenant_are_in_no_shared_table(
-    kernel: Kernel, driver: Driver
+    kernel: Kernel, driver: Driver, register: Register
 ) -> None:
     await register(kernel, ACME)
     await kernel.create("account", {"name": "A"}, context=of(ACME))
@@ -154,7 +90,9 @@ async def test_records_of_a_placed_tenant_are_in_no_shared_table(
     assert event.tenant == ACME
 
 
-async def test_publication_changes_the_tables_of_every_tenant(kernel: Kernel) -> None:
+async def test_publication_changes_the_tables_of_every_tenant(
+    kernel: Kernel, register: Register
+) -> None:
     await register(kernel, ACME)
     await kernel.create("account", {"name": "old"}, context=of(ACME))
     wider = json.loads(json.dumps(APP["objects"]["account"]))
@@ -192,7 +130,7 @@ class Breaking:
 
 
 async def test_tables_that_cannot_be_changed_block_their_tenant_alone_until_they_can(
-    kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch, register: Register
 ) -> None:
     for tenant in (ACME, GLOBEX):
         await register(kernel, tenant)
@@ -212,7 +150,11 @@ async def test_tables_that_cannot_be_changed_block_their_tenant_alone_until_they
 
 
 async def test_registration_that_died_half_way_is_finished_by_another_kernel(
-    driver: Driver, kernel: Kernel, monkeypatch: pytest.MonkeyPatch, settings: KernelSettings
+    driver: Driver,
+    kernel: Kernel,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: KernelSettings,
+    register: Register,
 ) -> None:
     breaking = Breaking(monkeypatch, kernel, ACME)
     assert (await register(kernel, ACME))["status"] == "blocked"
@@ -231,19 +173,22 @@ async def test_registration_that_died_half_way_is_finished_by_another_kernel(
 
 
 async def test_place_is_made_by_the_metadata_that_is_published_not_by_what_is_known(
-    driver: Driver, kernel: Kernel
+    driver: Driver, kernel: Kernel, kind: PlaceKind
 ) -> None:
     other = Kernel([driver], settings=KernelSettings(node="other", unknown_tenants="refuse"))
     await other.publisher.converge()
     await other.tenants.converge()
     await kernel.publisher.put("object", "note", {"fields": {"name": {"type": "text"}}})
-    await other.tenancy.admin.create(b'{"id":"acme","isolation":"schema"}', by(OPERATOR))
+    document = json.dumps({"id": ACME, "isolation": kind}).encode()
+    await other.tenancy.admin.create(document, by(OPERATOR))
     await kernel.tenants.converge()
     assert await names(kernel, ACME, "note") == []
     await other.engine.placed[driver.name].end_places()
 
 
-async def test_publications_and_registrations_at_once_leave_no_table_behind(kernel: Kernel) -> None:
+async def test_publications_and_registrations_at_once_leave_no_table_behind(
+    kernel: Kernel, register: Register
+) -> None:
     tenants = [TenantId(f"t{n}") for n in range(3)]
     documents = [(f"note{n}", {"fields": {"name": {"type": "text"}}}) for n in range(3)]
     await asyncio.gather(
@@ -256,7 +201,7 @@ async def test_publications_and_registrations_at_once_leave_no_table_behind(kern
 
 
 async def test_deleted_tenant_loses_its_place_and_a_new_one_is_empty(
-    kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch, register: Register
 ) -> None:
     await register(kernel, ACME)
     await kernel.create("account", {"name": "A", "code": "one"}, context=of(ACME))
@@ -277,7 +222,9 @@ async def test_deleted_tenant_loses_its_place_and_a_new_one_is_empty(
     assert await names(kernel, ACME) == ["B"]
 
 
-async def test_places_are_refused_where_a_source_has_none(tmp_path: Path) -> None:
+async def test_places_are_refused_where_a_source_has_none(
+    tmp_path: Path, register: Register
+) -> None:
     sqlite = SqliteDriver(SqliteSettings(str(tmp_path / "kernel.db")))
     kernel = Kernel([sqlite], settings=KernelSettings(unknown_tenants="refuse"))
     await kernel.start()
@@ -291,27 +238,29 @@ class TestUnknownTenantsAccepted:
     def settings(self) -> KernelSettings:
         return KernelSettings(unknown_tenants="accept")
 
-    async def test_tenant_without_records_gets_a_place(self, kernel: Kernel) -> None:
+    async def test_tenant_without_records_gets_a_place(
+        self, kernel: Kernel, register: Register
+    ) -> None:
         assert await names(kernel, ACME) == []
         assert (await register(kernel, ACME))["status"] == "active"
         await kernel.create("account", {"name": "A"}, context=of(ACME))
         assert await names(kernel, ACME) == ["A"]
 
     async def test_tenant_with_records_in_the_shared_tables_keeps_them_and_gets_no_place(
-        self, kernel: Kernel
+        self, kernel: Kernel, register: Register
     ) -> None:
         await kernel.create("account", {"name": "early"}, context=of(ACME))
         with pytest.raises(TenantHasRecords):
             await register(kernel, ACME)
         assert await names(kernel, ACME) == ["early"]
-        assert (await register(kernel, ACME, "row"))["status"] == "active"
+        assert (await register_as("row", kernel, ACME))["status"] == "active"
 
     async def test_registration_undone_is_not_finished_by_another_kernel(
-        self, driver: Driver, kernel: Kernel
+        self, driver: Driver, kernel: Kernel, kind: PlaceKind
     ) -> None:
         await kernel.create("account", {"name": "early"}, context=of(ACME))
         made = instant_of_ms(kernel.engine.clock.now_ms())
-        half = Tenant(ACME, isolation="schema", pending=tenant_places.BEGUN, created_at=made)
+        half = Tenant(ACME, isolation=kind, pending=tenant_places.BEGUN, created_at=made)
         await driver.tenants.save(half)
         await kernel.tenants.converge()
         with pytest.raises(TenantHasRecords):
@@ -319,61 +268,49 @@ class TestUnknownTenantsAccepted:
         assert await names(kernel, ACME) == ["early"]
 
 
-class Stream:
-    """What was published, by tenant."""
-
-    def __init__(self) -> None:
-        self.tenants: list[str] = []
-        self.grew = asyncio.Event()
-
-    async def publish(self, messages: list[StreamMessage]) -> None:
-        self.tenants += [message.subject.split(".")[4] for message in messages]
-        self.grew.set()
-
-    async def holds(self, *tenants: str) -> None:
-        async with asyncio.timeout(20):
-            while sorted(self.tenants) != sorted(tenants):
-                self.grew.clear()
-                await self.grew.wait()
-
-
-async def test_events_of_places_reach_the_stream_told_of_or_not(
-    kernel: Kernel, driver: Driver
+async def test_place_that_cannot_be_dropped_keeps_no_other_from_its_end(
+    kernel: Kernel, driver: Driver, register: Register, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for tenant in (ACME, GLOBEX):
         await register(kernel, tenant)
-    stream = Stream()
-    limits = RelayLimits(idle_s=0.05, lease_ttl_s=60.0)
-    placed = kernel.engine.placed[driver.name]
-    publish: Any = stream.publish
-    relay = Relay("default", driver.outbox, driver.leases, publish, holder=uuid7(), limits=limits)
-    sealer = Sealer("default", driver.chains, driver.leases, holder=uuid7())
-    relays = PlaceRelays(
-        relay,
-        placed,
-        lambda: kernel.tenants.ready_places,
-        sealer,
-        clock=kernel.engine.clock,
-        limits=limits,
-    )
-    await kernel.create("account", {"name": "before"}, context=of(ACME))  # nobody is told
-    running = [asyncio.create_task(relay.run()), asyncio.create_task(relays.run())]
-    await stream.holds(ACME)
-    await kernel.create("account", {"name": "told"}, context=of(GLOBEX))
-    relays.nudge([GLOBEX])
-    await stream.holds(ACME, GLOBEX)
-    await kernel.create("account", {"name": "not told"}, context=of(GLOBEX))
-    await stream.holds(ACME, GLOBEX, GLOBEX)
-    async with asyncio.timeout(20):
-        for tenant in (ACME, GLOBEX):
-            while await placed.of(tenant).outbox.pending(1):
-                await asyncio.sleep(0.01)
-        for tenant in (ACME, GLOBEX):
-            chain = Chain(tenant, "history", "account")
-            while await placed.chains.count_unsealed(chain):
-                await asyncio.sleep(0.01)
-            assert await placed.chains.chains(tenant) == (chain,)
-            assert (await placed.chains.head(chain)).sequence > 0
-    for task in running:
-        task.cancel()
-    await asyncio.gather(*running, return_exceptions=True)
+    places = kernel.engine.placed[driver.name].places
+    drop = places.drop
+
+    async def drop_or_fail(place: Place) -> None:
+        if place.tenant == first:
+            raise Unavailable(what="the database")
+        await drop(place)
+
+    first, second = sorted((ACME, GLOBEX))
+    for tenant in (first, second):
+        await kernel.tenancy.handle_delete(TenantDeleteRequest(tenant, tenant), by(OPERATOR))
+    with monkeypatch.context() as failing:
+        failing.setattr(places, "drop", drop_or_fail)
+        failing.setattr(tenant_admin, "TOMBSTONE_S", 0.0)
+        await kernel.tenancy.admin.finish_deletions()
+    assert (await register(kernel, second))["status"] == "active"
+    with pytest.raises(TenantExists):
+        await register(kernel, first)
+
+
+async def test_publication_waits_for_no_place_that_does_not_answer(
+    kernel: Kernel, driver: Driver, register: Register, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for tenant in (ACME, GLOBEX):
+        await register(kernel, tenant)
+    own = kernel.engine.placed[driver.name].of(ACME)
+
+    async def fail() -> None:  # noqa: RUF029 - the port's shape
+        raise Unavailable(what="the database")
+
+    async def wait_for_ever(*_: object, **__: object) -> None:
+        await asyncio.Event().wait()
+
+    with monkeypatch.context() as silent:
+        silent.setattr(own, "check_health", fail)
+        silent.setattr(own, "plan_schema", wait_for_ever)
+        await kernel.publisher.put("object", "note", {"fields": {"name": {"type": "text"}}})
+    assert await names(kernel, GLOBEX, "note") == []
+    assert (await told_of(kernel, ACME))["status"] == "blocked"
+    await kernel.tenancy.admin.finish_places()
+    assert await names(kernel, ACME, "note") == []

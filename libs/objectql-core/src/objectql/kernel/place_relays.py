@@ -128,10 +128,14 @@ class PlaceRelays:
             self._wake.set()
 
     async def _purge(self, places: Sequence[Place]) -> None:
-        """Delete what has expired in the place that comes after the last one."""
+        """Delete what has expired in the place that comes after the last one, and look for events.
+
+        What tells `waiting` where to ask may have been lost in a crash of the database.
+        """
         names = sorted(place.tenant for place in places)
         tenant = next((n for n in names if self._purged is not None and n > self._purged), names[0])
         self._purged = tenant
+        self.nudge([tenant])
         await self._visit(tenant, self._clean, PURGE_PATIENCE_S)
 
     async def _visit(

@@ -78,7 +78,8 @@ class PostgresPlaces:
         asked = [self._schemas.waiting(schemas)]
         if databases and self._databases is not None:
             asked.append(self._databases.waiting(databases, drivers))
-        return frozenset().union(*await asyncio.gather(*asked))
+        found: frozenset[TenantId] = frozenset()
+        return found.union(*await asyncio.gather(*asked))
 
     async def drop(self, place: Place) -> None:
         """See `TenantPlaces`."""

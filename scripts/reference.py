@@ -19,6 +19,7 @@ from objectql.wire.access import BUS_USERS
 from objectql_coordinator.settings import CoordinatorSettings
 from objectql_devstack.services import SERVICES
 from objectql_gateway_rest.settings import GatewayRestSettings
+from objectql_gateway_ws.settings import GatewayWsSettings
 from objectql_kernel.settings import KernelSettings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -28,6 +29,7 @@ GUIDES = ROOT / "docs" / "guides"
 SERVICE_SETTINGS: tuple[type[ServiceSettings], ...] = (
     KernelSettings,
     GatewayRestSettings,
+    GatewayWsSettings,
     CoordinatorSettings,
 )
 

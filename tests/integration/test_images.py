@@ -40,7 +40,8 @@ def images() -> str:
     )
     assert built.returncode == 0, built.stderr[-4000:]
     assert [line.split()[0] for line in built.stdout.splitlines()] == [
-        f"{prefix}{service}:latest" for service in ("kernel", "gateway-rest", "coordinator")
+        f"{prefix}{service}:latest"
+        for service in ("kernel", "gateway-rest", "gateway-ws", "coordinator")
     ]
     return prefix
 

@@ -1,8 +1,8 @@
 """Every door of the kernel against the judge: who sees which records and fields.
 
 A case is one decision about one record (or group) at one door. Doors are list, filter, get, count
-and group, search, expand in both directions, update (its verdict and its answer) and the matching
-of events.
+and group, search, expand in both directions, update alone and in a batch (its verdict and its
+answer), history, explanations and the matching of events.
 """
 
 from __future__ import annotations
@@ -24,16 +24,21 @@ from objectql.kernel.kernel import Kernel
 from objectql.query.parse import parse_query
 from objectql.security.policy import Asker
 from objectql.wire.messages import (
+    BatchOperation,
+    BatchRequest,
     BulkRequest,
     BulkRow,
+    ExplainAccessRequest,
     FindRequest,
     GetRequest,
+    HistoryRequest,
     SearchRequest,
+    ShareRequest,
     UpdateRequest,
 )
 from tests.security.judge import LOOKUPS, Judge, Row, User, masked
 from tests.security.judge_sets import POSITIONS
-from tests.security.random_permissions import NAMES, OBJECTS, World, random_world
+from tests.security.random_permissions import NAMES, OBJECTS, SHARES, World, random_world
 
 DEADLINE_MS = 600_000
 TOUCHED = "touch"
@@ -90,9 +95,23 @@ class Proof:
     async def _load(self, tenant: TenantId, world: World) -> None:
         context = _context(system_actor(tenant))
         for name in OBJECTS:
-            rows = tuple(BulkRow(json.dumps(row).encode()) for row in world.rows[name].values())
+            rows = tuple(
+                BulkRow(json.dumps({k: v for k, v in row.items() if k != SHARES}).encode())
+                for row in world.rows[name].values()
+            )
             reply = await self._kernel.handle_bulk(BulkRequest(name, "create", rows), context)
             assert not [r.error for r in reply.results if r.error], reply
+            if any(
+                share["type"] == "manual" for share in world.files[name].get("sharing_rules", ())
+            ):
+                await self._share(name, world.rows[name], context)
+
+    async def _share(self, name: str, rows: Mapping[str, Row], context: Context) -> None:
+        for id_, row in rows.items():
+            for share in row[SHARES]:
+                level, principal = share.split(":", 1)
+                request = ShareRequest(name, id_, principal, level)
+                await self._kernel.handle_share(request, context)
 
 
 def _context(actor: Actor) -> Context:
@@ -130,6 +149,8 @@ class _Comparison:
             await self._grouped(name)
             await self._searched(name)
             await self._expanded(name)
+            await self._remembered(name)
+            await self._explained(name)
             await self._updated(name)
             self._matched(name)
 
@@ -144,7 +165,7 @@ class _Comparison:
 
     def _shown(self, name: str, row: Row) -> dict[str, Any]:
         """What is shown of the record, beside the field that updates change."""
-        hidden = self._judge.hides(self._user, name) | {TOUCHED}
+        hidden = self._judge.hides(self._user, name) | {TOUCHED, SHARES}
         masks = self._judge.masks(self._user, name)
         return {
             key: masked(masks[key], value) if key in masks else value
@@ -274,17 +295,54 @@ class _Comparison:
         for id_, row in self._world.rows[name].items():
             verdict = self._judge.verdict(self._user, name, row)
             data = json.dumps({TOUCHED: str(next(_touches))}).encode()
-            request = UpdateRequest(name, id_, data)
             try:
-                reply = await self._kernel.handle_update(request, self._context)
+                record = await self._change(name, id_, data)
             except RecordNotFound:
                 self._same(f"update {name} {id_}", "absent", verdict)
             except PermissionDenied:
                 self._same(f"update {name} {id_}", "readable", verdict)
             else:
                 self._same(f"update {name} {id_}", "changeable", verdict)
-                found = self._as_stored(name, [json.loads(reply.record)])[id_]
+                found = self._as_stored(name, [json.loads(record)])[id_]
                 self._same(f"answer {name} {id_}", found, self._shown(name, row))
+
+    async def _change(self, name: str, id_: str, data: bytes) -> bytes:
+        """The answer to a change, alone or in a batch."""
+        if self._rng.random() < 0.5:
+            reply = await self._kernel.handle_update(UpdateRequest(name, id_, data), self._context)
+            return reply.record
+        step = BatchOperation(name, "update", id=id_, data=data)
+        batch = await self._kernel.handle_batch(BatchRequest((step,)), self._context)
+        (result,) = batch.results
+        assert result.record is not None
+        return result.record
+
+    async def _remembered(self, name: str) -> None:
+        """The history of some records tells how they began, to those who may see them."""
+        visible = self._visible(name)
+        for id_ in self._rng.sample(sorted(self._world.rows[name]), 3):
+            try:
+                reply = await self._kernel.handle_history(HistoryRequest(name, id_), self._context)
+            except RecordNotFound:
+                self._same(f"history {name} {id_}", None, visible.get(id_))
+                continue
+            began = json.loads(reply.items)[-1]["changes"]
+            shown = self._shown(name, visible[id_])
+            expected = {k: v for k, v in shown.items() if v is not None and k != "id"}
+            found = {k: change["new"] for k, change in began.items() if k != TOUCHED}
+            self._same(f"history {name} {id_}", found, expected)
+
+    async def _explained(self, name: str) -> None:
+        """What administrators are told of the caller is what the caller meets."""
+        asked = _context(Actor("root", self._context.tenant, ("admin",)))
+        user = self._user
+        for id_ in self._rng.sample(sorted(self._world.rows[name]), 3):
+            request = ExplainAccessRequest(
+                name, "read", id_, user.id, user.roles, dict(user.claims)
+            )
+            reply = await self._kernel.handle_explain_access(request, asked)
+            allowed = json.loads(reply.body)["allowed"]
+            self._same(f"explain {name} {id_}", allowed, id_ in self._visible(name))
 
     def _matched(self, name: str) -> None:
         model = self._kernel.engine.model
@@ -295,7 +353,7 @@ class _Comparison:
             self._same(f"match {name} {id_}", is_seen, id_ in visible)
             if is_seen:
                 shown = policy.visible(object_, dict(row))
-                del shown[TOUCHED]
+                shown = {k: v for k, v in shown.items() if k not in (TOUCHED, SHARES)}
                 self._same(f"event {name} {id_}", shown, self._shown(name, row))
 
 

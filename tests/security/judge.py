@@ -112,7 +112,7 @@ class Judge:
                 granted = granted or self._truth(rule["condition"], object, row, user) is True
         for share in shares:
             if share["permissions"].get(right) and self._is_for(user, share):
-                granted = granted or self._is_shared(share, object, row, user)
+                granted = granted or self._is_shared(share, object, row, user, right)
         policies = self._sets.policies(object, right, user.roles)
         if policies and not any(_formula(p["using"], row, user) is True for p in policies):
             return False
@@ -138,13 +138,15 @@ class Judge:
         with_whom = share.get("shared_with")
         return with_whom is None or _any(user, with_whom["roles"])
 
-    def _is_shared(self, share: Any, object: str, row: Row, user: User) -> bool:
+    def _is_shared(self, share: Any, object: str, row: Row, user: User, right: str) -> bool:
         meets = "condition" not in share
         if not meets:
             meets = self._truth(share["condition"], object, row, user) is True
         match share["type"]:
             case "owner":
                 return meets and row["owner"] == user.id
+            case "manual":
+                return meets and right != "delete" and _is_given(row, user, right)
             case "team":
                 teams = user.fact("teams", is_list=True)
                 return meets and teams is not MISSING and row[share["team_field"]] in teams
@@ -219,6 +221,21 @@ def masked(format: str, value: Any) -> Any:
         return value[:count] if end == "first" else value[len(value) - count :]
 
     return re.sub(r"\{(first|last)(\d+)\}", piece, format)
+
+
+def _is_given(row: Row, user: User, right: str) -> bool:
+    """Whether somebody has shared the record with the caller by hand."""
+    teams = user.fact("teams", is_list=True)
+    for share in row["shared_with"]:
+        level, kind, id_ = share.split(":")
+        is_mine = {
+            "user": id_ == user.id,
+            "role": id_ in user.roles,
+            "team": teams is not MISSING and id_ in teams,
+        }
+        if is_mine[kind] and (right == "read" or level == "edit"):
+            return True
+    return False
 
 
 def _any(user: User, roles: Iterable[str]) -> bool:

@@ -9,6 +9,7 @@ from tests.security.judge import LOOKUPS, Row, User
 
 OBJECTS: dict[str, Any] = {
     "account": {
+        "enable": {"trackHistory": True},
         "fields": {
             "name": {"type": "text", "searchable": True},
             "owner": {"type": "text"},
@@ -20,9 +21,10 @@ OBJECTS: dict[str, Any] = {
             "touch": {"type": "text"},
             "badge": {"type": "text", "requiredPermissions": ["see_badges"]},
             "parent": {"type": "lookup", "reference": "account"},
-        }
+        },
     },
     "deal": {
+        "enable": {"trackHistory": True},
         "fields": {
             "name": {"type": "text", "searchable": True},
             "owner": {"type": "text"},
@@ -34,7 +36,7 @@ OBJECTS: dict[str, Any] = {
             "touch": {"type": "text"},
             "badge": {"type": "text", "requiredPermissions": ["see_badges"]},
             "account": {"type": "lookup", "reference": "account"},
-        }
+        },
     },
 }
 ROLES = ("sales", "support", "chief", "nobody")
@@ -45,6 +47,7 @@ USERS = ("u1", "u2", "u3")
 REGIONS = ("west", "east", "we%", "")
 NAMES = ("alpha", "beta", "Alphabet", "a_b", "zeta")
 LABELS = ("red", "green", "blue")
+SHARES = "shared_with"
 HIDEABLE = ("name", "owner", "region", "level", "cap", "open", "labels")
 RIGHTS = ("read", "update", "delete")
 
@@ -89,12 +92,20 @@ def _rows(rng: Random, count: int) -> dict[str, dict[str, Row]]:
             "touch": "same",
             "badge": maybe(rng.choice(REGIONS)),
             lookup: maybe(rng.choice(known)) if known else None,
+            SHARES: _shares(rng) if rng.random() < 0.3 else [],
         }
 
     return {
         name: {id_: record(name, id_, place) for place, id_ in enumerate(ids[name])}
         for name in OBJECTS
     }
+
+
+def _shares(rng: Random) -> list[str]:
+    """With whom a record is shared by hand, each once."""
+    some = [f"user:{rng.choice(USERS)}", f"role:{rng.choice(ROLES)}", f"team:{rng.choice(REGIONS)}"]
+    chosen = [each for each in rng.sample(some, rng.randint(1, 3)) if not each.endswith(":")]
+    return sorted(f"{rng.choice(('read', 'edit'))}:{principal}" for principal in chosen)
 
 
 def _user(rng: Random) -> User:
@@ -161,7 +172,7 @@ def _rule(rng: Random, object: str, number: int) -> dict[str, Any]:
 
 
 def _share(rng: Random, object: str, number: int) -> dict[str, Any]:
-    kind = rng.choice(("criteria", "owner", "team"))
+    kind = rng.choice(("criteria", "owner", "team", "manual", "manual"))
     share: dict[str, Any] = {"name": f"s{number}", "type": kind, "permissions": _rights(rng)}
     if kind == "criteria" or rng.random() < 0.3:
         share["condition"] = condition(rng, object)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from typing import Any
 
 import asyncpg  # noqa: TID251 - stands in the way of a tenant's tables
@@ -211,3 +211,65 @@ async def test_administration_is_for_the_system_role(cluster: Cluster) -> None:
         ):
             answer = await acme.request(method, path, content=b"{}")
             assert (answer.status_code, answer.json()["code"]) == (403, "PERMISSION_DENIED")
+
+
+async def test_what_a_tenant_has_of_its_own_is_in_force_everywhere_and_gone_with_it(
+    cluster: Cluster, operator: httpx.AsyncClient, isolation: str
+) -> None:
+    ids = {kind: await register(operator, kind, isolation) for kind in ("number", "text")}
+    for kind, id_ in ids.items():
+        fields = {"fields": {"extra__c": {"type": kind, "index": True}}}
+        await put_own(operator, id_, "account", fields)
+        parcel = {"title": {"type": kind}, "account": {"type": "lookup", "reference": "account"}}
+        await put_own(operator, id_, "parcel__c", {"fields": parcel})
+    async with administrator(cluster.env, ids["number"]) as one:
+        async with administrator(cluster.env, ids["text"]) as other:
+            values: tuple[tuple[httpx.AsyncClient, Any], ...] = ((one, 7), (other, "seven"))
+            for http, value in values:
+                await eventually(in_force(http), within_s=5, what="the field in every kernel")
+                await use_own(http, value)
+            data = {"name": "x", "extra__c": "seven"}
+            assert (await one.post("/api/account", json=data)).status_code == 400
+        exported = await operator.get(f"{TENANTS}/{ids['number']}/export")
+        assert '"object":"parcel__c"' in exported.text
+        deleted = await operator.delete(
+            f"{TENANTS}/{ids['number']}", params={"confirm": ids["number"]}
+        )
+        assert deleted.status_code == 204, deleted.text
+        assert await statuses(one) == {403}
+
+
+async def put_own(operator: httpx.AsyncClient, id_: str, name: str, document: Any) -> None:
+    answer = await operator.put(f"{TENANTS}/{id_}/metadata/object/{name}", json=document)
+    assert answer.status_code == 200, answer.text
+
+
+def in_force(http: httpx.AsyncClient) -> Callable[[], Awaitable[bool]]:
+    async def is_known() -> bool:
+        asked = [http.get("/api/parcel__c?orderby=title") for _ in range(AT_ONCE)]
+        asked += [http.get("/api/account?orderby=extra__c") for _ in range(AT_ONCE)]
+        return {answer.status_code for answer in await asyncio.gather(*asked)} == {200}
+
+    return is_known
+
+
+async def use_own(http: httpx.AsyncClient, value: object) -> None:
+    """Write, find, sort, group, expand, describe and delete what the tenant alone has."""
+    made = await http.post("/api/account", json={"name": "Marker", "extra__c": value})
+    assert made.json()["extra__c"] == value
+    id_ = made.json()["id"]
+    parcel = {"title": value, "account": id_}
+    assert (await http.post("/api/parcel__c", json=parcel)).status_code == 201
+    found = await http.post("/api/account/query", json={"where": {"extra__c": value}})
+    assert [row["id"] for row in found.json()["items"]] == [id_]
+    listed = await http.get("/api/account", params={"orderby": "extra__c", "expand": "parcel__c"})
+    assert [row["title"] for row in listed.json()["items"][0]["parcel__c"]] == [value]
+    looked = await http.get("/api/parcel__c", params={"expand": "account"})
+    assert looked.json()["items"][0]["account"]["extra__c"] == value
+    grouped = await http.post("/api/account/query", json={"groupBy": ["extra__c"]})
+    assert {"extra__c": value} in grouped.json()["items"]
+    document = (await http.get("/openapi.json")).json()
+    assert "/api/parcel__c" in document["paths"]
+    assert (await http.delete(f"/api/account/{id_}")).status_code in {200, 204}
+    emptied = (await http.get("/api/parcel__c")).json()["items"]
+    assert [row["account"] for row in emptied] == [None]

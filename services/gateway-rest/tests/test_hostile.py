@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from objectql.service.bodies import decode_document, is_nested_deeper
 from objectql_gateway_rest.application import create_application
-from objectql_gateway_rest.bodies import decode_document, is_nested_deeper
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,13 @@ import schemathesis
 
 from objectql.ids import ObjectName
 from objectql.metadata.model import ObjectPermissions
+from objectql.metadata.overlay import TenantMetadata, own_document
 from objectql.metadata.registry import MetadataSnapshot
+from objectql.metadata.transfer import encode_own
 from objectql.testing.samples import field, object_def
-from objectql_gateway_rest.openapi import describe, downgrade, for_everybody
+from objectql.wire.messages import SnapshotReply
+from objectql_gateway_rest.openapi import describe, downgrade
+from objectql_gateway_rest.openapi_routes import for_everybody
 
 _METHODS = {"get", "put", "post", "delete", "options", "head", "patch", "trace"}
 
@@ -122,6 +126,20 @@ async def test_the_description_is_made_once_per_version(client: Any) -> None:
     assert first.content == again.content
     headers = {"if-none-match": first.headers["etag"]}
     assert (await client.get("/openapi.json", headers=headers)).status_code == 304
+
+
+async def test_the_description_is_of_what_the_callers_tenant_has(client: Any, kernel: Any) -> None:
+    fields = {"fields": {"own__c": {"type": "text"}}}
+    own = TenantMetadata(1, (own_document("object", "task", fields),))
+    kernel.answers["tenant_snapshot"] = SnapshotReply(1, encode_own(own))
+    shown = (await client.get("/openapi.json")).json()
+    assert "own__c" in shown["components"]["schemas"]["Task"]["properties"]
+    del client.headers["authorization"]
+    public = await client.get("/openapi.json")
+    assert "own__c" not in public.json()["components"]["schemas"]["Task"]["properties"]
+    assert public.headers["vary"] == "Authorization, X-API-Key"
+    refused = await client.get("/openapi.json", headers={"authorization": "Basic eDp5"})
+    assert refused.status_code == 401
 
 
 def test_lookups_to_hidden_objects_stay_resolvable(services: Any) -> None:

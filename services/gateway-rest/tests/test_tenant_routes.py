@@ -66,3 +66,32 @@ async def test_export_is_sent_page_by_page(client: Any, kernel: Any) -> None:
 async def test_export_that_cannot_begin_is_an_ordinary_error(client: Any, kernel: Any) -> None:
     kernel.answers["tenant_export"] = Unavailable(what="x")
     assert (await client.get(f"{PATH}/acme/export")).status_code == 503
+
+
+async def test_metadata_of_a_tenant_is_told_published_and_taken_back(
+    client: Any, kernel: Any
+) -> None:
+    path = f"{PATH}/acme/metadata"
+    assert (await client.get(path)).json() == {"fields": {}}
+    assert kernel.last[1] == t.TenantMetadataRequest("acme")
+    shown = await client.get(f"{path}/object/account")
+    assert (shown.json(), shown.headers["etag"]) == ({"fields": {}}, '"4"')
+    assert kernel.last[1] == t.TenantMetadataRequest("acme", "object", "account")
+    again = await client.get(f"{path}/object/account", headers={"if-none-match": '"4"'})
+    assert again.status_code == 304
+    put = await client.put(
+        f"{path}/object/account", json={"fields": {}}, headers={"if-match": '"4"'}
+    )
+    assert put.json() == {
+        "type": "object",
+        "name": "account",
+        "version": 5,
+        "changes": ["add column"],
+    }
+    request = t.TenantMetadataPutRequest("acme", "object", "account", b'{"fields":{}}', 4)
+    assert kernel.last[:2] == ("tenant_metadata_put", request)
+    gone = await client.delete(f"{path}/object/account")
+    assert gone.json()["version"] == 6
+    assert kernel.last[1] == t.TenantMetadataDeleteRequest("acme", "object", "account")
+    assert (await client.post(f"{path}/purge")).json() == {"purged": []}
+    assert kernel.last[1] == t.TenantPurgeRequest("acme")

@@ -45,7 +45,7 @@ CORE = {
     "meta.deleteItem": "meta_delete",
     "meta.getCached": "meta_get",
     "meta.getView": "view",
-    "meta.getLegalNextStates": None,
+    "meta.getLegalNextStates": "tenant_snapshot",
     "actions.invoke": "action",
     "actions.invokeGlobal": "action",
     "security.explain": "explain_access",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from objectql_gateway_rest.routes import Route
 from tests.security.cross_tenant.asking import Ask
+from tests.security.cross_tenant.own import OWN_NAMES
 from tests.security.cross_tenant.reading import DOCUMENTS, EVERY, EXPLAINED, GETS, GROUPS, LISTS
 from tests.security.cross_tenant.surfaces import META, REFUSED, SDK, V1, WON
 from tests.security.cross_tenant.writing import BATCHES, BULKS, CREATES, DELETES, REPLACES, UPDATES
@@ -19,6 +20,7 @@ def is_absent(route: Route) -> bool:
 
 
 _USER, _KEY = {"id": "<user>"}, {"id": "<api_key>"}
+_TASK = ("task",)
 _WEBHOOK = {"name": "<webhook>"}
 _FORGED = "oqlr_<session>_AAAAAAAAAAAAAAAAAAAAAA.AAAAAAAAAAAAAAAAAAAAAA"
 
@@ -47,6 +49,17 @@ _OWN: dict[str, tuple[Ask, ...]] = {
     "PATCH /api/{object}/{id}": UPDATES,
     "DELETE /api/{object}/{id}": DELETES,
     "GET /api/{object}/{id}/history": (Ask(), Ask(has_twin=True), Ask(query={"$top": "1"})),
+    "GET /api/{object}/{id}/shares": (
+        Ask(of=_TASK, owner="may"),
+        Ask(of=_TASK, owner="may", has_twin=True),
+    ),
+    "POST /api/{object}/{id}/shares": (
+        Ask({"type": "user", "id": "eve"}, of=_TASK, owner="may"),
+        Ask({"type": "user", "id": "<user>", "level": "edit"}, of=_TASK, owner="may"),
+    ),
+    "DELETE /api/{object}/{id}/shares/{share}": (
+        Ask(path={"share": "user:eve"}, of=_TASK, owner="may"),
+    ),
     "POST /api/{object}/bulk": BULKS,
     "POST /api/batch": BATCHES,
     "GET /api/transactions/{id}": (Ask(path={"id": "<transaction>"}, owner="may"),),
@@ -154,4 +167,7 @@ _OWN: dict[str, tuple[Ask, ...]] = {
     "GET /docs/assets/{name}": (Ask(path={"name": "<account>"}, owner="may not"),),
 }
 
-ATTEMPTS = {**_OWN, **V1, **SDK}
+_ALL = {**_OWN, **V1, **SDK}
+ATTEMPTS = {
+    label: (*_ALL.get(label, ()), *OWN_NAMES.get(label, ())) for label in {**_ALL, **OWN_NAMES}
+}

@@ -62,7 +62,7 @@ def isolation(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 async def world(cluster: Cluster, isolation: str) -> AsyncGenerator[World]:
     attacker = await found_tenant(cluster.env, isolation)
-    victim = Victim(await found_tenant(cluster.env, isolation))
+    victim = Victim(await found_tenant(cluster.env, isolation), cluster.env)
     yield World(cluster, attacker, victim)
     await attacker.http.aclose()
     await victim.tenant.http.aclose()

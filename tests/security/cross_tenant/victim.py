@@ -26,6 +26,7 @@ LABELS: Mapping[str, str] = {
 
 IDENTITIES = frozenset({"user", "user_name", "api_key"})
 _OWN = frozenset({"own_account", "own_contact"})
+_OF_ONE_TENANT = frozenset({"field", "kind"})
 
 _numbers = itertools.count(100_000)
 _CURSOR_CHECK_BYTES, _CURSOR_DIGEST_BYTES = 6, 8
@@ -55,11 +56,22 @@ async def found_tenant(env: dict[str, str], isolation: str) -> Tenant:
     return Tenant(id, client(env, token=made.json()["key"]))
 
 
+async def declare(env: dict[str, str], tenant: Tenant, field: str, object: str) -> None:
+    """Give accounts of `tenant` a `field` of its own, and the tenant an `object`."""
+    async with client(env) as operator:
+        for name, own in (("account", field), (object, "title")):
+            path = f"/api/admin/tenants/{tenant.id}/metadata/object/{name}"
+            document = {"fields": {own: {"type": "text", "index": True}}}
+            await _done(operator.put(path, json=document))
+
+
 class Victim:
     """The tenant whose data must stay unseen: `secret` is in each of its records and keys."""
 
-    def __init__(self, tenant: Tenant) -> None:
+    def __init__(self, tenant: Tenant, env: dict[str, str]) -> None:
         self.tenant = tenant
+        self._env = env
+        self._own: tuple[str, str] | None = None
         self.secret = f"s3cret{secrets.token_hex(12)}"
 
     async def fresh(self, attacker: Tenant, ask: Ask) -> tuple[Known, Known]:
@@ -71,6 +83,9 @@ class Victim:
         number = next(_numbers)
         known, absent = _names(number), _names(number)
         known["tenant"], absent["tenant"] = self.tenant.id, f"t{secrets.token_hex(8)}"
+        if not names.isdisjoint(_OF_ONE_TENANT):
+            known["field"], known["kind"] = await self._declared(attacker)
+            absent["field"], absent["kind"] = _own_name(), _own_name()
         await self._records(known)
         if not IDENTITIES.isdisjoint(names):
             await self._identities(known)
@@ -97,9 +112,19 @@ class Victim:
         answers = [await self.tenant.http.get(path) for path in paths]
         return [answer.text for answer in answers]
 
+    async def _declared(self, attacker: Tenant) -> tuple[str, str]:
+        """The field and the object that this tenant alone has; the attacker has others."""
+        if self._own is None:
+            self._own = _own_name(), _own_name()
+            await declare(self._env, self.tenant, *self._own)
+            await declare(self._env, attacker, "abcdefg__c", "hijklmn__c")
+        return self._own
+
     async def _records(self, known: dict[str, str]) -> None:
         http, secret = self.tenant.http, self.secret
         account = {"id": known["account"], "name": known["account_name"]}
+        if "field" in known:
+            account[known["field"]] = known["account_name"]
         headers = {"Idempotency-Key": known["key"]}
         await _done(http.post("/api/account", json=account, headers=headers))
         contact = {
@@ -134,6 +159,9 @@ class Victim:
             _step("task", "create", task),
             _step("account", "create", {"name": f"{known['account_name']}-following"}),
         ]
+        if "kind" in known:
+            title = f"{known['account_name']} {secret}"
+            steps.append(_step(known["kind"], "create", {"title": title}))
         batch = {"Idempotency-Key": known["batch_key"]}
         answer = await _done(http.post("/api/batch", json={"operations": steps}, headers=batch))
         known["transaction"] = answer.json()["transaction"]["id"]
@@ -165,6 +193,13 @@ class Victim:
             "active": False,
         }
         await _done(http.post("/api/admin/webhooks", json=given))
+
+
+def _own_name() -> str:
+    """What no other tenant calls a field or an object of its own, and nothing else resembles:
+    who errs is told of names that do.
+    """
+    return f"x{secrets.randbelow(10**20):020}__c"
 
 
 def _own(name: str, known: Known) -> dict[str, Any]:

@@ -25,6 +25,10 @@ RESERVED_OBJECTS = frozenset(
 )
 """First path segments under `/api`; an object of this name could not be reached."""
 
+TENANT_MARK = "__c"
+"""How the names end that tenants give their own fields and objects, and their columns and tables;
+no other name does, so that the published metadata can never collide with a tenant's."""
+
 RESERVED_PREFIXES = ("oql_", "pg_", "sqlite_")
 """Tables of the system and of the databases; an object of such a name would stand in their way."""
 
@@ -36,6 +40,11 @@ _RECORD_ID_MAX = 255
 def is_name(text: str) -> bool:
     """Whether `text` may name an object, field, action or index."""
     return len(text) <= MAX_NAME and _NAME.match(text) is not None
+
+
+def is_tenants_own(name: str) -> bool:
+    """Whether `name` is one that only a tenant may give."""
+    return name.endswith(TENANT_MARK)
 
 
 def tenant_id(text: str) -> TenantId:

@@ -6,9 +6,10 @@ from collections.abc import AsyncIterator
 import pytest
 
 from objectql.bus.memory import MemoryBus, MemoryNetwork, MemoryStream, matches
-from objectql.bus.port import Envelope
+from objectql.bus.port import Envelope, PositionLost
 from objectql.errors import DeadlineExceeded, OutcomeUnknown, Unavailable
 from objectql.testing.bus import BusConformance, MakeBus, echo
+from objectql.testing.streams import ALL, StreamConformance, message
 from objectql.wire.stream import StreamMessage
 
 
@@ -98,3 +99,22 @@ async def test_stream_stores_a_message_id_once_and_reaches_listeners() -> None:
     stream.is_down = True
     with pytest.raises(Unavailable):
         await stream.publish([StreamMessage("evt.a", b"2", "id-2")])
+
+
+class TestMemoryStream(StreamConformance):
+    @pytest.fixture
+    def stream(self) -> MemoryStream:
+        return MemoryStream(MemoryNetwork())
+
+
+@pytest.mark.parametrize("is_lost", [True, False])
+async def test_reader_of_a_stream_that_was_lost_or_has_expired_is_told(is_lost: bool) -> None:
+    stream = MemoryStream(MemoryNetwork())
+    await stream.publish([message(n) for n in range(3)])
+    state = await stream.state()
+    if is_lost:
+        stream.lose()
+    else:
+        stream.expire(2)
+    with pytest.raises(PositionLost):
+        await anext(stream.read(1, epoch=state.epoch, subject=ALL))

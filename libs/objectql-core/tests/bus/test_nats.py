@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from objectql.bus.nats import NatsBus, NatsEventStream
-from objectql.bus.port import Envelope
+from objectql.bus.port import Envelope, PositionLost
 from objectql.errors import OutcomeUnknown, Unavailable
 from objectql.testing.bus import BusConformance, MakeBus, echo
+from objectql.testing.streams import ALL, StreamConformance, bodies, message
 from objectql.wire.stream import StreamMessage
 
 pytestmark = pytest.mark.servers
@@ -199,4 +200,55 @@ async def test_stream_that_was_deleted_is_made_again_by_the_next_publish(own: Na
     await stream.publish([StreamMessage(subject, b"%d" % n, f"id-{n}") for n in range(3)])
     info = await bus.request("$JS.API.STREAM.INFO.OQL_DATA", b"", {}, timeout_s=5)
     assert json.loads(info.body)["state"]["messages"] == 3
+    await bus.close()
+
+
+class TestNatsEventStream(StreamConformance):
+    @pytest.fixture
+    async def stream(self, own: NatsServer) -> AsyncIterator[NatsEventStream]:
+        own.start()
+        bus = await NatsBus.connect(own.url, name="stream")
+        stream = NatsEventStream(bus, name="T", subjects=(ALL,))
+        await stream.ensure()
+        yield stream
+        await bus.close()
+
+
+async def test_reader_goes_on_where_it_was_after_a_restart_of_the_server(own: NatsServer) -> None:
+    own.start()
+    bus = await NatsBus.connect(own.url, name="stream")
+    stream = NatsEventStream(bus, name="T", subjects=(ALL,))
+    await stream.ensure()
+    state = await stream.state()
+    await stream.publish([message(n) for n in range(100)])
+    reading = asyncio.ensure_future(bodies(stream, 200, after=state.last, epoch=state.epoch))
+    await bodies(stream, 100, after=state.last, epoch=state.epoch)
+    own.stop()
+    own.start()
+    async with asyncio.timeout(20):
+        await bus.connected()
+        while True:  # JetStream comes up after the port does
+            try:
+                await stream.publish([message(n) for n in range(100, 200)])
+                break
+            except Unavailable:
+                await asyncio.sleep(0.05)
+    assert await reading == [b"%d" % n for n in range(200)]
+    await bus.close()
+
+
+async def test_reader_of_a_stream_that_was_made_again_is_told(own: NatsServer) -> None:
+    own.start()
+    bus = await NatsBus.connect(own.url, name="stream")
+    stream = NatsEventStream(bus, name="T", subjects=(ALL,))
+    await stream.ensure()
+    state = await stream.state()
+    await stream.publish([message(n) for n in range(3)])
+    reading = stream.read(state.last, epoch=state.epoch, subject=ALL)
+    assert [entry.body for entry in await anext(reading)]
+    await bus.request("$JS.API.STREAM.DELETE.T", b"", {}, timeout_s=5)
+    await stream.ensure()
+    with pytest.raises(PositionLost):
+        async with asyncio.timeout(20):
+            _ = [entries async for entries in reading]
     await bus.close()

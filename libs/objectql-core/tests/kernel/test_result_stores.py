@@ -2,14 +2,17 @@ from __future__ import annotations
 
 import asyncio
 import re
+import ssl
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
+from tests.certificates import Authority
 
 from objectql.kernel.result_cache.redis_store import RedisStore
 from objectql.kernel.result_cache.store import MemoryStore
-from objectql.redis.connection import RedisAddress, RedisConnection
+from objectql.redis.connection import RedisAddress, RedisConnection, RedisFailed
 from objectql.testing.result_stores import ResultStoreConformance
 from objectql_devstack import DataStack
 
@@ -114,10 +117,57 @@ async def unlinks(url: str) -> int:
         ("redis://h:1/2", RedisAddress("h", 1, database=2)),
         ("rediss://u:p%40@h", RedisAddress("h", 6379, "u", "p@", is_encrypted=True)),
         ("redis://:p@h", RedisAddress("h", 6379, None, "p")),
+        (
+            "rediss://h?ssl_ca_certs=/etc/ca.pem",
+            RedisAddress("h", 6379, is_encrypted=True, ca="/etc/ca.pem"),
+        ),
     ],
 )
 def test_urls_say_where_and_how(url: str, address: RedisAddress) -> None:
     assert RedisAddress.of(url) == address
+
+
+@pytest.mark.parametrize(
+    ("host", "authority", "is_trusted"),
+    [
+        ("localhost", "ours", True),
+        ("127.0.0.1", "ours", True),
+        ("127.0.0.2", "ours", False),  # the certificate does not name it
+        ("localhost", "another", False),
+        ("localhost", "missing", False),
+        ("localhost", None, False),  # the system's
+    ],
+)
+async def test_a_server_is_told_nothing_before_its_certificate_is_verified(
+    tmp_path: Path, host: str, authority: str | None, is_trusted: bool
+) -> None:
+    for name in ("ours", "another"):
+        (tmp_path / name).mkdir()
+    ours, _ = Authority(tmp_path / "ours"), Authority(tmp_path / "another")
+    files = ours.issue("redis")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(files.certificate, files.key)
+    heard: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.append(await reader.readuntil(b"replication\r\n"))
+        facts = b"role:master\r\nrun_id:abc\r\n"
+        writer.write(b"+OK\r\n" + 2 * (b"$%d\r\n%b\r\n" % (len(facts), facts)))
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "0.0.0.0", 0, ssl=context)  # noqa: S104 - two of its addresses
+    port = server.sockets[0].getsockname()[1]
+    query = "" if authority is None else f"?ssl_ca_certs={tmp_path / authority / 'ca.pem'}"
+    address = RedisAddress.of(f"rediss://:sesame@{host}:{port}{query}")
+    if is_trusted:
+        connection = await RedisConnection.open(address, timeout_s=10)
+        connection.close()
+    else:
+        with pytest.raises(RedisFailed):
+            await RedisConnection.open(address, timeout_s=10)
+    server.close()
+    assert [b"sesame" in text for text in heard] == [True] * is_trusted
 
 
 def test_another_url_is_refused() -> None:

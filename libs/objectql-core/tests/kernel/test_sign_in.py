@@ -318,6 +318,15 @@ async def test_a_key_with_scopes_ends_no_session_and_sets_no_password(world: Wor
     assert await sessions_of(world) == [tokens.session]
 
 
+async def test_the_refresh_token_of_another_tenant_ends_nothing(world: World) -> None:
+    tokens = await world.sign_in()
+    request = SignOutRequest(tokens.refresh_token)
+    for tenant, left in ((TenantId("globex"), [tokens.session]), (ACME, [])):
+        stranger = by(Actor(id="u1", tenant=tenant, roles=("admin", "system")))
+        await world.sessions.sign_out(request, stranger)
+        assert await sessions_of(world) == left
+
+
 async def test_a_session_of_a_suspended_tenant_rests(world: World) -> None:
     tokens = await world.sign_in()
     world.suspended.add(ACME)

@@ -54,12 +54,12 @@ async def test_names_that_matter_no_more_are_forgotten() -> None:
     clock = HeldClock()
     limiter, rate = Limiter(clock), Rate(per_s=1, burst=1)
     for number in range(KEPT + 100):
-        assert limiter.spend((f"n{number}",), rate) is not None
+        assert limiter.spend((f"n{number}",), rate, clock.time_s) is not None
     clock.time_s += 0.5
     assert not await admitted(limiter, "n0", rate, 1)
     clock.time_s += 0.5
     for number in range(2 * KEPT):
-        limiter.spend((f"m{number}",), rate)
+        limiter.spend((f"m{number}",), rate, clock.time_s)
     assert limiter.known <= 3 * KEPT
 
 
@@ -158,7 +158,7 @@ async def test_most_requests_ask_nobody(stack: DataStack) -> None:
 async def test_a_token_that_was_given_out_quietly_is_charged_before_long(stack: DataStack) -> None:
     async with linked(stack, "late") as limiter, redis(stack) as connection:
         before = await charges(connection)
-        assert limiter.spend(("a",), Rate(per_s=100, burst=100)) is not None
+        assert limiter.spend(("a",), Rate(per_s=100, burst=100), limiter.now_s()) is not None
 
         async def is_charged() -> bool:
             return await charges(connection) > before

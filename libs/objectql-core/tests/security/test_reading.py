@@ -5,10 +5,13 @@ from typing import Any
 import pytest
 
 from objectql.context import Actor
+from objectql.ids import FieldName, ObjectName
 from objectql.metadata.build import build_snapshot
-from objectql.metadata.document import Document
+from objectql.metadata.document import Document, Node, Problems
 from objectql.metadata.registry import MetadataSnapshot
 from objectql.query.ast import And, Compare, Fact, Filter, Not, Op, Or
+from objectql.security.conditions import ConditionReader
+from objectql.security.documents import read_permission_file
 from objectql.security.filters import NOBODY, joined
 from objectql.security.permissions import PermissionCompiler
 from objectql.security.reading import check_rules
@@ -209,10 +212,11 @@ def test_sharing_is_for_those_it_is_shared_with() -> None:
     ]
     metadata = snapshot(sharing_rules=sharing)
     team = And((IN_WEST, Compare(("team_id",), Op.IN, Fact("teams"))))
-    assert read_rule(metadata) == Or((IS_OWN, team))
-    assert read_rule(metadata, "sales") == Or((IS_OPEN, IS_OWN, team))
+    by_hand = Compare(("shared_with",), Op.IN, Fact("shares.read"))
+    assert read_rule(metadata) == Or((IS_OWN, team, by_hand))
+    assert read_rule(metadata, "sales") == Or((IS_OPEN, IS_OWN, team, by_hand))
     u7 = PermissionCompiler(metadata).policy(Actor(id="u7")).access("invoice").rows["read"]
-    assert u7 == Or((IS_OWN, team, IN_WEST))
+    assert u7 == Or((IS_OWN, team, by_hand, IN_WEST))
 
 
 def test_row_level_security_narrows_everybody_but_its_exceptions() -> None:
@@ -315,3 +319,21 @@ def test_policies_share_a_shape_exactly_when_they_decide_alike() -> None:
     ]
     assert len(set(shapes)) == len(shapes)
     assert joined() == And(())
+
+
+@pytest.mark.parametrize(("field", "text"), [("amount", "**{last2}"), ("status", "{last}")])
+def test_a_mask_that_an_older_version_let_through_shows_nothing(field: str, text: str) -> None:
+    metadata = snapshot()
+    invoice = metadata.objects[ObjectName("invoice")]
+    masked = Document(
+        "p", "permission", "invoice", {"field_masking": {field: {"mask_format": text}}}
+    )
+    rules = read_permission_file(
+        Node.root(masked, Problems()),
+        metadata.permissions[invoice.name],
+        invoice,
+        ConditionReader(invoice, metadata),
+    )
+    mask = rules.fields[FieldName(field)].mask
+    assert mask is not None
+    assert mask.mask.of("1234567") == "****"

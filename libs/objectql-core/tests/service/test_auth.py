@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -13,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
 from objectql.errors import Unauthenticated
+from objectql.service import key_sets
 from objectql.service.auth import TokenVerifier
 from objectql.service.settings import AuthSettings
 
@@ -43,14 +45,17 @@ class Issuer:
     def __init__(self) -> None:
         self.keys: dict[str, Any] = {"one": RSA_KEY, "curve": EC_KEY}
         self.asked = 0
-        self.is_down = False
+        self.is_down = self.is_hanging = False
+        self.more: list[Any] = []
 
     async def fetch(self, url: str) -> bytes:
         self.asked += 1
         if self.is_down:
             raise OSError("down")
+        if self.is_hanging:
+            await asyncio.Event().wait()
         return json.dumps(
-            {"keys": [self._jwk(kid, key) for kid, key in self.keys.items()]}
+            {"keys": [*self.more, *(self._jwk(kid, key) for kid, key in self.keys.items())]}
         ).encode()
 
     def _jwk(self, kid: str, key: Any) -> dict[str, Any]:
@@ -69,7 +74,7 @@ def hs(payload: dict[str, Any], secret: str = SECRET) -> str:
 
 def rs(payload: dict[str, Any], key: Any = RSA_KEY, kid: str = "one") -> str:
     algorithm = "RS256" if isinstance(key, rsa.RSAPrivateKey) else "ES256"
-    return jwt.encode(payload, key, algorithm=algorithm, headers={"kid": kid})
+    return jwt.encode({"aud": "oql", **payload}, key, algorithm=algorithm, headers={"kid": kid})
 
 
 def b64(data: bytes) -> str:
@@ -164,7 +169,7 @@ async def test_audience_and_issuer_are_checked_where_configured() -> None:
 
 def with_issuer() -> tuple[TokenVerifier, StillClock, Issuer]:
     clock, issuer = StillClock(), Issuer()
-    settings = AuthSettings(jwks_url="https://id/keys")
+    settings = AuthSettings(jwks_url="https://id/keys", audience="oql")
     return TokenVerifier(settings, clock=clock, fetch=issuer.fetch), clock, issuer
 
 
@@ -207,6 +212,67 @@ async def test_removed_key_ends_remembered_tokens_at_the_next_refresh() -> None:
     clock.at_s += 301
     with pytest.raises(Unauthenticated):
         await verifier.verify(token)
+
+
+@pytest.mark.parametrize("fault", ["is_down", "is_hanging"])
+async def test_an_issuer_that_does_not_answer_speaks_for_nobody_and_is_asked_seldom(
+    monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    monkeypatch.setattr(key_sets, "FETCH_TIMEOUT_S", 0.05)
+    verifier, clock, issuer = with_issuer()
+    setattr(issuer, fault, True)
+    for _ in range(5):
+        with pytest.raises(Unauthenticated):
+            await verifier.verify(rs(claims()))
+    assert issuer.asked == 1
+    setattr(issuer, fault, False)
+    clock.at_s += 11
+    assert (await verifier.verify(rs(claims()))).id == "ann"
+
+
+async def test_the_old_key_of_a_rotation_serves_as_long_as_it_is_published() -> None:
+    verifier, clock, issuer = with_issuer()
+    old = rs(claims(exp=NOW_S + 10_000))
+    await verifier.verify(old)
+    issuer.keys["two"] = NEXT_RSA_KEY
+    clock.at_s += 301
+    following = rs(claims(exp=NOW_S + 10_000), NEXT_RSA_KEY, "two")
+    assert [(await verifier.verify(token)).id for token in (old, following)] == ["ann", "ann"]
+    assert issuer.asked == 2
+
+
+async def test_a_key_id_of_another_key_is_of_no_use() -> None:
+    verifier, _, issuer = with_issuer()
+    issuer.keys["two"] = NEXT_RSA_KEY
+    for key, kid in ((NEXT_RSA_KEY, "one"), (RSA_KEY, "two"), (RSA_KEY, "curve"), (EC_KEY, "one")):
+        with pytest.raises(Unauthenticated):
+            await verifier.verify(rs(claims(), key, kid))
+    for header in ({"kid": None}, {"kid": ["one"]}, {"kid": {"one": 1}}, {}):
+        with pytest.raises(Unauthenticated):
+            await verifier.verify(forged({"alg": "RS256", **header}, b"{}", b"x"))
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"kty": "EC", "kid": "odd", "crv": "P-1", "x": "AA", "y": "AA"},
+        {"kty": "RSA", "kid": "odd"},
+        {"kty": "OKP", "kid": "odd", "crv": "X448", "x": "AA"},
+        {"kty": "oct", "kid": "odd", "k": "AA"},
+        {"kid": "odd"},
+    ],
+)
+async def test_a_key_that_cannot_be_used_does_not_take_the_others_away(odd: dict[str, Any]) -> None:
+    verifier, _, issuer = with_issuer()
+    issuer.more = [odd]
+    assert (await verifier.verify(rs(claims()))).id == "ann"
+
+
+@pytest.mark.parametrize("more", [{"jwks_url": "https://id"}, {"issuer": "x", "discovery": True}])
+def test_an_issuer_with_keys_needs_an_audience(more: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="AUDIENCE is required"):
+        AuthSettings(**more)
+    assert AuthSettings(**more, audience="oql").has_keys
 
 
 async def test_known_keys_serve_while_the_issuer_is_down() -> None:

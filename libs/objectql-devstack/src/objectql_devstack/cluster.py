@@ -119,6 +119,10 @@ class Cluster:
         """The processes of the cluster, without the data services."""
         return tuple(self._members)
 
+    def port_of(self, name: str) -> int:
+        """What the process `name` (as `gateway-ws-2`) serves to clients."""
+        return self._members[name].port
+
     @property
     def env(self) -> dict[str, str]:
         """The addresses and secrets for clients; what `dev.env` contains."""

@@ -14,13 +14,14 @@ from objectql_gateway_rest import (
     docs_page,
     history,
     metadata_routes,
-    openapi,
+    openapi_routes,
     permission_routes,
     records,
     sdk,
     sdk_command,
     sdk_metadata,
     sdk_rpc,
+    shares,
     tenant_routes,
     v1,
     v1_batch,
@@ -37,6 +38,7 @@ from objectql_gateway_rest.routes import Route
 _MODULES = (
     records,
     history,
+    shares,
     bulk,
     actions,
     auth_routes,
@@ -53,7 +55,7 @@ _MODULES = (
     sdk_rpc,
     sdk_command,
     sdk_metadata,
-    openapi,
+    openapi_routes,
     docs_page,
 )
 

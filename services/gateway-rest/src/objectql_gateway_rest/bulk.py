@@ -7,6 +7,7 @@ from typing import Any, Literal, cast
 import msgspec
 
 from objectql.errors import BatchTooLarge, ErrorInfo, InvalidRequest, Issue, TransactionUnknown
+from objectql.service.bodies import decoder, first_byte
 from objectql.wire.messages import (
     BatchOperation,
     BatchReply,
@@ -17,7 +18,6 @@ from objectql.wire.messages import (
     RowResult,
 )
 from objectql_gateway_rest.asgi import Response
-from objectql_gateway_rest.bodies import decoder, first_byte
 from objectql_gateway_rest.call import Call
 from objectql_gateway_rest.params import check_object
 from objectql_gateway_rest.representation import json_response, to_json

@@ -16,17 +16,17 @@ from objectql.clock import Clock
 from objectql.context import Actor, Context
 from objectql.errors import InvalidRequest, Unauthenticated
 from objectql.ids import TenantId, uuid7
-from objectql.wire.consistency import parse_token
-from objectql.wire.headers import TRACE, parse_read_policy
-from objectql.wire.messages import Timing
-from objectql_gateway_rest.addresses import Proxies
-from objectql_gateway_rest.asgi import Request, WhileClientWaits
-from objectql_gateway_rest.bodies import (
+from objectql.service.bodies import (
     check_content_type,
     decode_document,
     decode_json,
     decode_object,
 )
+from objectql.wire.consistency import parse_token
+from objectql.wire.headers import TRACE, parse_read_policy
+from objectql.wire.messages import Timing
+from objectql_gateway_rest.addresses import Proxies
+from objectql_gateway_rest.asgi import Request, WhileClientWaits
 from objectql_gateway_rest.cookies import Cookies
 from objectql_gateway_rest.credentials import find_credentials
 from objectql_gateway_rest.metadata_view import MetadataView
@@ -111,6 +111,16 @@ class Call:
         """How the nearest of the caller's limits stands."""
         self.written: str | None = None
         """The consistency token of all that this call has written."""
+
+    @property
+    def has_credentials(self) -> bool:
+        """Whether the headers carry a token or API key, good or bad.
+
+        Raises:
+            Unauthenticated: what is there is none.
+
+        """
+        return find_credentials(self.request) is not None
 
     async def authenticate(self) -> None:
         """Settle the context.

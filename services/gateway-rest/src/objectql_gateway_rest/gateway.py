@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from types import CoroutineType
 
 from objectql.errors import Internal, ObjectQLError, Overloaded
 from objectql.wire.messages import Timing
@@ -37,7 +38,9 @@ class Gateway:
         self._hosts = frozenset(host.lower() for host in hosts)
         self._cors = cors
         self._services = services
-        self._limits_callers = services.rates is not None and services.rates.limits_callers
+        rates = self._rates = services.rates
+        self._limited = None if rates is None or not rates.limits_callers else rates
+        """What counts the requests of callers, where any are limited."""
         self._in_flight = 0
 
     @property
@@ -89,8 +92,13 @@ class Gateway:
             call.label = route.label
             if not route.is_public:
                 await call.authenticate()
-            if self._limits_callers or route.by_address:
-                await self._count(call, route)
+            if self._limited is not None and not route.is_public:
+                told = self._limited.of_caller(call.context.actor)
+                call.told = await told if isinstance(told, CoroutineType) else told
+            elif route.by_address and self._rates is not None:
+                call.told = await self._rates.of_address(call.request)
+            if call.told is not None:
+                call.told.check()
             return await route.handler(call, *values)
         except ObjectQLError as exc:
             return respond_error(exc, surface, call.request_id)
@@ -99,23 +107,6 @@ class Gateway:
         except Exception:  # noqa: BLE001 - the edge of the service: a bug must be answered
             log.exception("request_crashed", extra={"request_id": call.request_id})
             return respond_error(Internal(), surface, call.request_id)
-
-    async def _count(self, call: Call, route: Route) -> None:
-        """Return if whoever asks may ask so often.
-
-        Raises:
-            RateLimited: they may not.
-
-        """
-        rates = self._services.rates
-        if rates is None:
-            return
-        if route.by_address:
-            call.told = await rates.of_address(call.request)
-        elif not route.is_public:
-            call.told = await rates.of_caller(call.context.actor)
-        if call.told is not None:
-            call.told.limit.rate.check(call.told.taken_s)
 
     def _options(self, segments: list[str]) -> Response:
         allowed = self._router.allowed(segments)

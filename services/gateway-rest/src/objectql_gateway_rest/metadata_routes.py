@@ -62,7 +62,7 @@ async def item(call: Call, type: str, name: str) -> Response:
     return Response(reply.body, headers=headers)
 
 
-def _metadata_version(call: Call, type: str, name: str) -> int | None:
+def metadata_version(call: Call, type: str, name: str) -> int | None:
     """The version that `If-Match` names.
 
     Raises:
@@ -83,7 +83,7 @@ async def put_item(
         type=type,
         name=name,
         document=document,
-        if_version=_metadata_version(call, type, name),
+        if_version=metadata_version(call, type, name),
         allow_destructive=allow_destructive,
     )
     reply = await call.write("meta_put", request, MetaWriteReply)
@@ -95,7 +95,7 @@ async def delete_item(
     call: Call, type: str, name: str, *, allow_destructive: bool
 ) -> MetaWriteReply:
     """Remove a document, and wait until this gateway knows it."""
-    request = MetaDeleteRequest(type, name, allow_destructive, _metadata_version(call, type, name))
+    request = MetaDeleteRequest(type, name, allow_destructive, metadata_version(call, type, name))
     reply = await call.write("meta_delete", request, MetaWriteReply)
     await call.services.metadata.catch_up(reply.version)
     return reply

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -17,11 +18,12 @@ from objectql.bus.port import Bus, Envelope
 from objectql.clock import Clock
 from objectql.context import Context, system_actor
 from objectql.errors import ObjectQLError, Unavailable
-from objectql.ids import uuid7
+from objectql.ids import TenantId, uuid7
 from objectql.metadata.registry import MetadataSnapshot
 from objectql.service.following import Follower
 from objectql.wire import codec, subjects
 from objectql.wire.messages import MetadataChanged, SnapshotReply, SnapshotRequest
+from objectql_gateway_rest.own_metadata import OwnMetadataView
 
 T = TypeVar("T")
 
@@ -50,6 +52,7 @@ class MetadataView:
         self._decode = decode
         self._snapshot: MetadataSnapshot | None = None
         self._refreshing = asyncio.Lock()
+        self._own = OwnMetadataView(partial(self._ask, "tenant_snapshot"), clock)
         self._follower = Follower(
             "metadata",
             subjects.kernel_event("metadata:published"),
@@ -91,15 +94,30 @@ class MetadataView:
         async with self._refreshing:
             if at_least and self.version >= at_least:
                 return
-            context = Context(
-                actor=system_actor(),
-                deadline_ms=self._clock.now_ms() + _TIMEOUT_MS,
-                request_id=uuid7(),
-            )
-            request = SnapshotRequest(known=self.version)
-            reply = await self._source.call("snapshot", request, context, SnapshotReply)
+            reply = await self._ask("snapshot", SnapshotRequest(known=self.version))
             if reply.items is not None and reply.version != self.version:
                 self._snapshot = self._decode(reply.items)
+
+    async def of(self, tenant: TenantId) -> MetadataSnapshot:
+        """The metadata as `tenant` sees them, at most a moment old.
+
+        Raises:
+            ObjectQLError: no kernel could be asked.
+
+        """
+        return await self._own.over(self.snapshot, tenant)
+
+    def forget(self, tenant: TenantId) -> None:
+        """What `tenant` has of its own was just changed by way of this gateway."""
+        self._own.forget(tenant)
+
+    async def _ask(self, verb: str, request: msgspec.Struct) -> SnapshotReply:
+        context = Context(
+            actor=system_actor(),
+            deadline_ms=self._clock.now_ms() + _TIMEOUT_MS,
+            request_id=uuid7(),
+        )
+        return await self._source.call(verb, request, context, SnapshotReply)
 
     async def catch_up(self, version: int) -> None:
         """Try to know what was just published as `version`; the poll goes on if this fails."""

@@ -4,15 +4,8 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-import msgspec
-
-from objectql.context import Actor
-from objectql.ids import ObjectName
-from objectql.metadata.model import ActionDef, ObjectDef
+from objectql.metadata.model import SHARES, ActionDef, ObjectDef
 from objectql.metadata.registry import MetadataSnapshot
-from objectql.security.permissions import PermissionCompiler
-from objectql_gateway_rest.asgi import Response
-from objectql_gateway_rest.call import Call
 from objectql_gateway_rest.openapi_parts import (
     EXPLANATION,
     HEADERS,
@@ -25,6 +18,7 @@ from objectql_gateway_rest.openapi_parts import (
     json_content,
     problem_responses,
     ref,
+    shares_paths,
     success,
 )
 from objectql_gateway_rest.openapi_schemas import (
@@ -33,8 +27,6 @@ from objectql_gateway_rest.openapi_schemas import (
     type_name,
     update_schema,
 )
-from objectql_gateway_rest.representation import digest_etag, is_not_modified, to_json
-from objectql_gateway_rest.routes import Route
 
 _LIST = (
     *("filter", "orderby", "select", "expand", "top", "skip", "count", "after", "explain"),
@@ -194,6 +186,8 @@ def _object_paths(definition: ObjectDef, kind: str) -> Json:
             "parameters": [ref("parameters", "id")],
             "get": operation("get", "History", {"200": entries}, "history_top", "after"),
         }
+    if SHARES in definition.fields:
+        paths |= shares_paths(one_path, operation)
     for action in definition.actions.values():
         if not action.internal:
             path = one_path if action.type == "record" else f"/api/{name}"
@@ -433,61 +427,3 @@ def downgrade(document: Any) -> Any:
 
 def _bare(kind: str) -> Json:
     return {"type": kind, "items": {}} if kind == "array" else {"type": kind}
-
-
-def for_everybody(snapshot: MetadataSnapshot) -> MetadataSnapshot:
-    """The objects without the fields that some callers may not know of: the document is public."""
-    policy = PermissionCompiler(snapshot, default="allow").policy(Actor(id=""))
-    objects: dict[ObjectName, ObjectDef] = {}
-    for name, definition in snapshot.objects.items():
-        readable = policy.access(name).readable
-        shown = {
-            field_name: field
-            for field_name, field in definition.fields.items()
-            if readable is None or field_name in readable or field_name == "id"
-        }
-        objects[name] = msgspec.structs.replace(definition, fields=shown)
-    return MetadataSnapshot(snapshot.version, objects)
-
-
-class _Rendered:
-    """The documents of the snapshot that was described last."""
-
-    def __init__(self) -> None:
-        self.snapshot: MetadataSnapshot | None = None
-        self.texts: dict[str, bytes] = {}
-
-
-_rendered = _Rendered()
-
-
-def _text(call: Call, edition: str) -> bytes:
-    snapshot = call.services.metadata.snapshot
-    if _rendered.snapshot is not snapshot:
-        document = describe(for_everybody(snapshot))
-        _rendered.texts = {"3.1": to_json(document), "3.0": to_json(downgrade(document))}
-        _rendered.snapshot = snapshot
-    return _rendered.texts[edition]
-
-
-def _respond(call: Call, edition: str) -> Response:
-    text = _text(call, edition)
-    headers = [(b"etag", digest_etag(text)), (b"cache-control", b"no-cache")]
-    if is_not_modified(call.request, headers[0][1]):
-        return Response(status=304, headers=headers)
-    return Response(text, headers=headers)
-
-
-async def openapi_31(call: Call) -> Response:
-    return _respond(call, "3.1")
-
-
-async def openapi_30(call: Call) -> Response:
-    return _respond(call, "3.0")
-
-
-ROUTES = (
-    Route("GET", "/openapi.json", openapi_31, is_public=True),
-    Route("GET", "/api/openapi.json", openapi_31, is_public=True),
-    Route("GET", "/openapi-3.0.json", openapi_30, is_public=True),
-)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 Json = dict[str, Any]
@@ -41,7 +42,7 @@ PARAMETERS: Json = {
     "count": _query(
         "$count",
         {"type": "string", "enum": ["true", "false", "none", "exact", "estimated"]},
-        "Whether to return `meta.total`; estimated ones are exact up to 1,000.",
+        "Whether to return `meta.total`; estimated ones are exact up to 10,000, and 10,001 is more.",
     ),
     "search": _query("$search", _TEXT, "Words that must all occur in the searchable fields."),
     "search_mode": _query(
@@ -224,3 +225,44 @@ def success(description: str, schema: Json | None, *headers: str) -> Json:
     if schema is not None:
         answer["content"] = json_content(schema)
     return answer
+
+
+SHARE: Json = {
+    "type": "object",
+    "required": ["type", "id"],
+    "additionalProperties": False,
+    "properties": {
+        "type": {"enum": ["user", "role", "team"]},
+        "id": {"type": "string", "minLength": 1, "maxLength": 255},
+        "level": {"enum": ["read", "edit"], "default": "read"},
+    },
+}
+
+
+def shares_paths(one_path: str, operation: Callable[..., Json]) -> Json:
+    """Where records are shared by hand; `operation` makes the parts that all operations have."""
+    items = {"type": "object", "properties": {"items": {"type": "array", "items": SHARE}}}
+    shares = {"200": success("With whom the record is shared.", items)}
+    share = {
+        "name": "share",
+        "in": "path",
+        "required": True,
+        "schema": {"type": "string", "pattern": "^(user|role|team):"},
+    }
+    return {
+        f"{one_path}/shares": {
+            "parameters": [ref("parameters", "id")],
+            "get": operation("get", "Shares", shares),
+            "post": operation(
+                "share",
+                "",
+                shares,
+                "idempotency_key",
+                requestBody={"required": True, "content": json_content(SHARE)},
+            ),
+        },
+        f"{one_path}/shares/{{share}}": {
+            "parameters": [ref("parameters", "id"), share],
+            "delete": operation("unshare", "", shares, "idempotency_key"),
+        },
+    }

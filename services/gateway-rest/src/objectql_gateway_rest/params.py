@@ -19,6 +19,7 @@ from objectql.errors import (
     TooManyRecords,
 )
 from objectql.ids import is_name
+from objectql.metadata.registry import MetadataSnapshot
 from objectql.query.ast import Expand, Path, Query
 from objectql.query.parse import parse_query
 from objectql.query.url import ExplainMode, parse_explain, parse_url
@@ -39,18 +40,23 @@ def check_object(name: str) -> str:
     return name
 
 
-def list_query(call: Call, object: str, dialect: Dialect) -> UrlRequest:
-    """The query of a list request's URL, its page limited."""
+def list_query(
+    call: Call, object: str, dialect: Dialect, snapshot: MetadataSnapshot | None = None
+) -> UrlRequest:
+    """The query of a list request's URL, its page limited.
+
+    The dialect `v1`, in which names of fields are parameters, needs the caller's `snapshot`.
+    """
     query_string = call.request.query_string
-    version = call.services.metadata.version if dialect == "v1" else 0
-    key = (object, dialect, version, query_string)
+    edition = 0 if snapshot is None else snapshot.edition
+    key = (object, dialect, edition, query_string)
     cache = call.services.urls
     found = cache.get(key)
     if found is not None:
         return found
     fields: Collection[str] = ()
-    if dialect == "v1" and query_string:
-        fields = call.services.metadata.snapshot.object(check_object(object)).fields
+    if snapshot is not None and query_string:
+        fields = snapshot.object(check_object(object)).fields
     parsed = parse_url(check_object(object), call.pairs(), dialect=dialect, fields=fields)
     if parsed.explain != "no" and dialect != "odata":
         raise NotSupported(feature="explain on this path")
@@ -106,7 +112,9 @@ class Projection(msgspec.Struct, frozen=True):
 _WHOLE = Projection()
 
 
-def projection(call: Call, object: str, dialect: Dialect) -> Projection:
+def projection(
+    call: Call, object: str, dialect: Dialect, snapshot: MetadataSnapshot | None = None
+) -> Projection:
     """The `$select` and `$expand` of a request for one record.
 
     Raises:
@@ -115,7 +123,7 @@ def projection(call: Call, object: str, dialect: Dialect) -> Projection:
     """
     if not call.request.query_string:
         return _WHOLE
-    parsed = list_query(call, object, dialect)
+    parsed = list_query(call, object, dialect, snapshot)
     query = parsed.query
     if parsed.explain != "no":
         raise NotSupported(feature="explain of one record; ask for it of the list")

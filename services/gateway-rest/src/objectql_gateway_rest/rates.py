@@ -10,7 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from math import ceil
-from typing import NamedTuple
+from types import CoroutineType
+from typing import Any, Final
+
+import msgspec
 
 from objectql.context import Actor
 from objectql.rates.bucket import Rate
@@ -19,42 +22,54 @@ from objectql_gateway_rest.addresses import Proxies, site_of
 from objectql_gateway_rest.asgi import RawHeaders, Request
 from objectql_gateway_rest.settings import RateSettings
 
+_IN_A_SECOND: Final = 0.001
+"""So much beyond a whole second is none more."""
 
-class Limit(NamedTuple):
+
+class Limit(msgspec.Struct, frozen=True, gc=False):
     """A rate, and how it is told."""
 
-    kind: bytes
+    kind: str
     """`principal`, `tenant` or `address`."""
     rate: Rate
-    policy: bytes
+    policy: tuple[bytes, bytes]
+    """The field that tells the limit; it is the same for all answers."""
+    begins: bytes
+    """How the field begins that tells what is left."""
 
 
-class Told(NamedTuple):
+class Told(msgspec.Struct, frozen=True, gc=False):
     """How a limit stands after a request: `taken_s` is what `Bucket.take` answers."""
 
     limit: Limit
     taken_s: float
 
-    @property
-    def is_refused(self) -> bool:
-        """Whether it was beyond the limit."""
-        return self.taken_s > self.limit.rate.window_s
+    def check(self) -> None:
+        """Return if it was within the limit.
+
+        Raises:
+            RateLimited: it was not.
+
+        """
+        self.limit.rate.check(self.taken_s)
 
     def headers(self) -> RawHeaders:
         """The fields of an answer; times are in seconds from now."""
-        limit, rate = self.limit, self.limit.rate
-        left, reset_s = rate.left(self.taken_s), ceil(min(self.taken_s, rate.window_s) - 0.001)
-        fields = [
-            (b"ratelimit-policy", limit.policy),
-            (b"ratelimit", b'"%b";r=%d;t=%d' % (limit.kind, left, reset_s)),
-        ]
-        if self.is_refused:
-            fields += [
-                (b"x-ratelimit-limit", b"%d" % rate.burst),
-                (b"x-ratelimit-remaining", b"0"),
-                (b"x-ratelimit-reset", b"%d" % reset_s),
+        limit, rate, taken_s = self.limit, self.limit.rate, self.taken_s
+        if taken_s <= rate.window_s:
+            left = int((rate.window_s - taken_s) * rate.per_s)
+            return [
+                limit.policy,
+                (b"ratelimit", b"%b%d;t=%d" % (limit.begins, left, ceil(taken_s - _IN_A_SECOND))),
             ]
-        return fields
+        reset_s = ceil(rate.window_s - _IN_A_SECOND)
+        return [
+            limit.policy,
+            (b"ratelimit", b"%b0;t=%d" % (limit.begins, reset_s)),
+            (b"x-ratelimit-limit", b"%d" % rate.burst),
+            (b"x-ratelimit-remaining", b"0"),
+            (b"x-ratelimit-reset", b"%d" % reset_s),
+        ]
 
 
 class Rates:
@@ -80,25 +95,54 @@ class Rates:
         self.limits_callers = any(limit is not None for limit in limits)
         """Whether `of_caller` ever limits anybody."""
 
-    async def of_caller(self, actor: Actor) -> Told | None:
-        """Count a request of `actor`; None where nothing limits it."""
+    def of_caller(self, actor: Actor) -> Told | CoroutineType[Any, Any, Told] | None:
+        """Count a request of `actor`; None where nothing limits it.
+
+        A coroutine only where Redis must be asked: every request comes here, and hardly one waits.
+        """
         own = self._of_roles(actor.roles) if self._roles else self._principal
         shared = self._tenants.get(actor.tenant, self._tenant)
+        now_s = self._limiter.now_s()
         own_s = 0.0
         if own is not None:
             name = ("principal", actor.tenant, actor.id)
-            spent_s = self._limiter.spend(name, own.rate)
-            own_s = await self._limiter.ask(name, own.rate) if spent_s is None else spent_s
-            if shared is None or own_s > own.rate.window_s:
-                return self._told(own, own_s)
+            spent_s = self._limiter.spend(name, own.rate, now_s)
+            if spent_s is None:
+                return self._ask_both(actor, own, shared)
+            if spent_s > own.rate.window_s:
+                return self._refuse(own, spent_s)
+            if shared is None:
+                return Told(own, spent_s)
+            own_s = spent_s
         if shared is None:
             return None
-        name = ("tenant", actor.tenant)
-        spent_s = self._limiter.spend(name, shared.rate)
-        shared_s = await self._limiter.ask(name, shared.rate) if spent_s is None else spent_s
-        is_refused = shared_s > shared.rate.window_s
-        if is_refused or own is None or shared.rate.left(shared_s) < own.rate.left(own_s):
-            return self._told(shared, shared_s)
+        shared_s = self._limiter.spend(("tenant", actor.tenant), shared.rate, now_s)
+        if shared_s is None:
+            return self._ask_shared(actor, own, own_s, shared)
+        return self._nearest(own, own_s, shared, shared_s)
+
+    async def _ask_both(self, actor: Actor, own: Limit, shared: Limit | None) -> Told:
+        own_s = await self._limiter.ask(("principal", actor.tenant, actor.id), own.rate)
+        if own_s > own.rate.window_s:
+            return self._refuse(own, own_s)
+        if shared is None:
+            return Told(own, own_s)
+        return await self._ask_shared(actor, own, own_s, shared)
+
+    async def _ask_shared(
+        self, actor: Actor, own: Limit | None, own_s: float, shared: Limit
+    ) -> Told:
+        shared_s = await self._limiter.ask(("tenant", actor.tenant), shared.rate)
+        return self._nearest(own, own_s, shared, shared_s)
+
+    def _nearest(self, own: Limit | None, own_s: float, shared: Limit, shared_s: float) -> Told:
+        """What is told of the two, after `own` has let the request pass."""
+        rate = shared.rate
+        left_s = rate.window_s - shared_s
+        if left_s < 0:
+            return self._refuse(shared, shared_s)
+        if own is None or left_s * rate.per_s < (own.rate.window_s - own_s) * own.rate.per_s:
+            return Told(shared, shared_s)
         return Told(own, own_s)
 
     async def of_address(self, request: Request) -> Told | None:
@@ -107,11 +151,11 @@ class Rates:
         if limit is None:
             return None
         site = site_of(self._proxies.client(request))
-        return self._told(limit, await self._limiter.ask(("address", site), limit.rate))
+        taken_s = await self._limiter.ask(("address", site), limit.rate)
+        return Told(limit, taken_s) if limit.rate.admits(taken_s) else self._refuse(limit, taken_s)
 
-    def _told(self, limit: Limit, taken_s: float) -> Told:
-        if taken_s > limit.rate.window_s:
-            self._refused(limit.kind.decode())
+    def _refuse(self, limit: Limit, taken_s: float) -> Told:
+        self._refused(limit.kind)
         return Told(limit, taken_s)
 
     def _of_roles(self, roles: tuple[str, ...]) -> Limit | None:
@@ -130,7 +174,8 @@ def _limit(kind: str, text: str) -> Limit | None:
     if rate is None:
         return None
     policy = f'"{kind}";q={rate.burst};w={max(1, round(rate.window_s))}'
-    return Limit(kind.encode(), rate, policy.encode())
+    begins = f'"{kind}";r='
+    return Limit(kind, rate, (b"ratelimit-policy", policy.encode()), begins.encode())
 
 
 def _named(kind: str, settings: Iterable[str]) -> Mapping[str, Limit | None]:

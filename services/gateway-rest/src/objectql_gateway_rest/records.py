@@ -10,6 +10,7 @@ from objectql.errors import InvalidQuery, InvalidRequest, RecordNotFound
 from objectql.ids import is_record_id
 from objectql.query.ast import Query
 from objectql.query.url import ExplainMode
+from objectql.service.bodies import decode_json, first_byte
 from objectql.wire.messages import (
     AggregateRequest,
     BulkReply,
@@ -27,7 +28,6 @@ from objectql.wire.messages import (
     UpdateRequest,
 )
 from objectql_gateway_rest.asgi import Response
-from objectql_gateway_rest.bodies import decode_json, first_byte
 from objectql_gateway_rest.bulk import check_size
 from objectql_gateway_rest.call import Call
 from objectql_gateway_rest.params import (

@@ -13,6 +13,7 @@ import msgspec
 from objectql.errors import InvalidRequest
 from objectql.query.ast import Query
 from objectql.query.document_parts import parse_optional_filter
+from objectql.service.bodies import decode_json, decoder, first_byte
 from objectql.wire.messages import (
     BulkReply,
     BulkRequest,
@@ -28,7 +29,6 @@ from objectql.wire.messages import (
     WhereWriteRequest,
 )
 from objectql_gateway_rest.asgi import Response
-from objectql_gateway_rest.bodies import decode_json, decoder, first_byte
 from objectql_gateway_rest.bulk import check_size
 from objectql_gateway_rest.call import Call
 from objectql_gateway_rest.params import check_object, list_query, projection

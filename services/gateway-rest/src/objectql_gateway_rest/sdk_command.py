@@ -8,6 +8,7 @@ from typing import Any, Literal
 import msgspec
 
 from objectql.errors import InvalidRequest
+from objectql.service.bodies import decoder, first_byte
 from objectql.wire.messages import (
     BulkReply,
     BulkRequest,
@@ -20,7 +21,6 @@ from objectql.wire.messages import (
     UpdateRequest,
 )
 from objectql_gateway_rest.asgi import Response
-from objectql_gateway_rest.bodies import decoder, first_byte
 from objectql_gateway_rest.bulk import BulkOperation, check_size
 from objectql_gateway_rest.call import Call
 from objectql_gateway_rest.params import check_object

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, cast
 
 from objectql.errors import FieldUnknown, ObjectUnknown
+from objectql.service.bodies import decoder
 from objectql.wire.messages import JsonReply, MetaGetRequest, MetaListRequest
 from objectql_gateway_rest.asgi import Response
-from objectql_gateway_rest.bodies import decoder
 from objectql_gateway_rest.call import Call
 from objectql_gateway_rest.metadata_routes import delete_item, get_item, put_item
 from objectql_gateway_rest.params import check_object

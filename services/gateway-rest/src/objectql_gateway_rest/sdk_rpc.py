@@ -13,6 +13,7 @@ import msgspec
 from objectql.errors import InvalidRequest, RecordNotFound
 from objectql.query.ast import Query
 from objectql.query.parse import parse_query
+from objectql.service.bodies import decode_document, decode_json, first_byte
 from objectql.wire.messages import (
     ActionRequest,
     CreateRequest,
@@ -24,7 +25,6 @@ from objectql.wire.messages import (
     UpdateRequest,
 )
 from objectql_gateway_rest.asgi import Response
-from objectql_gateway_rest.bodies import decode_document, decode_json, first_byte
 from objectql_gateway_rest.call import Call
 from objectql_gateway_rest.params import body_query, check_object, limited
 from objectql_gateway_rest.records import check_id, find

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 
 from objectql.errors import InvalidRequest
-from objectql.wire.messages import JsonReply
+from objectql.ids import TenantId
+from objectql.wire.messages import JsonReply, MetaWriteReply
 from objectql.wire.tenants import (
     TenantChangeRequest,
     TenantCreateRequest,
@@ -15,11 +16,17 @@ from objectql.wire.tenants import (
     TenantExportRequest,
     TenantGetRequest,
     TenantListRequest,
+    TenantMetadataDeleteRequest,
+    TenantMetadataPutRequest,
+    TenantMetadataRequest,
+    TenantPurgeRequest,
     TenantUsageRequest,
 )
 from objectql_gateway_rest.asgi import Response, StreamedResponse
 from objectql_gateway_rest.call import Call
+from objectql_gateway_rest.metadata_routes import metadata_version
 from objectql_gateway_rest.params import known_params
+from objectql_gateway_rest.representation import etag, is_not_modified, json_response
 from objectql_gateway_rest.routes import Route
 
 NDJSON = b"application/x-ndjson"
@@ -77,6 +84,42 @@ async def export(call: Call, id: str) -> Response:
     return StreamedResponse(lines(), content_type=NDJSON)
 
 
+async def metadata(call: Call, id: str) -> Response:
+    reply = await call.read("tenant_metadata", TenantMetadataRequest(id), JsonReply)
+    return Response(reply.body)
+
+
+async def document(call: Call, id: str, type: str, name: str) -> Response:
+    request = TenantMetadataRequest(id, type, name)
+    reply = await call.read("tenant_metadata", request, JsonReply)
+    tag = etag(reply.version)
+    if is_not_modified(call.request, tag):
+        return Response(status=304, headers=[(b"etag", tag)])
+    return Response(reply.body, headers=[(b"etag", tag)])
+
+
+async def put_document(call: Call, id: str, type: str, name: str) -> Response:
+    version = metadata_version(call, type, name)
+    text = await call.object_bytes()
+    request = TenantMetadataPutRequest(id, type, name, text, version)
+    reply = await call.write("tenant_metadata_put", request, MetaWriteReply)
+    call.services.metadata.forget(TenantId(id))
+    answer = {"type": type, "name": name, "version": reply.version, "changes": reply.changes}
+    return json_response(answer)
+
+
+async def delete_document(call: Call, id: str, type: str, name: str) -> Response:
+    request = TenantMetadataDeleteRequest(id, type, name, metadata_version(call, type, name))
+    reply = await call.write("tenant_metadata_delete", request, MetaWriteReply)
+    call.services.metadata.forget(TenantId(id))
+    return json_response({"type": type, "name": name, "deleted": True, "version": reply.version})
+
+
+async def purge(call: Call, id: str) -> Response:
+    reply = await call.write("tenant_metadata_purge", TenantPurgeRequest(id), JsonReply)
+    return Response(reply.body)
+
+
 ROUTES = (
     Route("GET", "/api/admin/tenants", tenants),
     Route("POST", "/api/admin/tenants", create),
@@ -85,4 +128,9 @@ ROUTES = (
     Route("DELETE", "/api/admin/tenants/{id}", delete),
     Route("GET", "/api/admin/tenants/{id}/export", export),
     Route("GET", "/api/admin/tenants/{id}/usage", usage),
+    Route("GET", "/api/admin/tenants/{id}/metadata", metadata),
+    Route("POST", "/api/admin/tenants/{id}/metadata/purge", purge),
+    Route("GET", "/api/admin/tenants/{id}/metadata/{type}/{name}", document),
+    Route("PUT", "/api/admin/tenants/{id}/metadata/{type}/{name}", put_document),
+    Route("DELETE", "/api/admin/tenants/{id}/metadata/{type}/{name}", delete_document),
 )

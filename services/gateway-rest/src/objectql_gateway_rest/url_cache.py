@@ -10,8 +10,8 @@ from objectql.query.ast import Query
 from objectql.query.url import ExplainMode
 
 Dialect: TypeAlias = Literal["odata", "v1", "objectql"]
-Key: TypeAlias = tuple[str, Dialect, int, bytes]
-"""Object, dialect, metadata version (where names of fields matter, else 0), query string."""
+Key: TypeAlias = tuple[str, Dialect, int | str, bytes]
+"""Object, dialect, edition of the metadata (where names of fields matter, else 0), query string."""
 
 _ENTRIES = 2048
 _MAX_BYTES = 2048

@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 
 from objectql.errors import InvalidRequest, NotSupported
+from objectql.service.bodies import first_byte
 from objectql.wire.messages import BulkReply, BulkRequest, BulkRow, RowResult
 from objectql_gateway_rest.asgi import Response
-from objectql_gateway_rest.bodies import first_byte
 from objectql_gateway_rest.bulk import BatchBody as TransactionBody
 from objectql_gateway_rest.bulk import BulkOperation, check_size, run_batch
 from objectql_gateway_rest.call import Call

@@ -7,6 +7,8 @@ from typing import Any
 import msgspec
 
 from objectql.errors import ObjectQLError, VersionConflict
+from objectql.metadata.registry import MetadataSnapshot
+from objectql.service.bodies import decode_json
 from objectql.wire.messages import (
     CloneRequest,
     CreateRequest,
@@ -18,7 +20,6 @@ from objectql.wire.messages import (
     UpdateRequest,
 )
 from objectql_gateway_rest.asgi import Response
-from objectql_gateway_rest.bodies import decode_json
 from objectql_gateway_rest.call import Call
 from objectql_gateway_rest.params import body_query, check_object, list_query, projection
 from objectql_gateway_rest.problems import error_headers, v1_error
@@ -56,9 +57,16 @@ def record_response(object: str, reply: RecordReply, *, status: int = 200) -> Re
     return Response(text + b"}", status=status, headers=record_headers(reply))
 
 
+async def own_snapshot(call: Call) -> MetadataSnapshot | None:
+    """The caller's metadata, where there are parameters that may be names of fields."""
+    if not call.request.query_string:
+        return None
+    return await call.services.metadata.of(call.context.tenant)
+
+
 async def list_records(call: Call, object: str) -> Response:
     """The client's type promises a total; `count=false` skips its cost."""
-    asked = list_query(call, object, "v1")
+    asked = list_query(call, object, "v1", await own_snapshot(call))
     query = asked.query
     if asked.total is None and not query.is_aggregate:
         query = msgspec.structs.replace(query, count="exact")
@@ -74,7 +82,8 @@ async def query_records(call: Call, object: str) -> Response:
 
 
 async def get_record(call: Call, object: str, id: str) -> Response:
-    wanted = projection(call, check_object(object), "v1")
+    snapshot = await own_snapshot(call)
+    wanted = projection(call, check_object(object), "v1", snapshot)
     request = GetRequest(object, check_id(object, id), wanted.fields, wanted.expand)
     return record_response(object, await call.read("get", request, RecordReply))
 

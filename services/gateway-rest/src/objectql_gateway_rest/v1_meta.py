@@ -8,9 +8,9 @@ from typing import Any, cast
 import msgspec
 
 from objectql.errors import MetadataNotFound, NotSupported, QueryParamUnknown, RouteUnknown
+from objectql.service.bodies import decoder
 from objectql.wire.messages import JsonReply, MetaListRequest, MetaTypesRequest, ViewRequest
 from objectql_gateway_rest.asgi import Response
-from objectql_gateway_rest.bodies import decoder
 from objectql_gateway_rest.call import Call
 from objectql_gateway_rest.metadata_routes import delete_item, get_item, item_etag, put_item
 from objectql_gateway_rest.params import check_object
@@ -107,7 +107,7 @@ async def next_states(call: Call, type: str, name: str, field: str) -> Response:
         if key != "from":
             raise QueryParamUnknown(param=key[:100], suggestions=("from",))
         start = value
-    object_ = call.services.metadata.snapshot.object(name)
+    object_ = (await call.services.metadata.of(call.context.tenant)).object(name)
     machine = object_.state_machines.get(field)
     next_ = rule_targets(object_.validations, field, start)
     if machine is not None:

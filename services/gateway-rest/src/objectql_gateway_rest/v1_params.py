@@ -7,7 +7,7 @@ from typing import Any, Literal
 import msgspec
 
 from objectql.errors import InvalidQuery, QueryParamUnknown
-from objectql_gateway_rest.bodies import decode_json
+from objectql.service.bodies import decode_json
 
 _SEARCH_KEYS = ("q", "objects", "limit", "perObject")
 _MAX_PER_OBJECT = 25

@@ -46,7 +46,10 @@ TIDY_EVERY_S = 600.0
 PUBLISHED = "metadata:published"
 TENANTS = "tenants"
 READS = frozenset(
-    "find explain get count aggregate search history meta auth audit webhooks".split()
+    {
+        *("find", "explain", "get", "count", "aggregate", "search", "history"),
+        *("subscribe", "meta", "auth", "audit", "webhooks"),
+    }
 )
 
 

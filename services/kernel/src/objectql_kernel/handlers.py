@@ -10,6 +10,7 @@ from objectql.kernel.kernel import Kernel
 from objectql.kernel.webhooks.operations import Webhooks
 from objectql.wire import audit as a
 from objectql.wire import identity as i
+from objectql.wire import live as l
 from objectql.wire import messages as m
 from objectql.wire import tenants as t
 from objectql.wire import webhooks as w
@@ -24,6 +25,8 @@ def verbs(kernel: Kernel) -> dict[str, Verb[Any]]:
         "aggregate": Verb(m.AggregateRequest, kernel.handle_aggregate),
         "explain": Verb(m.ExplainRequest, kernel.handle_explain),
         "history": Verb(m.HistoryRequest, kernel.handle_history),
+        "shares": Verb(m.SharesRequest, kernel.handle_shares),
+        "share": Verb(m.ShareRequest, kernel.handle_share, is_bounded=False),
         "search": Verb(m.SearchRequest, kernel.handle_search),
         "permissions": Verb(m.PermissionsRequest, kernel.handle_permissions),
         "explain_access": Verb(m.ExplainAccessRequest, kernel.handle_explain_access),
@@ -41,6 +44,9 @@ def verbs(kernel: Kernel) -> dict[str, Verb[Any]]:
         "meta_put": Verb(m.MetaPutRequest, kernel.handle_meta_put, is_bounded=False),
         "meta_delete": Verb(m.MetaDeleteRequest, kernel.handle_meta_delete, is_bounded=False),
         "view": Verb(m.ViewRequest, kernel.handle_view),
+        "live_bind": Verb(l.LiveBindRequest, kernel.handle_live_bind),
+        "live_standing": Verb(l.StandingRequest, kernel.handle_live_standing),
+        "live_unpublished": Verb(l.UnpublishedRequest, kernel.handle_live_unpublished),
         "snapshot": Verb(m.SnapshotRequest, kernel.handle_snapshot),
         "tenant_list": Verb(t.TenantListRequest, tenancy.handle_list),
         "tenant_get": Verb(t.TenantGetRequest, tenancy.handle_get),
@@ -49,6 +55,17 @@ def verbs(kernel: Kernel) -> dict[str, Verb[Any]]:
         "tenant_change": Verb(t.TenantChangeRequest, tenancy.handle_change, is_bounded=False),
         "tenant_delete": Verb(t.TenantDeleteRequest, tenancy.handle_delete, is_bounded=False),
         "tenant_export": Verb(t.TenantExportRequest, tenancy.handle_export),
+        "tenant_snapshot": Verb(t.TenantSnapshotRequest, tenancy.handle_snapshot),
+        "tenant_metadata": Verb(t.TenantMetadataRequest, tenancy.handle_metadata),
+        "tenant_metadata_put": Verb(
+            t.TenantMetadataPutRequest, tenancy.handle_metadata_put, is_bounded=False
+        ),
+        "tenant_metadata_delete": Verb(
+            t.TenantMetadataDeleteRequest, tenancy.handle_metadata_delete, is_bounded=False
+        ),
+        "tenant_metadata_purge": Verb(
+            t.TenantPurgeRequest, tenancy.handle_metadata_purge, is_bounded=False
+        ),
         "audit_list": Verb(a.AuditListRequest, kernel.audit.handle_list),
         "audit_verify": Verb(a.AuditVerifyRequest, kernel.audit.handle_verify),
         **_identity_verbs(kernel.identity),

@@ -35,8 +35,9 @@ from objectql.wire.trust import SIGNATURE, ContextKeys
 T = TypeVar("T")
 
 READ_VERBS = frozenset(
-    "find get aggregate explain search history permissions explain_access meta_types meta_list meta_get view snapshot"
-    " tenant_list tenant_get tenant_usage tenant_export audit_list audit_verify"
+    "find get aggregate explain search history permissions explain_access meta_types meta_list meta_get view snapshot shares"
+    " tenant_list tenant_get tenant_usage tenant_export tenant_metadata tenant_snapshot audit_list audit_verify"
+    " live_bind live_unpublished live_standing"
     " auth_me auth_users auth_keys auth_resolve_key auth_state"
     " webhook_list webhook_get webhook_deliveries".split()
 )

@@ -7,11 +7,19 @@ Time comes from the clock, so that tests decide when a delay or a timeout is ove
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from objectql.bus.port import Envelope, Handler, Listener, Unsubscribe
+from objectql.bus.port import (
+    Envelope,
+    Handler,
+    Listener,
+    PositionLost,
+    StreamEntry,
+    StreamState,
+    Unsubscribe,
+)
 from objectql.clock import Clock, SystemClock
 from objectql.errors import DeadlineExceeded, OutcomeUnknown, PayloadTooLarge, Unavailable
 from objectql.wire.stream import StreamMessage
@@ -283,8 +291,24 @@ class MemoryStream:
     def __init__(self, network: MemoryNetwork) -> None:
         self._network = network
         self._known: set[str] = set()
+        self._grown = asyncio.Event()
+        self._epoch = 1
+        self._lost = 0
         self.messages: list[Envelope] = []
         self.is_down = False
+
+    def lose(self) -> None:
+        """Be another, empty stream from now on."""
+        self._epoch += 1
+        self._known.clear()
+        self.messages.clear()
+        self._lost = 0
+        self._wake()
+
+    def expire(self, count: int) -> None:
+        """Drop the first `count` messages."""
+        self._lost += count
+        del self.messages[:count]
 
     async def ensure(self) -> None:
         if self.is_down:
@@ -298,5 +322,35 @@ class MemoryStream:
             self._known.add(message.id)
             envelope = Envelope(subject=message.subject, body=message.body)
             self.messages.append(envelope)
+            self._wake()
             for interest in self._network.route(message.subject):
                 interest.deliver(envelope, None)
+
+    async def state(self) -> StreamState:
+        await self.ensure()
+        last = self._lost + len(self.messages)
+        return StreamState(str(self._epoch), self._lost + 1, last)
+
+    async def read(
+        self, after: int, *, epoch: str, subject: str, until: int | None = None
+    ) -> AsyncGenerator[Sequence[StreamEntry]]:
+        while until is None or after < until:
+            held = self._lost + len(self.messages)
+            if epoch != str(self._epoch) or not self._lost <= after <= held:
+                raise PositionLost
+            grown = self._grown
+            found = [
+                StreamEntry(position, message.body)
+                for position, message in enumerate(self.messages, self._lost + 1)
+                if after < position and (until is None or position <= until)
+                if matches(subject, message.subject)
+            ]
+            after = held
+            if found:
+                yield found
+            elif until is None or after < until:
+                await grown.wait()
+
+    def _wake(self) -> None:
+        grown, self._grown = self._grown, asyncio.Event()
+        grown.set()

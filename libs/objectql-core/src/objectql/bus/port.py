@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from typing import Protocol, TypeAlias
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
+from typing import NamedTuple, Protocol, TypeAlias
 
 import msgspec
 
@@ -87,6 +87,28 @@ class Bus(Protocol):
         ...
 
 
+class StreamState(NamedTuple):
+    """Which stream it is, and the positions that it holds.
+
+    `epoch` differs between streams of one name; an empty stream has `first` after `last`.
+    """
+
+    epoch: str
+    first: int
+    last: int
+
+
+class StreamEntry(NamedTuple):
+    """One message and its position, which grows by one from message to message."""
+
+    position: int
+    body: bytes
+
+
+class PositionLost(Exception):
+    """The stream does not hold what follows a position: it is too old, or of another stream."""
+
+
 class EventStream(Protocol):
     """A durable stream for change events (JetStream, or a list in memory)."""
 
@@ -99,6 +121,29 @@ class EventStream(Protocol):
 
         Raises:
             Unavailable: some could not be stored now.
+
+        """
+        ...
+
+    async def state(self) -> StreamState:
+        """Which stream there is now.
+
+        Raises:
+            Unavailable: nobody can say.
+
+        """
+        ...
+
+    def read(
+        self, after: int, *, epoch: str, subject: str, until: int | None = None
+    ) -> AsyncGenerator[Sequence[StreamEntry]]:
+        """The messages on `subject` behind the position `after`, in order, none left out or twice.
+
+        It waits for messages to come, and for a bus that is away, until it is closed; with
+        `until`, it ends when everything up to that position has been given.
+
+        Raises:
+            PositionLost: what follows `after` is not in the stream `epoch` any more.
 
         """
         ...

@@ -20,6 +20,7 @@ from objectql.drivers.memory_state import (
     Tables,
     Transaction,
     image_of,
+    table_of,
     to_json,
 )
 from objectql.drivers.memory_stores import (
@@ -50,8 +51,8 @@ from objectql.drivers.protocol import (
 from objectql.drivers.remembering import reply_of
 from objectql.drivers.writer_lock import WriterLock, check_deadline
 from objectql.errors import ObjectQLError, Unavailable, WriteConflict
-from objectql.ids import DataSource, FieldName, ObjectName, TenantId
-from objectql.metadata.model import ObjectDef
+from objectql.ids import DataSource, FieldName, ObjectName, TenantId, is_tenants_own
+from objectql.metadata.model import SHARES, ObjectDef
 from objectql.query.bound import BoundQuery, Column, Output
 from objectql.query.interpret import RowsOf, interpret
 from objectql.values import Value
@@ -170,7 +171,7 @@ class SchemaChange(msgspec.Struct, frozen=True):
     """A step on memory tables, as the JSON text of a `SchemaStep`."""
 
     kind: Literal["create", "add", "drop"]
-    object: ObjectName
+    table: str
     fields: tuple[str, ...]
 
     def step(self, description: str) -> SchemaStep:
@@ -394,18 +395,21 @@ class MemoryDriver:
         steps: list[SchemaStep] = []
         refused: list[SchemaStep] = []
         for object_ in objects:
-            self._tables.objects[object_.name] = object_
-            wanted = {field.name for field in object_.stored_fields}
-            known = self._columns.get(object_.name)
+            table = table_of(object_)
+            self._tables.objects[table] = object_
+            wanted = {field.column_name for field in object_.stored_fields}
+            known = self._columns.get(table)
             if known is None:
-                change = SchemaChange("create", object_.name, tuple(sorted(wanted)))
+                change = SchemaChange("create", table, tuple(sorted(wanted)))
                 steps.append(change.step(f"create {object_.name}"))
                 continue
             for name in sorted(wanted - known):
-                change = SchemaChange("add", object_.name, (name,))
+                change = SchemaChange("add", table, (name,))
                 steps.append(change.step(f"add {object_.name}.{name}"))
-            for name in sorted(known - wanted):
-                change = SchemaChange("drop", object_.name, (name,))
+            for name in sorted(known - wanted - {SHARES}):  # they wait for their rule
+                if is_tenants_own(name):
+                    continue
+                change = SchemaChange("drop", table, (name,))
                 kept = steps if allow_destructive else refused
                 kept.append(change.step(f"drop {object_.name}.{name}"))
         return SchemaPlan(tuple(steps), tuple(refused))
@@ -415,27 +419,36 @@ class MemoryDriver:
         async with self._writer.hold():
             for step in plan.steps:
                 change = msgspec.json.decode(step.statement, type=SchemaChange)
-                columns = self._columns.setdefault(change.object, set())
+                columns = self._columns.setdefault(change.table, set())
                 if change.kind != "drop":
                     columns.update(change.fields)
                     continue
                 columns.difference_update(change.fields)
-                for (object_, _), rows in self._tables.rows.items():
-                    if object_ == change.object:
+                for (table, _), rows in self._tables.rows.items():
+                    if table == change.table:
                         for id_, row in rows.items():
                             kept = {k: v for k, v in row.items() if k not in change.fields}
                             rows[id_] = kept
 
     async def drop_object(self, object_: ObjectName, table: str) -> None:
         """See `Driver`."""
-        del table
+        del object_
         async with self._writer.hold():
-            self._columns.pop(object_, None)
-            self._tables.objects.pop(object_, None)
-            for key in [key for key in self._tables.rows if key[0] == object_]:
+            self._columns.pop(table, None)
+            self._tables.objects.pop(table, None)
+            for key in [key for key in self._tables.rows if key[0] == table]:
                 del self._tables.rows[key]
-            for unique in [unique for unique in self._tables.uniques if unique[0] == object_]:
+            for unique in [unique for unique in self._tables.uniques if unique[0] == table]:
                 del self._tables.uniques[unique]
+
+    async def clear_columns(
+        self, tenant: TenantId, object_: ObjectDef, columns: Sequence[str]
+    ) -> None:
+        """See `Driver`."""
+        async with self._writer.hold():
+            rows = self._tables.rows.get((table_of(object_), tenant), {})
+            for id_, row in rows.items():
+                rows[id_] = {key: value for key, value in row.items() if key not in columns}
 
 
 class MemoryPlace(MemoryDriver):

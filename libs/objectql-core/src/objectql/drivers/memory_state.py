@@ -16,7 +16,8 @@ from objectql.drivers.protocol import RowWrite, WriteOutcome, WriteScope
 from objectql.errors import DeleteRestricted, Issue, UniqueViolation, ValidationFailed
 from objectql.events import ChangeEvent, ChangeKind
 from objectql.ids import TenantId
-from objectql.metadata.model import ObjectDef
+from objectql.metadata.model import FieldDef, ObjectDef
+from objectql.metadata.slots import own_table
 from objectql.metadata.types import Storage
 from objectql.values import Record, Value
 
@@ -37,6 +38,16 @@ def to_json(value: object) -> bytes:
 def image_of(object_: ObjectDef, row: Record) -> bytes:
     """All readable stored fields in declaration order."""
     return to_json({field.name: row.get(field.name) for field in object_.readable_fields})
+
+
+def table_of(object_: ObjectDef) -> str:
+    """What keeps the records of `object_`."""
+    return object_.table or object_.name
+
+
+def renamed(row: Record, names: Mapping[Any, str]) -> Record:
+    """`row` with other keys for those in `names`: fields to the columns that keep them, and back."""
+    return {names.get(key, key): value for key, value in row.items()} if names else row
 
 
 def is_same(one: Value, other: Value) -> bool:
@@ -62,12 +73,13 @@ class Tables(NamedTuple):
     """What is committed. Rows are never changed in place."""
 
     rows: dict[tuple[str, str], dict[str, Record]]
-    """By (object, tenant), then by id."""
+    """By (table, tenant), then by id."""
     uniques: dict[tuple[Hashable, ...], str]
-    """The id that holds the values: (object, fields, tenant, *values)."""
+    """The id that holds the values: (table, fields, tenant, *values)."""
     remembered: dict[tuple[str, str, str], Remembering]
     sequences: dict[tuple[str, str], int]
     objects: dict[str, ObjectDef]
+    """By table."""
 
     def forget(self, tenant: TenantId) -> None:
         """Drop all that is of `tenant`."""
@@ -126,11 +138,15 @@ class Transaction:
 
     def rows_of(self, object_: ObjectDef, tenant: str) -> Iterator[Record]:
         """All records of an object in a tenant."""
-        return self._table(object_.name, tenant).values()
+        rows = self._table(table_of(object_), tenant).values()
+        fields = {f.column: f.name for f in object_.stored_fields if f.column}
+        return (renamed(row, fields) for row in rows) if fields else rows
 
     def row(self, object_: ObjectDef, tenant: str, id_: str) -> Record | None:
         """One record."""
-        return self._table(object_.name, tenant).get(id_)
+        row = self._table(table_of(object_), tenant).get(id_)
+        fields = {f.column: f.name for f in object_.stored_fields if f.column}
+        return row if row is None else renamed(row, fields)
 
     def apply(self, write: RowWrite, scope: WriteScope) -> WriteOutcome:
         """Do one write and note its event.
@@ -139,7 +155,7 @@ class Transaction:
             UniqueViolation, ValidationFailed, DeleteRestricted: the transaction is then unusable.
 
         """
-        self._tables.objects[write.object.name] = write.object
+        self._tables.objects[table_of(write.object)] = write.object
         if write.kind == "insert":
             return self._insert(write, scope)
         row = self.row(write.object, scope.tenant, write.id)
@@ -205,7 +221,8 @@ class Transaction:
             self._uniques.put(key, None)
         for key in taken:
             self._uniques.put(key, id_)
-        self._table(object_.name, tenant).put(id_, new)
+        columns = {f.name: f.column for f in object_.stored_fields if f.column}
+        self._table(table_of(object_), tenant).put(id_, new and renamed(new, columns))
 
     def _check_text(self, object_: ObjectDef, values: Mapping[str, Value]) -> None:
         issues = tuple(
@@ -221,7 +238,7 @@ class Transaction:
     ) -> None:
         issues: list[Issue] = []
         for field in object_.stored_fields:
-            target = self._tables.objects.get(field.reference or "")
+            target = self._target(field, tenant)
             id_ = values.get(field.name)
             if target is None or field.storage is not Storage.TEXT or id_ is None:
                 continue
@@ -229,6 +246,14 @@ class Transaction:
                 issues.append(Issue(field.name, "reference_not_found", "there is no such record"))
         if issues:
             raise ValidationFailed(object=object_.name, issues=tuple(issues))
+
+    def _target(self, field: FieldDef, tenant: str) -> ObjectDef | None:
+        """What `field` points to, if it is known: an object of the tenant alone, or anybody's."""
+        name = field.reference
+        if name is None:
+            return None
+        own = self._tables.objects.get(own_table(TenantId(tenant), name))
+        return own or next((o for o in self._tables.objects.values() if o.name == name), None)
 
     def _check_referrers(self, write: RowWrite, tenant: str) -> None:
         for other in self._tables.objects.values():
@@ -328,4 +353,4 @@ def _unique_keys(
             held = tuple(
                 to_json(value) if isinstance(value, list | dict) else value for value in values
             )
-            yield (object_.name, fields, tenant, *held), fields
+            yield (table_of(object_), fields, tenant, *held), fields

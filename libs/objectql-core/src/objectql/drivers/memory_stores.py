@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -17,6 +17,7 @@ from objectql.drivers.tenants import Tenant
 from objectql.errors import WriteConflict
 from objectql.events import ChangeEvent
 from objectql.ids import TenantId
+from objectql.metadata.overlay import TenantMetadata
 
 
 class MemoryMetadataStore:
@@ -71,12 +72,19 @@ class MemoryOutbox:
         now_ms = self._clock.now_ms()
         for event in events:
             self._last += 1
-            self._pending[self._last] = (event, now_ms)
+            size = len(events) if event.batch else 1
+            self._pending[self._last] = (msgspec.structs.replace(event, batch_size=size), now_ms)
 
     async def pending(self, limit: int) -> tuple[tuple[int, ChangeEvent], ...]:
         """See `Outbox`."""
         first = list(self._pending)[:limit]
         return tuple((position, self._pending[position][0]) for position in first)
+
+    async def unpublished(self, tenant: TenantId, object: str, limit: int) -> tuple[str, ...]:
+        """See `Outbox`."""
+        events = (event for event, _ in self._pending.values())
+        ids = [e.id for e in events if e.tenant == tenant and e.object == object]
+        return tuple(ids[:limit])
 
     async def mark_published(self, positions: Sequence[int]) -> None:
         """See `Outbox`."""
@@ -135,6 +143,7 @@ class MemoryTenantStore:
         self._log = log
         self._version = 0
         self._tenants: dict[TenantId, Tenant] = {}
+        self._metadata: dict[TenantId, TenantMetadata] = {}
 
     async def current_version(self) -> int:
         """See `TenantStore`."""
@@ -144,13 +153,25 @@ class MemoryTenantStore:
         """See `TenantStore`."""
         return self._version, tuple(self._tenants[id_] for id_ in sorted(self._tenants))
 
-    async def save(self, tenant: Tenant, *, record: Sequence[SecurityEntry] = ()) -> Tenant:
+    async def metadata_of(self, tenants: Collection[TenantId]) -> Mapping[TenantId, TenantMetadata]:
+        """See `TenantStore`."""
+        return {id_: self._metadata[id_] for id_ in tenants if id_ in self._metadata}
+
+    async def save(
+        self,
+        tenant: Tenant,
+        *,
+        record: Sequence[SecurityEntry] = (),
+        metadata: TenantMetadata | None = None,
+    ) -> Tenant:
         """See `TenantStore`."""
         known = self._tenants.get(tenant.id)
         if (0 if known is None else known.version) != tenant.version:
             raise WriteConflict
         saved = msgspec.structs.replace(tenant, version=tenant.version + 1)
         self._tenants[tenant.id] = saved
+        if metadata is not None:
+            self._metadata[tenant.id] = metadata
         self._log.append(record)
         self._version += 1
         return saved
@@ -158,6 +179,7 @@ class MemoryTenantStore:
     async def remove(self, tenant: TenantId) -> None:
         """See `TenantStore`."""
         self._tenants.pop(tenant, None)
+        self._metadata.pop(tenant, None)
         self._version += 1
 
 

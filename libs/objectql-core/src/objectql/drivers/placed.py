@@ -265,6 +265,12 @@ class PlacedDriver:
         """See `Driver`: from the shared tables. A place is dropped by `places`."""
         await self.shared.delete_tenant(tenant, objects)
 
+    async def clear_columns(
+        self, tenant: TenantId, object_: ObjectDef, columns: Sequence[str]
+    ) -> None:
+        """See `Driver`: where the tenant's records are."""
+        await self.of(tenant).clear_columns(tenant, object_, columns)
+
     async def plan_schema(
         self, objects: Sequence[ObjectDef], *, allow_destructive: bool = False
     ) -> SchemaPlan:

@@ -423,6 +423,12 @@ class Driver(Protocol):
         """
         ...
 
+    async def clear_columns(
+        self, tenant: TenantId, object_: ObjectDef, columns: Sequence[str]
+    ) -> None:
+        """Empty `columns` in all records of `tenant`, without events or new versions."""
+        ...
+
     async def plan_schema(
         self, objects: Sequence[ObjectDef], *, allow_destructive: bool = False
     ) -> SchemaPlan:

@@ -9,6 +9,7 @@ import msgspec
 
 from objectql.drivers.security_log import SecurityEntry
 from objectql.events import ChangeEvent
+from objectql.ids import TenantId
 
 
 class StoredItem(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -56,7 +57,14 @@ class Outbox(Protocol):
     """Events committed but perhaps not yet published."""
 
     async def pending(self, limit: int) -> tuple[tuple[int, ChangeEvent], ...]:
-        """Unpublished events with their positions; in commit order per record."""
+        """Unpublished events with their positions; in commit order per record.
+
+        Each knows its batch's size, for the batch has been committed.
+        """
+        ...
+
+    async def unpublished(self, tenant: TenantId, object: str, limit: int) -> tuple[str, ...]:
+        """The ids of the first `limit` unpublished events of an object."""
         ...
 
     async def mark_published(self, positions: Sequence[int]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Any, Literal, Protocol, TypeAlias
 
 import msgspec
@@ -11,6 +11,7 @@ from msgspec import Meta
 from objectql.drivers.places import Place, PlaceKind
 from objectql.drivers.security_log import SecurityEntry
 from objectql.ids import TenantId
+from objectql.metadata.overlay import TenantMetadata
 
 TenantIsolation: TypeAlias = Literal["row"] | PlaceKind
 """What keeps a tenant's records apart: a column, a Postgres schema, or a Postgres database."""
@@ -34,6 +35,7 @@ class Tenant(msgspec.Struct, frozen=True, omit_defaults=True):
     being removed: for clients it is gone, and its id is not given to another until all of it is.
     `pending` says why a place of its own is not ready for the metadata in force, and refuses
     every request until it is empty.
+    `metadata` is the number of the newest publication of its own metadata; 0 where it has none.
     `version` counts the changes of this tenant, from 1; 0 is one that is not stored yet.
     """
 
@@ -47,6 +49,7 @@ class Tenant(msgspec.Struct, frozen=True, omit_defaults=True):
     updated_at: str = ""
     deleting_since: str | None = None
     pending: str = ""
+    metadata: int = 0
     version: int = 0
 
     @property
@@ -71,10 +74,21 @@ class TenantStore(Protocol):
         """All tenants by id with the version they make up, from one snapshot of the store."""
         ...
 
-    async def save(self, tenant: Tenant, *, record: Sequence[SecurityEntry] = ()) -> Tenant:
+    async def metadata_of(self, tenants: Collection[TenantId]) -> Mapping[TenantId, TenantMetadata]:
+        """The newest metadata of their own of those of `tenants` that have any."""
+        ...
+
+    async def save(
+        self,
+        tenant: Tenant,
+        *,
+        record: Sequence[SecurityEntry] = (),
+        metadata: TenantMetadata | None = None,
+    ) -> Tenant:
         """Store `tenant`, as a new one where its version is 0; with its new version.
 
-        `record` goes to the security log, in the same transaction.
+        `record` goes to the security log, and `metadata` becomes the tenant's own, in the same
+        transaction.
 
         Raises:
             WriteConflict: the stored one is at another version, or there is one already.
@@ -83,5 +97,5 @@ class TenantStore(Protocol):
         ...
 
     async def remove(self, tenant: TenantId) -> None:
-        """Forget it, if it is known."""
+        """Forget it with its metadata, if it is known."""
         ...

@@ -20,8 +20,8 @@ class ChangeEvent(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `before` and `after` are the record's whole stored images as JSON text (`Raw`), for matching and
     permission checks inside the system; gateways send callers only what they may see. `batch` is
-    shared by all events of one commit; `batch_size` tells how many there are, 0 where that was not
-    known when the event was written. `id` is unique and
+    shared by all events of one commit; `batch_size` tells how many there are, once the event is
+    published: before the commit nobody knows. `id` is unique and
     stays the same however often the event is delivered. `origin` (see `Context`) is told by the history
     only, never published.
     """

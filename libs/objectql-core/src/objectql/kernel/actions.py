@@ -96,7 +96,7 @@ class ActionRunner:
         self._engine = engine
         self._reader = reader
         self._writer = writer
-        self._validators: dict[tuple[int, str, str], RecordValidator] = {}
+        self._validators: dict[tuple[int | str, str, str], RecordValidator] = {}
         engine.registry.on_publish(self._forget)
 
     def _forget(self, _old: MetadataSnapshot, _new: MetadataSnapshot) -> None:
@@ -212,7 +212,7 @@ class ActionRunner:
         given = decode_object(request.params)
         if definition is None:
             return given  # registered by code only: the handler knows what it takes
-        key = (scope.model.version, request.object, request.action)
+        key = (scope.model.edition, request.object, request.action)
         validator = self._validators.get(key)
         if validator is None:
             fields = {FieldName(name): field for name, field in definition.params.items()}

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from objectql.context import Context, ReadPolicy
 from objectql.drivers.protocol import Driver, Freshness
-from objectql.ids import DataSource
+from objectql.ids import DataSource, TenantId
 from objectql.kernel.engine import Engine
 from objectql.wire.consistency import ConsistencyToken, parse_token
 
@@ -44,9 +44,9 @@ class Consistency:
         positions = await asyncio.gather(*(self._engine.drivers[n].position() for n in names))
         return ConsistencyToken(dict(zip(names, positions, strict=True))).text
 
-    async def token_of_objects(self, objects: Iterable[str]) -> str:
-        """`token` for the data sources of `objects`, which exist."""
-        model = self._engine.model
+    async def token_of_objects(self, objects: Iterable[str], tenant: TenantId) -> str:
+        """`token` for the data sources of `objects`, which `tenant` has."""
+        model = self._engine.model_of(tenant)
         return await self.token(model.object(name).datasource for name in objects)
 
     async def token_of_all(self) -> str:

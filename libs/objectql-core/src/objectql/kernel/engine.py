@@ -1,7 +1,6 @@
 """What the parts of the kernel share: metadata in force, drivers, registries, limits.
 
-A request takes `engine.model` once and keeps it to its end, so a publication in between changes
-nothing under its feet.
+A request takes its model once, from `Engine.model_of`, and keeps it to its end.
 """
 
 from __future__ import annotations
@@ -9,17 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from objectql.clock import Clock
-from objectql.context import Actor
 from objectql.drivers.placed import PlacedDriver
 from objectql.drivers.protocol import Driver
 from objectql.errors import Issue, MetadataInvalid, Unavailable
 from objectql.events import EventBus
-from objectql.ids import DataSource
-from objectql.kernel.autonumber import autonumber_fields
+from objectql.ids import DataSource, TenantId
 from objectql.kernel.features import KernelSettings
+from objectql.kernel.model import Model, TenantModels
 from objectql.kernel.result_cache.cache import ResultCache
-from objectql.kernel.rules import RuleSet, compile_rules
-from objectql.kernel.validate import RecordValidator, compile_validator
 from objectql.metadata.model import ObjectDef
 from objectql.metadata.registry import MetadataRegistry, MetadataSnapshot
 from objectql.plugins.actions import ActionRegistry
@@ -28,56 +24,8 @@ from objectql.plugins.middleware import MiddlewareRegistry
 from objectql.plugins.services import ServiceRegistry
 from objectql.rates.limiter import Limiter
 from objectql.rates.tally import Tally
-from objectql.security.permissions import PermissionCompiler
-from objectql.security.policy import AccessRules
-from objectql.security.scoped import ScopedPolicies
 
 DEFAULT_SOURCE = DataSource("default")
-
-
-class Model:
-    """One metadata snapshot with everything that is compiled from it, made on first use."""
-
-    def __init__(self, snapshot: MetadataSnapshot, settings: KernelSettings) -> None:
-        self.snapshot = snapshot
-        self.version = snapshot.version
-        self.permissions = PermissionCompiler(snapshot, default=settings.default_access)
-        self._scoped = ScopedPolicies()
-        self._validators: dict[str, RecordValidator] = {}
-        self._rules: dict[str, RuleSet] = {}
-        self.numbered = frozenset(
-            name for name, object_ in snapshot.objects.items() if autonumber_fields(object_)
-        )
-        """The objects with autonumber fields."""
-        self.trees = frozenset(n for n, object_ in snapshot.objects.items() if object_.tree_fields)
-        """The objects whose records form trees."""
-
-    def object(self, name: str) -> ObjectDef:
-        """The object.
-
-        Raises:
-            ObjectUnknown: there is none.
-
-        """
-        return self.snapshot.object(name)
-
-    def policy(self, actor: Actor) -> AccessRules:
-        """What `actor` may do."""
-        return self._scoped.narrowed(self.permissions.policy(actor), actor.scopes)
-
-    def validator(self, object_: ObjectDef) -> RecordValidator:
-        """The compiled field checks of an object of this snapshot."""
-        found = self._validators.get(object_.name)
-        if found is None:
-            found = self._validators[object_.name] = compile_validator(object_)
-        return found
-
-    def rules(self, object_: ObjectDef) -> RuleSet:
-        """The compiled object rules of an object of this snapshot."""
-        found = self._rules.get(object_.name)
-        if found is None:
-            found = self._rules[object_.name] = compile_rules(object_)
-        return found
 
 
 class Engine:
@@ -114,10 +62,18 @@ class Engine:
         self.services = ServiceRegistry()
         self.registry = MetadataRegistry()
         self.model = Model(self.registry.snapshot, settings)
+        self.tenant_models = TenantModels(settings)
         self.registry.on_publish(self._on_publish)
 
     def _on_publish(self, _old: MetadataSnapshot, new: MetadataSnapshot) -> None:
         self.model = Model(new, self.settings)
+        self.tenant_models.forget()
+
+    def model_of(self, tenant: TenantId) -> Model:
+        """The metadata that `tenant` sees: the published, with what the tenant has of its own."""
+        if tenant not in self.tenant_models.metadata:
+            return self.model
+        return self.tenant_models.of(tenant, self.model)
 
     def driver(self, object_: ObjectDef) -> Driver:
         """The data source of an object.

@@ -17,9 +17,9 @@ BEFORE_PUBLISH = "before_publish"
 AFTER_PUBLISH = "after_publish"
 BEFORE_SEAL = "before_seal"
 AFTER_SEAL = "after_seal"
-AFTER_DELIVERY = "after_delivery"
 BEFORE_PURGE = "before_purge"
 AFTER_PURGE = "after_purge"
+AFTER_DELIVERY = "after_delivery"
 KNOWN = frozenset(
     {
         *(BEFORE_COMMIT, AFTER_COMMIT, BEFORE_PUBLISH, AFTER_PUBLISH),

@@ -6,14 +6,12 @@ takes a request and the context of who asks, and goes through the pipeline.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from difflib import get_close_matches
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import msgspec
 
 from objectql.context import Context
-from objectql.errors import MetadataNotFound, PermissionDenied
+from objectql.errors import PermissionDenied
 from objectql.kernel.access import shown
 from objectql.kernel.actions import ActionRunner
 from objectql.kernel.api import DataApi
@@ -22,31 +20,39 @@ from objectql.kernel.audit.operations import AuditOperations
 from objectql.kernel.audit.recorder import Recorder
 from objectql.kernel.batch import BatchRunner
 from objectql.kernel.bulk import BulkRunner
-from objectql.kernel.change import Change
+from objectql.kernel.change import Change, idempotency_of
 from objectql.kernel.consistency import Consistency
 from objectql.kernel.engine import Engine
 from objectql.kernel.explain import explain_read
 from objectql.kernel.history import HistoryReader
 from objectql.kernel.identity.identity import Identity
 from objectql.kernel.json import decode_json, decode_object, encode_json
+from objectql.kernel.live import LiveQueries
 from objectql.kernel.metadata import MetadataPublisher
-from objectql.kernel.metadata_view import hidden_fields, shown_definition, without_fields
+from objectql.kernel.metadata_operations import MetadataOperations
 from objectql.kernel.permission_view import explain_access, permissions_of, somebody
 from objectql.kernel.pipeline import Pipeline
 from objectql.kernel.planning import Scope
 from objectql.kernel.read import Reader
 from objectql.kernel.search import search
+from objectql.kernel.shares import check_shareable, told_shares
 from objectql.kernel.tenancy.admin import TenantAdmin
 from objectql.kernel.tenancy.directory import TenantDirectory
 from objectql.kernel.tenancy.operations import TenantOperations
+from objectql.kernel.tenancy.own_metadata import OwnMetadata
 from objectql.kernel.tenancy.places import PlaceKeeper
 from objectql.kernel.tenancy.quotas import RecordQuota
 from objectql.kernel.webhooks.operations import Webhooks
 from objectql.kernel.write import OwnTransactions, Writer
-from objectql.metadata.model import ObjectDef, ObjectPermissions
-from objectql.metadata.registry import Definition, singular
-from objectql.metadata.transfer import encode_snapshot
-from objectql.metadata.views import get_view
+from objectql.metadata.model import SHARES
+from objectql.wire.live import (
+    LiveBindReply,
+    LiveBindRequest,
+    StandingReply,
+    StandingRequest,
+    UnpublishedReply,
+    UnpublishedRequest,
+)
 from objectql.wire.messages import (
     ActionRequest,
     AggregateRequest,
@@ -65,39 +71,35 @@ from objectql.wire.messages import (
     GetRequest,
     HistoryRequest,
     JsonReply,
-    MetaDeleteRequest,
-    MetaGetRequest,
-    MetaListRequest,
-    MetaPutRequest,
-    MetaTypesRequest,
-    MetaWriteReply,
     PageReply,
     PermissionsRequest,
     RecordReply,
     SearchRequest,
-    SnapshotReply,
-    SnapshotRequest,
+    ShareRequest,
+    SharesRequest,
     UpdateRequest,
-    ViewRequest,
     WhereWriteRequest,
 )
 
+SUBSCRIBE: Final = "subscribe"
+"""The operation of the questions about live queries."""
 
-class Operations:
+
+class Operations(MetadataOperations):
     """Every operation, over one engine."""
 
     def __init__(self, engine: Engine) -> None:
-        self.engine = engine
         self.tenants = TenantDirectory(engine)
         self.refusals = Recorder(lambda: engine.system_driver.security_log, engine.clock)
-        self.pipeline = Pipeline(engine.middleware, engine.clock, self.tenants, self._denied)
+        pipeline = Pipeline(engine.middleware, engine.clock, self.tenants, self._denied)
+        places = PlaceKeeper(engine, self.tenants)
+        super().__init__(engine, pipeline, MetadataPublisher(engine, places))
         self.reader = Reader(engine)
         quota = RecordQuota(engine, self.reader, self.tenants.record_limits)
         self.writer = Writer(engine, self.reader, quota)
-        places = PlaceKeeper(engine, self.tenants)
-        self.publisher = MetadataPublisher(engine, places)
         admin = TenantAdmin(engine, self.tenants, places, self.publisher)
-        self.tenancy = TenantOperations(engine, self.pipeline, self.reader, admin)
+        own_metadata = OwnMetadata(engine, self.tenants, self.publisher)
+        self.tenancy = TenantOperations(engine, self.pipeline, self.reader, admin, own_metadata)
         self.audit = AuditOperations(engine, self.pipeline, admin)
         self.identity = Identity(
             lambda: engine.system_driver.identity,
@@ -110,11 +112,11 @@ class Operations:
             engine, self.pipeline, self.reader.planner, self.tenants, self.identity
         )
         self._history = HistoryReader(engine, self.reader)
+        self._live = LiveQueries(engine, self.reader.planner, self.tenants.admit)
         self._consistency = Consistency(engine)
         self._bulk = BulkRunner(engine, self.reader, self.writer)
         self._batch = BatchRunner(engine, self.reader, self.writer)
         self._actions = ActionRunner(engine, self.reader, self.writer)
-        self._encoded: tuple[int, bytes] | None = None
 
     def _denied(self, operation: str, object_name: str, context: Context) -> None:
         clock, which = self.engine.clock, {"operation": operation, "object": object_name}
@@ -169,12 +171,53 @@ class Operations:
         scope = self.reader.scope(context)
         return await self._history.page(request, scope, self.api(scope, 1))
 
+    async def handle_shares(self, request: SharesRequest, context: Context) -> JsonReply:
+        """With whom a record is shared by hand."""
+        return await self.pipeline.run("shares", request.object, request, context, self._shares)
+
+    async def _shares(self, request: SharesRequest, context: Context) -> JsonReply:
+        scope = self.reader.scope(context)
+        check_shareable(scope.model.object(request.object))
+        asked = GetRequest(request.object, request.id, fields=((SHARES,),))
+        reply = await self.reader.get(asked, scope, self.api(scope, 1))
+        return self._json(told_shares(reply.record))
+
     async def handle_search(self, request: SearchRequest, context: Context) -> JsonReply:
         """Hits in several objects."""
         return await self.pipeline.run("search", "*", request, context, self._search)
 
     async def _search(self, request: SearchRequest, context: Context) -> JsonReply:
         return await search(request, self.reader.scope(context, may_lag=True), self.reader)
+
+    # --- live queries ---
+
+    async def handle_live_bind(self, request: LiveBindRequest, context: Context) -> LiveBindReply:
+        """What a subscription is to the caller."""
+
+        async def core(request: LiveBindRequest, context: Context) -> LiveBindReply:
+            return self._live.bind(request, self.reader.scope(context))
+
+        return await self.pipeline.run(SUBSCRIBE, request.query.object, request, context, core)
+
+    async def handle_live_unpublished(
+        self, request: UnpublishedRequest, context: Context
+    ) -> UnpublishedReply:
+        """The changes of an object that are not in the event stream yet."""
+
+        async def core(request: UnpublishedRequest, context: Context) -> UnpublishedReply:
+            return await self._live.unpublished(request, self.reader.scope(context))
+
+        return await self.pipeline.run(SUBSCRIBE, request.object, request, context, core)
+
+    async def handle_live_standing(
+        self, request: StandingRequest, context: Context
+    ) -> StandingReply:
+        """The tenants whose listeners must hear no more."""
+
+        async def core(request: StandingRequest, _context: Context) -> StandingReply:
+            return await self._live.standing(request)
+
+        return await self.pipeline.run(SUBSCRIBE, "*", request, context, core)
 
     # --- writes ---
 
@@ -194,13 +237,33 @@ class Operations:
         change = await self.writer.update(request, context)
         return await self._record_reply(request.object, change, context)
 
+    async def handle_share(self, request: ShareRequest, context: Context) -> JsonReply:
+        """Share a record by hand, or no more; with whom it is shared now."""
+        return await self.pipeline.run("share", request.object, request, context, self._share)
+
+    async def _share(self, request: ShareRequest, context: Context) -> JsonReply:
+        scope = self.reader.scope(context)
+        object_ = scope.model.object(request.object)
+        change = await self.writer.in_unit(
+            object_,
+            scope,
+            idempotency_of(
+                scope, "share", request.object, request.id, request.principal, request.level
+            ),
+            "updated",
+            lambda unit: unit.share(request.object, request.id, request.principal, request.level),
+        )
+        token = await self._consistency.token_of_objects((object_.name,), context.tenant)
+        reply = self._json(told_shares(change.record))
+        return msgspec.structs.replace(reply, consistency_token=token)
+
     async def handle_delete(self, request: DeleteRequest, context: Context) -> DeleteReply:
         """The id of the deleted record."""
         return await self.pipeline.run("delete", request.object, request, context, self._delete)
 
     async def _delete(self, request: DeleteRequest, context: Context) -> DeleteReply:
         change = await self.writer.delete(request, context)
-        token = await self._consistency.token_of_objects((request.object,))
+        token = await self._consistency.token_of_objects((request.object,), context.tenant)
         return DeleteReply(request.id, change.version, token)
 
     async def handle_bulk(self, request: BulkRequest, context: Context) -> BulkReply:
@@ -209,7 +272,7 @@ class Operations:
 
     async def _write_rows(self, request: BulkRequest, context: Context) -> BulkReply:
         reply = await self._bulk.run(request, context)
-        token = await self._consistency.token_of_objects((request.object,))
+        token = await self._consistency.token_of_objects((request.object,), context.tenant)
         return msgspec.structs.replace(reply, consistency_token=token)
 
     async def handle_write_where(self, request: WhereWriteRequest, context: Context) -> CountReply:
@@ -220,7 +283,7 @@ class Operations:
 
     async def _write_where(self, request: WhereWriteRequest, context: Context) -> CountReply:
         reply = await self._bulk.write_where(request, context)
-        token = await self._consistency.token_of_objects((request.object,))
+        token = await self._consistency.token_of_objects((request.object,), context.tenant)
         return msgspec.structs.replace(reply, consistency_token=token)
 
     async def handle_batch(self, request: BatchRequest, context: Context) -> BatchReply:
@@ -229,7 +292,9 @@ class Operations:
 
     async def _run_batch(self, request: BatchRequest, context: Context) -> BatchReply:
         reply = await self._batch.run(request, context)
-        token = await self._consistency.token_of_objects(o.object for o in request.operations)
+        token = await self._consistency.token_of_objects(
+            (o.object for o in request.operations), context.tenant
+        )
         return msgspec.structs.replace(reply, consistency_token=token)
 
     async def handle_clone(self, request: CloneRequest, context: Context) -> RecordReply:
@@ -269,8 +334,8 @@ class Operations:
     async def _record_reply(
         self, object_name: str, change: Change, context: Context
     ) -> RecordReply:
-        token = await self._consistency.token_of_objects((object_name,))
-        model = self.engine.model
+        token = await self._consistency.token_of_objects((object_name,), context.tenant)
+        model = self.engine.model_of(context.tenant)
         change = shown(change, model.policy(context.actor), model.object(object_name))
         return RecordReply(
             change.record, change.id, change.version, change.dropped, change.warnings, token
@@ -310,149 +375,3 @@ class Operations:
             return self._json(told)
 
         return await self.pipeline.run("meta", request.object, request, context, core)
-
-    # --- metadata ---
-
-    async def handle_meta_types(self, request: MetaTypesRequest, context: Context) -> JsonReply:
-        """A list of `{type, count}`."""
-
-        async def core(_request: MetaTypesRequest, _context: Context) -> JsonReply:
-            registry = self.engine.registry
-            found = [
-                {"type": type_, "count": len(registry.list(type_))}
-                for type_ in registry.snapshot.types()
-            ]
-            return self._json(found)
-
-        return await self.pipeline.run("meta", "*", request, context, core)
-
-    async def handle_meta_list(self, request: MetaListRequest, context: Context) -> JsonReply:
-        """The documents of one type."""
-
-        async def core(request: MetaListRequest, context: Context) -> JsonReply:
-            definitions = self.engine.registry.list(request.type)
-            policy = self.engine.model.policy(context.actor)
-            return self._json(
-                [
-                    shown_definition(
-                        self.document(request.type, _name(definition)), definition, policy
-                    )
-                    for definition in definitions
-                    if request.package is None or definition.package == request.package
-                ]
-            )
-
-        return await self.pipeline.run("meta", "*", request, context, core)
-
-    async def handle_meta_get(self, request: MetaGetRequest, context: Context) -> JsonReply:
-        """One document; `found` is false when there is none."""
-
-        async def core(request: MetaGetRequest, context: Context) -> JsonReply:
-            definition = self.engine.registry.get(request.type, request.name)
-            if definition is None:
-                return JsonReply(b"null", self.engine.model.version, found=False)
-            document = self.document(request.type, request.name)
-            policy = self.engine.model.policy(context.actor)
-            return self._json(shown_definition(document, definition, policy))
-
-        return await self.pipeline.run("meta", "*", request, context, core)
-
-    async def handle_meta_put(self, request: MetaPutRequest, context: Context) -> MetaWriteReply:
-        """The version in which the document is."""
-
-        async def core(request: MetaPutRequest, context: Context) -> MetaWriteReply:
-            _check_administrator(context, "change", request.type)
-            publication = await self.publisher.put(
-                singular(request.type),
-                request.name,
-                decode_object(request.document),
-                if_version=request.if_version,
-                allow_destructive=request.allow_destructive,
-                by=context,
-            )
-            return MetaWriteReply(publication.version, publication.changes)
-
-        return await self.pipeline.run("meta", "*", request, context, core)
-
-    async def handle_meta_delete(
-        self, request: MetaDeleteRequest, context: Context
-    ) -> MetaWriteReply:
-        """The version in which the document is gone."""
-
-        async def core(request: MetaDeleteRequest, context: Context) -> MetaWriteReply:
-            _check_administrator(context, "delete", request.type)
-            publication = await self.publisher.delete(
-                singular(request.type),
-                request.name,
-                if_version=request.if_version,
-                allow_destructive=request.allow_destructive,
-                by=context,
-            )
-            return MetaWriteReply(publication.version, publication.changes)
-
-        return await self.pipeline.run("meta", "*", request, context, core)
-
-    async def handle_view(self, request: ViewRequest, context: Context) -> JsonReply:
-        """The stored or generated view of an object."""
-
-        async def core(request: ViewRequest, context: Context) -> JsonReply:
-            view = self.view(request.object, request.type)
-            model = self.engine.model
-            object_, policy = model.object(request.object), model.policy(context.actor)
-            return self._json(without_fields(view, hidden_fields(object_, policy)))
-
-        return await self.pipeline.run("meta", "*", request, context, core)
-
-    async def handle_snapshot(self, request: SnapshotRequest, context: Context) -> SnapshotReply:
-        """All metadata, unless the caller has this version."""
-
-        async def core(request: SnapshotRequest, _context: Context) -> SnapshotReply:
-            version = self.engine.model.version
-            if request.known == version:
-                return SnapshotReply(version)
-            if self._encoded is None or self._encoded[0] != version:
-                self._encoded = (version, encode_snapshot(self.engine.model.snapshot))
-            return SnapshotReply(version, self._encoded[1])
-
-        return await self.pipeline.run("meta", "*", request, context, core)
-
-    def document(self, type_: str, name: str) -> dict[str, Any]:
-        """The document of a definition, registered by code or published.
-
-        Raises:
-            MetadataNotFound: there is none.
-
-        """
-        found = self.engine.registry.get(type_, name)
-        if found is None:
-            names = [_name(definition) for definition in self.engine.registry.list(type_)]
-            near = tuple(get_close_matches(name, names, n=2))
-            raise MetadataNotFound(type=singular(type_), name=name, suggestions=near)
-        if isinstance(found, ObjectDef | ObjectPermissions):
-            return self.engine.model.snapshot.document(type_, name)
-        return {"name": found.name, **found.content}
-
-    def view(self, object_name: str, type_: str = "list") -> dict[str, Any]:
-        """The stored or generated view.
-
-        Raises:
-            ObjectUnknown: there is no such object.
-            MetadataNotFound: there are no views of that type.
-
-        """
-        if type_ not in ("list", "form"):
-            raise MetadataNotFound(type="view", name=type_, suggestions=("list", "form"))
-        return get_view(self.engine.model.snapshot, object_name, type_)
-
-    def _json(self, value: dict[str, Any] | Sequence[dict[str, Any]]) -> JsonReply:
-        return JsonReply(encode_json(value), self.engine.model.version)
-
-
-def _name(definition: Definition) -> str:
-    return definition.object if isinstance(definition, ObjectPermissions) else definition.name
-
-
-def _check_administrator(context: Context, operation: str, type_: str) -> None:
-    """All tenants share the published metadata, so an admin of one of them may not change it."""
-    if not context.actor.is_owner:
-        raise PermissionDenied(operation=operation, object=f"metadata of type {type_}")

@@ -14,8 +14,9 @@ from objectql.clock import Clock
 from objectql.context import Context
 from objectql.drivers.protocol import Driver, Lowered, Session
 from objectql.errors import NotSupported
-from objectql.kernel.engine import Engine, Model
+from objectql.kernel.engine import Engine
 from objectql.kernel.index_use import IndexUse, index_uses
+from objectql.kernel.model import Model
 from objectql.query.ast import Compare, Op, Query
 from objectql.query.bind import bind
 from objectql.query.bound import ParamSource
@@ -162,14 +163,14 @@ class Planner:
 
     def scope(self, context: Context, *, may_lag: bool = False) -> Scope:
         """Reads for `context` by the metadata now in force."""
-        model = self._engine.model
+        model = self._engine.model_of(context.actor.tenant)
         spent = Spent(self._engine.clock)
         return Scope(context, model, model.policy(context.actor), spent=spent, may_lag=may_lag)
 
     def is_prepared(self, query: Query, scope: Scope) -> bool:
         """Whether the plan of `query` is kept."""
         template = extract(query).template
-        return PlanKey(template, scope.model.version, scope.policy.shape, "") in self._plans
+        return PlanKey(template, scope.model.edition, scope.policy.shape, "") in self._plans
 
     def prepare(self, query: Query, scope: Scope) -> Runnable:
         """`query` as something a driver can run; the plan comes from the cache if it can.
@@ -179,7 +180,7 @@ class Planner:
 
         """
         extracted = extract(query)
-        key = PlanKey(extracted.template, scope.model.version, scope.policy.shape, "")
+        key = PlanKey(extracted.template, scope.model.edition, scope.policy.shape, "")
         prepared = self._plans.get(key) if self._caches else None
         if prepared is None:
             prepared = self._compile(extracted.template, extracted.places, scope)
@@ -197,7 +198,7 @@ class Planner:
         """
         if request.expand or not self._caches:  # relations have literals of their own
             return self.prepare(query_of(request), scope)
-        key = (request.object, request.fields, scope.model.version, scope.policy.shape)
+        key = (request.object, request.fields, scope.model.edition, scope.policy.shape)
         prepared = self._points.get(key)
         if prepared is not None:
             self._point_hits += 1
@@ -247,5 +248,5 @@ class Planner:
 
 def _digest(template: Query, scope: Scope, driver: Driver, lowered: Lowered) -> bytes:
     """The text of a struct names its types, so that no two shapes look alike."""
-    parts = (scope.model.version, scope.policy.shape, driver.name, template, lowered.text)
+    parts = (scope.model.edition, scope.policy.shape, driver.name, template, lowered.text)
     return blake2b(repr(parts).encode(), digest_size=16).digest()

@@ -56,8 +56,9 @@ from objectql.kernel.record_checks import (
 )
 from objectql.kernel.references import Link, Referrers
 from objectql.kernel.result_cache.cache import Touched
+from objectql.kernel.shares import check_shareable, with_share
 from objectql.kernel.tenancy.quotas import RecordQuota
-from objectql.metadata.model import ObjectDef
+from objectql.metadata.model import SHARES, ObjectDef
 from objectql.plugins.context import HookContext
 from objectql.query.ast import Compare, Filter, Op, Query
 from objectql.security.policy import FULL_ACCESS
@@ -278,6 +279,26 @@ class Unit:
         await self._release(object_, id_, depth)
         change = await self._apply(delete_of(object_, id_, self._moment), (), warnings)
         return await self._hooks.finish(ctx, change, "Delete")
+
+    async def share(self, object_name: str, id_: str, principal: str, level: str | None) -> Change:
+        """Share a record with `principal` by hand, or no more; who may change it may do that.
+
+        Neither hooks nor rules of the object are asked: nothing of the record changes.
+
+        Raises:
+            NotSupported: records of the object are not shared by hand.
+            RecordNotFound, PermissionDenied, ValidationFailed
+
+        """
+        object_ = self._enter(object_name, 0)
+        policy = self._scope.policy
+        policy.check("update", object_name)
+        check_shareable(object_)
+        right = None if policy.is_unruled(object_, "update") else "update"
+        previous = await self._lock(object_, id_, None, None, right)
+        shares = with_share(object_, previous.get(SHARES) or [], principal, level)
+        write = update_of(object_, id_, {SHARES: shares or None}, {}, self._moment)
+        return await self._apply(write, (), ())
 
     async def find_ids(self, object_name: str, where: Filter | None, limit: int = 2) -> list[str]:
         """The ids of up to `limit` records that match and that the caller may see."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from decimal import Decimal
 from typing import Any, Final
 
 import msgspec
 
 from objectql.events import ChangeEvent
+from objectql.metadata.masks import Mask
 from objectql.metadata.types import Storage
 from objectql.values import Record
 
@@ -38,10 +39,13 @@ class Image:
             if name not in record:
                 record[name] = _value(self._members.get(name, _NULL), storage)
 
-    def select(self, names: Iterable[str]) -> bytes:
-        """A JSON object of these fields; of the values no digit is touched."""
+    def select(self, names: Iterable[str], masks: Mapping[str, Mask]) -> bytes:
+        """A JSON object of these fields; of values without a mask no digit is touched."""
         members: Mapping[str, msgspec.Raw] = self._members
-        return _encode({name: members.get(name, _NULL) for name in names})
+        found: dict[str, Any] = {name: members.get(name, _NULL) for name in names}
+        for name, mask in masks.items():
+            found[name] = mask.of(_any(found[name]))
+        return _encode(found)
 
 
 def _value(raw: msgspec.Raw, storage: Storage) -> Any:
@@ -63,12 +67,13 @@ class EventImages:
         self.event = event
         self.old = None if event.before is None else Image(event.before)
         self.new = None if event.after is None else Image(event.after)
-        self._selections: dict[tuple[str, ...], bytes] = {}
+        self._selections: dict[Hashable, bytes] = {}
 
-    def data(self, outputs: tuple[str, ...]) -> bytes:
+    def data(self, outputs: tuple[str, ...], masks: Mapping[str, Mask]) -> bytes:
         """The new image's `outputs` as a JSON object; there must be a new image."""
-        found = self._selections.get(outputs)
+        key = (outputs, tuple(masks.items()))
+        found = self._selections.get(key)
         if found is None:
             assert self.new is not None
-            found = self._selections[outputs] = self.new.select(outputs)
+            found = self._selections[key] = self.new.select(outputs, masks)
         return found

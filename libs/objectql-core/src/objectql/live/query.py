@@ -7,6 +7,7 @@ nothing else. It follows no lookup: what another record decides cannot be seen i
 from __future__ import annotations
 
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any, cast
 
 import msgspec
@@ -14,6 +15,7 @@ import msgspec
 from objectql.context import Actor
 from objectql.ids import FieldName, ObjectName, TenantId
 from objectql.live.forms import Form, form_of, own_field, predicate_of
+from objectql.metadata.masks import Mask
 from objectql.metadata.types import Storage
 from objectql.query.bound import (
     AllOf,
@@ -31,7 +33,10 @@ from objectql.values import Value
 
 
 class LiveQuery(msgspec.Struct, frozen=True, omit_defaults=True):
-    """`form` is the filter with the caller's row rules; `outputs` are what the caller may read."""
+    """`form` is the filter with the caller's row rules; `outputs` are what the caller may read.
+
+    Of those in `masks` the caller is shown what the mask makes.
+    """
 
     tenant: TenantId
     object: ObjectName
@@ -39,6 +44,7 @@ class LiveQuery(msgspec.Struct, frozen=True, omit_defaults=True):
     sources: tuple[ParamSource, ...]
     literals: tuple[Any, ...]
     outputs: tuple[str, ...]
+    masks: dict[str, Mask] = {}
     timezone: str = "UTC"
 
     def where(self) -> Predicate:
@@ -87,11 +93,24 @@ def live_query(
         tenant=tenant,
         object=bound.object.name,
         form=form_of(bound.where),
-        sources=bound.params,
-        literals=literals,
+        sources=tuple(_portable_source(source) for source in bound.params),
+        literals=tuple(_portable(literal) for literal in literals),
         outputs=tuple(own_field(output.column).name for output in bound.outputs),
+        masks={o.name: o.mask for o in bound.outputs if o.mask is not None},
         timezone=timezone,
     )
+
+
+def _portable_source(source: ParamSource) -> ParamSource:
+    """`source` with a constant that survives the journey, and is made canonical behind it."""
+    return msgspec.structs.replace(source, constant=_portable(source.constant), is_settled=False)
+
+
+def _portable(value: Any) -> Any:
+    """`value` with its decimals as text: as numbers they would lose digits on the way."""
+    if isinstance(value, list | tuple):
+        return [_portable(member) for member in cast("list[Any]", value)]
+    return str(value) if isinstance(value, Decimal) else value
 
 
 def fields_of(predicate: Predicate) -> dict[FieldName, Storage]:

@@ -23,7 +23,14 @@ from objectql.metadata.check_references import resolve_references
 from objectql.metadata.check_rules import rule_nodes
 from objectql.metadata.check_webhooks import check_webhook
 from objectql.metadata.document import CUSTOM_LAYER, Document, Node, Problems
-from objectql.metadata.model import Item, ObjectDef, ObjectPermissions, SeedData
+from objectql.metadata.model import (
+    SHARES,
+    Item,
+    ObjectDef,
+    ObjectPermissions,
+    SeedData,
+    shares_field,
+)
 from objectql.metadata.registry import KINDS, MetadataSnapshot
 
 _MERGED = frozenset({"object", "validation", "data"})
@@ -74,6 +81,7 @@ class _Builder:
         built = {ObjectName(name): build_object(part) for name, part in parts.items()}
         objects = resolve_references(built, parts)
         permissions = self._permissions(objects)
+        objects = _with_shares(objects, permissions)
         sets = self._permission_sets(objects)
         objects, workflows = self._workflows(objects)
         others = self._items(objects)
@@ -205,6 +213,18 @@ class _Builder:
         if members:
             node.fail("data_without_records", "a data file is a list of rows, or has `records`")
         return []
+
+
+def _with_shares(
+    objects: dict[ObjectName, ObjectDef], permissions: Mapping[ObjectName, ObjectPermissions]
+) -> dict[ObjectName, ObjectDef]:
+    """`objects` where those with a rule for sharing by hand can keep what is shared."""
+    found = dict(objects)
+    for name, each in permissions.items():
+        if each.shares_by_hand and SHARES not in found[name].fields:
+            fields = {**found[name].fields, SHARES: shares_field()}
+            found[name] = msgspec.structs.replace(found[name], fields=fields)
+    return found
 
 
 def _objects_in(node: Node) -> list[tuple[str, Node]]:

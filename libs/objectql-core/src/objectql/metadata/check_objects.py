@@ -13,17 +13,19 @@ from objectql.ids import (
     MAX_NAME,
     RESERVED_OBJECTS,
     RESERVED_PREFIXES,
+    TENANT_MARK,
     DataSource,
     FieldName,
     ObjectName,
     is_name,
+    is_tenants_own,
 )
 from objectql.metadata import keys as accepted
 from objectql.metadata.check_fields import autonumber_fields, check_field, title
 from objectql.metadata.check_machines import check_machine
 from objectql.metadata.check_required import check_required, check_required_of_object
 from objectql.metadata.check_rules import check_rules, rule_nodes
-from objectql.metadata.document import Node
+from objectql.metadata.document import TENANT_LAYER, Node
 from objectql.metadata.keys import read_keys
 from objectql.metadata.model import (
     ActionDef,
@@ -168,6 +170,15 @@ def _check_object_name(parts: ObjectParts) -> None:
         node.fail("reserved_object_name", f'"{parts.name}" is a path of the API itself')
     elif parts.name.startswith(RESERVED_PREFIXES):
         node.fail("reserved_object_name", _reserved("an object"))
+    elif parts.layer != TENANT_LAYER:
+        check_published_name(node, parts.name, "an object")
+
+
+def check_published_name(node: Node, name: str, what: str) -> None:
+    """Report at `node` that a name is a tenant's, where it is."""
+    if is_tenants_own(name):
+        message = f"names of {what} that end in {TENANT_MARK} are for tenants' own metadata"
+        node.fail("reserved_for_tenants", message)
 
 
 def _text(keys: Mapping[str, Node], key: str) -> str | None:
@@ -181,6 +192,8 @@ def _table(keys: Mapping[str, Node]) -> str | None:
     if table is not None and table.startswith(RESERVED_PREFIXES):
         keys["table"].fail("reserved_table_name", _reserved("a table"))
         return None
+    if table is not None:
+        check_published_name(keys["table"], table, "a table")
     return table
 
 
@@ -228,6 +241,8 @@ def _fields(parts: ObjectParts, *, soft_delete: bool) -> dict[FieldName, FieldDe
             continue
         if not check_name(place, name, "a field"):
             continue
+        if parts.layer != TENANT_LAYER:
+            check_published_name(place, name, "a field")
         field = check_field(name, keys, place)
         if field is not None:
             fields[field.name] = field

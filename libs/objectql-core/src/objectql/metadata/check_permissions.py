@@ -16,7 +16,7 @@ from objectql.metadata.conditions import check_condition, check_field_name
 from objectql.metadata.document import Node
 from objectql.metadata.keys import read_keys
 from objectql.metadata.masks import parse_mask
-from objectql.metadata.model import FieldDef, ObjectDef, ObjectPermissions
+from objectql.metadata.model import SHARES, FieldDef, ObjectDef, ObjectPermissions
 from objectql.metadata.types import Storage
 
 _CONDITION_TYPES = ("simple", "complex", "lookup", "formula")
@@ -66,6 +66,7 @@ def check_permissions(node: Node, object: ObjectDef) -> ObjectPermissions:
     return ObjectPermissions(
         object=ObjectName(object.name),
         grants=grants,
+        shares_by_hand=_shares_by_hand(keys.get("sharing_rules"), object),
         actions=may_execute,
         document={key: member.value for key, member in keys.items()},
         package=node.document.layer,
@@ -115,6 +116,21 @@ def _check_record_rules(node: Node, keys: accepted.Keys, fields: Collection[str]
             check_row_condition(parts["condition"], fields)
         elif keys is accepted.RECORD_RULE:
             rule.fail("rule_incomplete", 'a record rule needs a "condition"')
+
+
+def _shares_by_hand(node: Node | None, object: ObjectDef) -> bool:
+    """Whether some rule lets records be shared by hand."""
+    if node is None or not node.is_list:
+        return False
+    kinds = [
+        each.child("type", each.value["type"])
+        for each in node.elements()
+        if each.is_mapping and each.value.get("type") == "manual"
+    ]
+    if kinds and SHARES in object.fields:
+        message = f"what is shared is kept in {SHARES}, which {object.name} declares for itself"
+        kinds[0].fail("system_field_redeclared", message)
+    return bool(kinds)
 
 
 def check_row_condition(node: Node, fields: Collection[str] | None) -> None:

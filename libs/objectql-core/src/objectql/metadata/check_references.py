@@ -10,6 +10,7 @@ import msgspec
 from objectql.ids import FieldName, ObjectName
 from objectql.metadata.check_objects import ObjectParts
 from objectql.metadata.document import Node
+from objectql.metadata.layered import Layered
 from objectql.metadata.model import FieldDef, ObjectDef, Summary
 from objectql.metadata.types import NUMERIC
 
@@ -20,23 +21,29 @@ Find = Callable[[str], Node]
 _CAPITAL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
-def resolve_references(objects: Objects, parts: Parts) -> dict[ObjectName, ObjectDef]:
-    """`objects` with every reference exact; what points nowhere is reported."""
+def resolve_references(
+    objects: Objects, parts: Parts, among: Objects | None = None
+) -> dict[ObjectName, ObjectDef]:
+    """`objects` with every reference exact; what points nowhere is reported.
+
+    They may point to each other, and to any of `among`.
+    """
+    targets = objects if among is None else Layered(objects, among)
     resolved: dict[ObjectName, ObjectDef] = {}
     for name, object in objects.items():
         fields: dict[FieldName, FieldDef] = {}
         for field in object.fields.values():
             if field.reference is not None:
-                field = _resolve_lookup(object, field, objects, parts[name])
+                field = _resolve_lookup(object, field, targets, parts[name])
             fields[field.name] = field
         resolved[name] = msgspec.structs.replace(object, fields=fields)
         for action_name, action in object.actions.items():
             for param in action.params.values():
-                if param.reference is not None and param.reference not in objects:
+                if param.reference is not None and param.reference not in targets:
                     node = parts[name].actions[action_name]
-                    _unknown(node, param.reference, objects)
+                    _unknown(node, param.reference, targets)
     for object in resolved.values():
-        _check_summaries(object, resolved, parts[object.name])
+        _check_summaries(object, Layered(resolved, targets), parts[object.name])
     _check_tables(resolved, parts)
     _check_master_cycles(resolved, parts)
     return resolved

@@ -20,6 +20,10 @@ CUSTOM_LAYER = "custom"
 """The layer of what administrators change at run time; it is applied last."""
 
 
+TENANT_LAYER = "tenant"
+"""The layer of what a tenant has of its own; it lies over all that is published."""
+
+
 class Document(msgspec.Struct, frozen=True, omit_defaults=True):
     """One metadata document. `layer` is the package's name, or `custom`.
 

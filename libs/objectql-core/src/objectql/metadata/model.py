@@ -8,7 +8,7 @@ keeps its checked document in `extra` or as an `Item`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
@@ -105,7 +105,14 @@ class FieldDef(msgspec.Struct, frozen=True, omit_defaults=True):
     fields: Mapping[str, FieldDef] = {}
     """The members of a structured field, where they are declared."""
     system: bool = False
+    column: str = ""
+    """The column that keeps it where that is not called like the field, see `slots`."""
     extra: Mapping[str, Any] = {}
+
+    @property
+    def column_name(self) -> str:
+        """The column that keeps it."""
+        return self.column or self.name
 
     @property
     def info(self) -> FieldType:
@@ -220,6 +227,10 @@ class ObjectDef(msgspec.Struct, frozen=True, omit_defaults=True):
         """The fields that are columns, in declaration order."""
         return tuple(f for f in self.fields.values() if f.storage is not Storage.NONE)
 
+    def field_in(self, column: str) -> str:
+        """The field that `column` keeps; the column itself where it keeps none."""
+        return next((f.name for f in self.fields.values() if f.column_name == column), column)
+
     @property
     def tree_fields(self) -> tuple[FieldDef, ...]:
         """The fields that make a tree of the object's own records."""
@@ -245,6 +256,8 @@ class ObjectPermissions(msgspec.Struct, frozen=True, omit_defaults=True):
     object: ObjectName
     grants: Mapping[str, tuple[str, ...]] = {}
     actions: Mapping[str, tuple[str, ...]] = {}
+    shares_by_hand: bool = False
+    """Whether a sharing rule is `manual`; the object then has the field `SHARES`."""
     document: Mapping[str, Any] = {}
     package: str | None = None
 
@@ -266,6 +279,15 @@ class SeedData(msgspec.Struct, frozen=True, omit_defaults=True):
     records: tuple[Mapping[str, Any], ...]
     package: str | None = None
     path: str | None = None
+
+
+SHARES: Final = FieldName("shared_with")
+"""With whom a record is shared by hand, one entry `<level>:<type>:<id>` for each."""
+
+
+def shares_field() -> FieldDef:
+    """The column that objects have whose records can be shared by hand."""
+    return FieldDef(name=SHARES, type="tags", label="Shared With", readonly=True, system=True)
 
 
 def system_fields(*, soft_delete: bool = False) -> tuple[FieldDef, ...]:

@@ -72,22 +72,31 @@ class MetadataSnapshot:
         warnings: tuple[Issue, ...] = (),
     ) -> None:
         self.version = version
+        self.edition: int | str = version
+        """What keys of caches hold: differs where anything does that this snapshot says."""
         self.objects = objects
         self.permissions: Mapping[ObjectName, ObjectPermissions] = permissions or {}
         self.items = tuple(items)
         self.seeds = seeds
-        self.documents = documents
+        self._documents = documents
         self.warnings = warnings
-        self._types = self._by_type()
-        self._packages = self._by_package()
-        self._tags = _grouped((tag, o) for o in objects.values() for tag in o.tags)
-        self._inverse = _grouped(
+        self._types: Mapping[str, Mapping[str, Definition]] = self._by_type()
+        self._packages: Mapping[str, tuple[tuple[str, str], ...]] = self._by_package()
+        self._tags: Mapping[str, tuple[ObjectDef, ...]] = _grouped(
+            (tag, o) for o in objects.values() for tag in o.tags
+        )
+        self._inverse: Mapping[ObjectName, tuple[tuple[ObjectDef, FieldDef], ...]] = _grouped(
             (field.reference, (object, field))
             for object in objects.values()
             for field in object.fields.values()
             if field.reference is not None
         )
-        self._dependents = _grouped(self._references())
+        self._dependents: Mapping[str, tuple[Dependent, ...]] = _grouped(self._references())
+
+    @property
+    def documents(self) -> tuple[Document, ...]:
+        """What it was built from."""
+        return self._documents
 
     def object(self, name: str) -> ObjectDef:
         """The object called `name`.
@@ -223,16 +232,18 @@ class MetadataRegistry:
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
-    def get(self, type: str, name: str) -> Definition | None:
-        """The registered item, or else what the snapshot holds."""
+    def get(
+        self, type: str, name: str, snapshot: MetadataSnapshot | None = None
+    ) -> Definition | None:
+        """The registered item, or else what the snapshot in force holds, or the given one."""
         found = self._items.get((type, name)) or self._items.get((singular(type), name))
-        return found or self._snapshot.get(type, name)
+        return found or (snapshot or self._snapshot).get(type, name)
 
-    def list(self, type: str) -> tuple[Definition, ...]:
+    def list(self, type: str, snapshot: MetadataSnapshot | None = None) -> tuple[Definition, ...]:
         """Everything of a type; a registered item stands in for one of the same name."""
         kind = singular(type)
         own = {name: item for (t, name), item in self._items.items() if t == kind}
-        published = (d for d in self._snapshot.list(kind) if _name(d) not in own)
+        published = (d for d in (snapshot or self._snapshot).list(kind) if _name(d) not in own)
         return (*published, *own.values())
 
     def find_by_tag(self, tag: str) -> tuple[Definition, ...]:

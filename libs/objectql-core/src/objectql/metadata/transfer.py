@@ -13,6 +13,7 @@ import msgspec
 from objectql.errors import InvalidRequest
 from objectql.metadata.build import build_snapshot
 from objectql.metadata.document import Document
+from objectql.metadata.overlay import TenantMetadata
 from objectql.metadata.registry import MetadataSnapshot
 
 MAX_BYTES = 64 << 20
@@ -48,3 +49,21 @@ def decode_snapshot(data: bytes) -> MetadataSnapshot:
         raise InvalidRequest(reason="these bytes are no metadata snapshot") from exc
     documents = (Document(*parts) for parts in transfer.documents)
     return build_snapshot(documents, transfer.version)
+
+
+def encode_own(metadata: TenantMetadata) -> bytes:
+    """What a tenant has of its own, packed. It is as small as tenants' documents may be together."""
+    return msgspec.msgpack.encode(metadata)
+
+
+def decode_own(data: bytes) -> TenantMetadata:
+    """What `encode_own` has packed.
+
+    Raises:
+        InvalidRequest: these are not such bytes.
+
+    """
+    try:
+        return msgspec.msgpack.decode(data, type=TenantMetadata)
+    except msgspec.DecodeError as exc:
+        raise InvalidRequest(reason="these bytes are no metadata of a tenant") from exc

@@ -10,7 +10,7 @@ complement. SQL lowering must therefore not let `NULL` through a negation.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
@@ -18,7 +18,6 @@ from objectql.metadata.masks import Mask
 from objectql.metadata.model import FieldDef, ObjectDef
 from objectql.metadata.types import Storage
 from objectql.query.ast import AggregateFunction, CountMode, Granularity
-from objectql.values import Value
 
 Derivation: TypeAlias = Literal[
     "union",
@@ -63,7 +62,7 @@ class ParamSource(msgspec.Struct, frozen=True, omit_defaults=True):
     shape: Literal["scalar", "list", "cursor", "labels", "labels_by_word"] = "scalar"
     day_end: bool = False
     at: str = ""
-    constant: Value | tuple[Value, ...] = None
+    constant: Any = None
     round: Literal["exact", "floor", "ceil"] = "exact"
     verbatim: bool = False
     options: tuple[tuple[str, str], ...] = ()
@@ -133,6 +132,8 @@ class TestOp(StrEnum):
     IS_NULL = "is_null"
     CONTAINS = "contains"
     """Text: substring. List: membership."""
+    OVERLAPS = "overlaps"
+    """Two lists have a member in common."""
     ICONTAINS = "icontains"
     STARTS_WITH = "starts_with"
     ENDS_WITH = "ends_with"

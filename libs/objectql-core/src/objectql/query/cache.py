@@ -19,7 +19,7 @@ class PlanKey(NamedTuple):
     """
 
     template: Query
-    metadata_version: int
+    metadata_version: int | str
     policy_shape: str
     driver: str
 

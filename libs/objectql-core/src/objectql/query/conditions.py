@@ -155,6 +155,8 @@ class Conditions:
         if op in _TEXT_TESTS:
             self._check_text(left, storage, op, at)
             return Test(left, _TEXT_TESTS[op], param)
+        if storage is Storage.LIST and op in {Op.IN, Op.NIN}:
+            return Test(left, TestOp.OVERLAPS, param)
         if storage is Storage.LIST:
             self._check_membership(left, op, at)
             return Test(left, TestOp.CONTAINS, param)

@@ -86,6 +86,8 @@ def holds(op: TestOp, value: Any, other: Any) -> bool:
             return value in cast("list[Value]", other)
         case TestOp.CONTAINS:
             return other in value
+        case TestOp.OVERLAPS:
+            return any(member in other for member in value)
         case TestOp.ICONTAINS:
             return fold_ascii(other) in fold_ascii(value)
         case TestOp.STARTS_WITH:

@@ -9,7 +9,7 @@ import re
 from calendar import monthrange
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any, Final, cast
 from zoneinfo import ZoneInfo
 
 from objectql.context import Actor
@@ -53,6 +53,20 @@ def resolve_token(text: str, *, actor: Actor, now_ms: int, timezone: str) -> Val
         raise ValueError(f"{text} is beyond the calendar") from exc
 
 
+READ_SHARES: Final = "shares.read"
+EDIT_SHARES: Final = "shares.edit"
+"""Facts in rules: the entries of `model.SHARES` by which a record is shared with the caller, to
+read it or to edit it. No claim can be called so, since these come first."""
+
+
+def _shares(actor: Actor, *levels: str) -> list[Value]:
+    teams = actor.claims.get("teams")
+    principals = [f"user:{actor.id}", *(f"role:{role}" for role in actor.roles)]
+    if isinstance(teams, list | tuple):
+        principals += [f"team:{team}" for team in cast("list[Any]", teams) if isinstance(team, str)]
+    return [f"{level}:{principal}" for level in levels for principal in principals]
+
+
 def user_fact(actor: Actor, name: str) -> Value:
     """`id`, `roles`, or a claim of the caller's token by its dotted path; None where there is none."""
     match name:
@@ -60,6 +74,10 @@ def user_fact(actor: Actor, name: str) -> Value:
             return actor.id
         case "roles":
             return list(actor.roles)
+        case _ if name == READ_SHARES:
+            return _shares(actor, "read", "edit")
+        case _ if name == EDIT_SHARES:
+            return _shares(actor, "edit")
         case _ if name in actor.claims:
             return cast("Value", actor.claims[name])
         case _:

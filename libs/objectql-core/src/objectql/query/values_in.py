@@ -67,7 +67,8 @@ def resolve(
             continue
         elif source.is_settled:
             settled = source.constant
-            values.append(list(settled) if isinstance(settled, tuple) else settled)
+            is_list = isinstance(settled, tuple)
+            values.append(list(cast("tuple[Any, ...]", settled)) if is_list else settled)
             continue
         else:
             literal = source.constant

@@ -101,7 +101,7 @@ class Limiter:
             ValueError: `url` is not one of Redis.
 
         """
-        self._clock = clock
+        self.now_s = clock.monotonic_s
         self.prefix = f"oql:{namespace}:rate:"
         """How its keys begin."""
         self._share = share
@@ -138,8 +138,10 @@ class Limiter:
             if self._timer is not None:
                 self._timer.cancel()
 
-    def spend(self, name: Name, rate: Rate) -> float | None:
+    def spend(self, name: Name, rate: Rate, now_s: float) -> float | None:
         """Take one token of `name` without waiting; None where Redis must be asked: see `ask`.
+
+        `now_s` is what `now_s()` said a moment ago, so that several names cost one look.
 
         The answer is that of `Bucket.take`: `rate.admits`, `rate.left` and `rate.wait_s` tell what
         it means.
@@ -147,7 +149,6 @@ class Limiter:
         known = self._names.get(name)
         if known is None or known.rate is not rate:
             known = self._remember(name, rate)
-        now_s = self._clock.monotonic_s()
         if self._link is None or self._link.connection is None:
             return known.image.take(known.part, now_s)
         if known.untold + known.told >= known.advance:
@@ -164,14 +165,14 @@ class Limiter:
 
     async def ask(self, name: Name, rate: Rate) -> float:
         """Take one token of `name`, from Redis where that is necessary; as `spend`."""
-        found = self.spend(name, rate)
+        found = self.spend(name, rate, self.now_s())
         if found is not None:
             return found
         known = self._names[name]
         try:
             taken_us, _ = await self._charge(known, wanted=1)
         except RedisFailed:
-            return known.image.take(known.part, self._clock.monotonic_s())
+            return known.image.take(known.part, self.now_s())
         return int(taken_us) / 1e6
 
     def _begin(self, connection: RedisConnection) -> None:
@@ -191,7 +192,7 @@ class Limiter:
         return known
 
     def _tidy(self) -> None:
-        now_s = self._clock.monotonic_s()
+        now_s = self.now_s()
         self._names = {
             name: known
             for name, known in self._names.items()
@@ -238,4 +239,4 @@ class Limiter:
             return
         uncharged_s = (known.untold + known.told) * known.rate.each_s
         full_in_s = int(answer.result()[1]) / 1e6
-        known.image.fill_in(full_in_s + uncharged_s, self._clock.monotonic_s())
+        known.image.fill_in(full_in_s + uncharged_s, self.now_s())

@@ -11,9 +11,10 @@ quick: the handshake is the probe, and being disconnected is the open circuit.
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections import deque
 from typing import Any, TypeAlias, cast
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import hiredis  # noqa: TID251 - this package is the home of Redis
 import msgspec
@@ -37,10 +38,12 @@ class RedisAddress(msgspec.Struct, frozen=True):
     password: str | None = None
     database: int = 0
     is_encrypted: bool = False
+    ca: str | None = None
+    """The file of the authority that signs the server's certificate; None: the system's."""
 
     @staticmethod
     def of(url: str) -> RedisAddress:
-        """`redis[s]://[user[:password]@]host[:port][/database]`.
+        """`redis[s]://[user[:password]@]host[:port][/database][?ssl_ca_certs=/path]`.
 
         Raises:
             ValueError: it is no such URL.
@@ -56,6 +59,7 @@ class RedisAddress(msgspec.Struct, frozen=True):
             unquote(parts.password) if parts.password else None,
             int(parts.path.strip("/") or 0),
             parts.scheme == "rediss",
+            dict(parse_qsl(parts.query)).get("ssl_ca_certs"),
         )
 
 
@@ -91,7 +95,9 @@ class RedisConnection(asyncio.Protocol):
                     lambda: RedisConnection(timeout_s),
                     address.host,
                     address.port,
-                    ssl=True if address.is_encrypted else None,
+                    ssl=ssl.create_default_context(cafile=address.ca)
+                    if address.is_encrypted
+                    else None,
                 )
         except (OSError, TimeoutError) as exc:
             raise RedisFailed(str(exc) or "no connection in time") from exc

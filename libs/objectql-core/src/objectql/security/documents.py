@@ -15,9 +15,10 @@ from objectql.metadata import keys as accepted
 from objectql.metadata.document import Node
 from objectql.metadata.keys import Keys, read_keys
 from objectql.metadata.masks import Mask, parse_mask
-from objectql.metadata.model import FieldDef, ObjectDef, ObjectPermissions
+from objectql.metadata.model import SHARES, FieldDef, ObjectDef, ObjectPermissions
 from objectql.metadata.types import Storage
 from objectql.query.ast import Compare, Fact, Filter, Op
+from objectql.query.tokens import EDIT_SHARES, READ_SHARES
 from objectql.rates.bucket import Rate
 from objectql.security.conditions import ConditionReader
 from objectql.security.filters import EVERY_RECORD, NOBODY, joined
@@ -41,6 +42,8 @@ _RATE_UNITS = {"requests_per_minute": 60, "requests_per_hour": 3600, "requests_p
 
 _NOTHING_SHOWN = parse_mask("****")
 
+_READ: frozenset[Right] = frozenset({"read"})
+_UPDATE: frozenset[Right] = frozenset({"update"})
 _EVERYBODY: Roles = frozenset({EVERYBODY})
 
 
@@ -107,8 +110,9 @@ def read_permission_file(
     keys = read_keys(node, accepted.PERMISSION)
     own = read_object(object_)
     record = [_row_rule(n, accepted.RECORD_RULE, reader) for n in _elements(keys, "record_rules")]
-    sharing = [_sharing_rule(n, object_, reader) for n in _elements(keys, "sharing_rules")]
-    declared = [rule for rule in (*record, *sharing) if rule is not None]
+    sharing = _elements(keys, "sharing_rules")
+    shared = [rule for node in sharing for rule in _sharing_rules(node, object_, reader)]
+    declared = [*(rule for rule in record if rule is not None), *shared]
     return msgspec.structs.replace(
         own,
         is_declared=True,
@@ -186,15 +190,19 @@ def _row_rule(node: Node, keys: Keys, reader: ConditionReader) -> RowRule | None
     return RowRule(_named(parts), "record", _rights(parts), filter_)
 
 
-def _sharing_rule(node: Node, object_: ObjectDef, reader: ConditionReader) -> RowRule | None:
+def _sharing_rules(node: Node, object_: ObjectDef, reader: ConditionReader) -> list[RowRule]:
     """A sharing rule: the records of its condition, for those with whom it shares.
 
     `owner` shares records with their owners, `team` those whose `team_field` is one of the
-    caller's teams; a condition narrows either. Sharing by hand (`manual`) has no rule to follow.
+    caller's teams, `manual` those that somebody has shared with the caller, to be read or also
+    edited; a condition narrows each.
     """
     parts = read_keys(node, accepted.SHARING_RULE)
     filters = [reader.read(parts["condition"])] if "condition" in parts else []
-    match parts["type"].value if "type" in parts else "criteria":
+    kind = parts["type"].value if "type" in parts else "criteria"
+    match kind:
+        case "manual":
+            filters.append(_shared(READ_SHARES))
         case "owner":
             filters.append(owned_by_caller(object_))
         case "team":
@@ -206,9 +214,22 @@ def _sharing_rule(node: Node, object_: ObjectDef, reader: ConditionReader) -> Ro
         case _:
             filters = [NOBODY]
     if not _is_enabled(parts):
-        return None
+        return []
+    name, rights = _named(parts), _rights(parts)
     roles = _shared_with(parts.get("shared_with"))
-    return RowRule(_named(parts), "sharing", _rights(parts), joined(*filters), roles)
+    if kind != "manual":
+        return [RowRule(name, "sharing", rights, joined(*filters), roles)]
+    if "permissions" not in parts and "access_level" not in parts:
+        rights = _READ | _UPDATE
+    edited = joined(*filters, _shared(EDIT_SHARES))
+    return [
+        RowRule(name, "sharing", rights & _READ, joined(*filters), roles),
+        RowRule(name, "sharing", rights & _UPDATE, edited, roles),
+    ]
+
+
+def _shared(fact: str) -> Filter:
+    return Compare((SHARES,), Op.IN, Fact(fact))
 
 
 def _shared_with(node: Node | None) -> Roles:

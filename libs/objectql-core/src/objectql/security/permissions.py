@@ -8,14 +8,16 @@ who differ only in those share a policy.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal, TypeAlias
 
 from objectql.context import Actor
 from objectql.errors import ObjectQLError
 from objectql.ids import ObjectName
+from objectql.metadata.layered import Layered
 from objectql.metadata.model import ObjectDef
 from objectql.metadata.registry import MetadataSnapshot
+from objectql.metadata.tenant_snapshot import TenantSnapshot
 from objectql.query.ast import Filter
 from objectql.query.rules import bind_rule
 from objectql.query.tokens import user_fact
@@ -40,14 +42,21 @@ class PermissionCompiler:
         *,
         default: DefaultAccess = "deny",
         capacity: int = 1024,
+        base: PermissionCompiler | None = None,
     ) -> None:
+        """`base` is that of the published metadata where `snapshot` is a tenant's."""
         self._snapshot = snapshot
-        self.rules = read_rules(snapshot)
+        self._base = base
+        own = read_rules(snapshot)
+        self.rules: Mapping[ObjectName, ObjectRules] = (
+            own if base is None else Layered(own, base.rules)
+        )
         self._is_open = default == "allow"
         self._capacity = capacity
         self._by_roles: dict[tuple[str, ...], RolePolicy] = {}
         self._policies: dict[Roles, RolePolicy] = {}
-        self._mentioned = frozenset(r for rules in self.rules.values() for r in _mentioned(rules))
+        mentioned = frozenset(role for rules in own.values() for role in _mentioned(rules))
+        self._mentioned = mentioned if base is None else mentioned | base._mentioned
         prefixes = tuple(f"{kind}:" for kind in PRINCIPALS)
         self._has_principals = any(role.startswith(prefixes) for role in self._mentioned)
 
@@ -79,10 +88,19 @@ class PermissionCompiler:
         if found is None:
             if len(self._policies) >= self._capacity:
                 self._policies.clear()
-            access = _Compilation(self._snapshot, self.rules, held, is_open=self._is_open)
-            found = RolePolicy(access.all(), self._snapshot, is_open=self._is_open)
+            compilation = _Compilation(self._snapshot, self.rules, held, is_open=self._is_open)
+            found = RolePolicy(
+                compilation.of(self._own_objects()),
+                self._snapshot,
+                is_open=self._is_open,
+                base=self._base and self._base._policy(self._base._mentioned & held),
+            )
             self._policies[held] = found
         return found
+
+    def _own_objects(self) -> Mapping[ObjectName, ObjectDef]:
+        snapshot = self._snapshot
+        return snapshot.own if isinstance(snapshot, TenantSnapshot) else snapshot.objects
 
 
 class _Compilation:
@@ -91,7 +109,7 @@ class _Compilation:
     def __init__(
         self,
         snapshot: MetadataSnapshot,
-        rules: dict[ObjectName, ObjectRules],
+        rules: Mapping[ObjectName, ObjectRules],
         held: Roles,
         *,
         is_open: bool,
@@ -103,10 +121,8 @@ class _Compilation:
         self._done: dict[str, ObjectAccess] = {}
         self._doing: set[str] = set()
 
-    def all(self) -> dict[str, ObjectAccess]:
-        return {
-            str(name): self._access(object_) for name, object_ in self._snapshot.objects.items()
-        }
+    def of(self, objects: Mapping[ObjectName, ObjectDef]) -> dict[str, ObjectAccess]:
+        return {str(name): self._access(object_) for name, object_ in objects.items()}
 
     def _access(self, object_: ObjectDef) -> ObjectAccess:
         if object_.name not in self._done:

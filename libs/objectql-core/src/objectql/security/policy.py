@@ -15,6 +15,7 @@ from typing import NamedTuple, TypeAlias
 from objectql.context import Actor
 from objectql.errors import PermissionDenied
 from objectql.ids import FieldName
+from objectql.metadata.layered import Layered
 from objectql.metadata.model import ObjectDef
 from objectql.query.ast import Filter
 from objectql.query.bound import Predicate
@@ -106,16 +107,26 @@ class RolePolicy:
     """What a set of roles may do. `shape` is equal for policies that decide alike."""
 
     def __init__(
-        self, access: Mapping[str, ObjectAccess], schema: Schema, *, is_open: bool
+        self,
+        access: Mapping[str, ObjectAccess],
+        schema: Schema,
+        *,
+        is_open: bool,
+        base: RolePolicy | None = None,
     ) -> None:
-        self._access = access
+        """`base` says what holds for the objects that `access` does not name."""
+        self._access = access if base is None else Layered(access, base._access)
         self._schema = schema
         self._bound: dict[str, BoundRule] = {}
         self._unruled: dict[tuple[str, Right], bool] = {}
         self._is_open = is_open
         self._unknown = ObjectAccess(frozenset(RIGHTS) if is_open else frozenset())
-        self.shape = self._digest()
-        self._facts = tuple(sorted(set(_facts(access.values()))))
+        self.shape = _digest(access, is_open=is_open)
+        facts = set(_facts(access.values()))
+        if base is not None:
+            self.shape = f"{base.shape}+{self.shape}"
+            facts |= set(base._facts)
+        self._facts = tuple(sorted(facts))
 
     def access(self, object: str) -> ObjectAccess:
         """What may be done to `object`."""
@@ -230,11 +241,12 @@ class RolePolicy:
         """The facts of the caller that decide beside the `shape`, in order."""
         return self._facts
 
-    def _digest(self) -> str:
-        """Deterministic over processes: the text of structs and sorted sets."""
-        parts = [f"{self._is_open}"]
-        parts += [f"{name}:{_text(access)}" for name, access in sorted(self._access.items())]
-        return hashlib.blake2b("|".join(parts).encode(), digest_size=12).hexdigest()
+
+def _digest(accesses: Mapping[str, ObjectAccess], *, is_open: bool) -> str:
+    """Deterministic over processes: the text of structs and sorted sets."""
+    parts = [f"{is_open}"]
+    parts += [f"{name}:{_text(access)}" for name, access in sorted(accesses.items())]
+    return hashlib.blake2b("|".join(parts).encode(), digest_size=12).hexdigest()
 
 
 def _targets(object: ObjectDef) -> Iterator[str]:

@@ -9,6 +9,7 @@ from objectql.errors import Issue
 from objectql.ids import ObjectName
 from objectql.metadata.document import Document, Node, Problems
 from objectql.metadata.registry import MetadataSnapshot
+from objectql.metadata.tenant_snapshot import TenantSnapshot
 from objectql.security.conditions import ConditionReader
 from objectql.security.documents import read_object, read_permission_file
 from objectql.security.permission_sets import PermissionSets
@@ -16,7 +17,10 @@ from objectql.security.rules import ObjectRules
 
 
 def read_rules(snapshot: MetadataSnapshot) -> dict[ObjectName, ObjectRules]:
-    """The rules of every object; conditions that have no meaning hold for nobody."""
+    """The rules of every object; conditions that have no meaning hold for nobody.
+
+    Of a tenant's snapshot only those of the objects that the tenant has changed or added.
+    """
     return _Reading(snapshot).rules
 
 
@@ -32,7 +36,8 @@ class _Reading:
         sources = _sources(snapshot)
         sets = PermissionSets(snapshot, self.problems)
         self.rules: dict[ObjectName, ObjectRules] = {}
-        for name, object_ in snapshot.objects.items():
+        objects = snapshot.own if isinstance(snapshot, TenantSnapshot) else snapshot.objects
+        for name, object_ in objects.items():
             reader = ConditionReader(object_, snapshot)
             permissions = snapshot.permissions.get(name)
             if permissions is None:

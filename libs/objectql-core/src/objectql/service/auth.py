@@ -76,7 +76,14 @@ class TokenVerifier:
             identities.revocations.on_change(self._evict)
 
     async def verify(self, token: str) -> Actor:
-        """The actor that `token` names.
+        """The actor that `token` names; raises as `caller` does."""
+        known = self._known.get(token)
+        if known is not None and self._clock.now_ms() / 1000 < known.until_s:
+            return known.actor
+        return (await self.caller(token)).actor
+
+    async def caller(self, token: str) -> Caller:
+        """Whom `token` names, until when, and on what that depends.
 
         Raises:
             Unauthenticated: it is not a valid token or key, for whatever reason.
@@ -85,7 +92,7 @@ class TokenVerifier:
         """
         known = self._known.get(token)
         if known is not None and self._clock.now_ms() / 1000 < known.until_s:
-            return known.actor
+            return known
         if self._identities is not None and not self._identities.is_loaded:
             raise Unavailable(what="the identities", retry_after_ms=1000)
         try:
@@ -100,7 +107,7 @@ class TokenVerifier:
             if len(self._known) >= _REMEMBERED:
                 self._known.clear()
             self._known[token] = caller
-            return caller.actor
+            return caller
         log.info("token_refused", extra={"cause": cause})
         if self._refused is not None:
             self._refused(cause)

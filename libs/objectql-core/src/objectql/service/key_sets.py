@@ -20,7 +20,9 @@ from objectql.service.settings import AuthSettings, IssuerSettings
 
 log = logging.getLogger(__name__)
 
-_FETCH_TIMEOUT_S: Final = 5.0
+FETCH_TIMEOUT_S: Final = 5.0
+"""How long a request may wait for an issuer, however slowly that answers."""
+
 _MAX_DOCUMENT_BYTES: Final = 1024 * 1024
 _KTY_OF_ALGORITHM: Final = {"RS": "RSA", "ES": "EC", "Ed": "OKP"}
 
@@ -92,16 +94,11 @@ class KeySet:
 
     async def _load(self) -> None:
         try:
-            document: Any = json.loads(await self._fetch(await self._address()))
-            entries = cast("list[dict[str, Any]]", document["keys"])
-            keys = {
-                entry["kid"]: (entry["kty"], jwt.PyJWK(entry))
-                for entry in entries
-                if entry.get("kty") in _KTY_OF_ALGORITHM.values()
-                and entry.get("use", "sig") == "sig"
-                and isinstance(entry.get("kid"), str)
-            }
-        except (OSError, ValueError, KeyError, TypeError, jwt.PyJWTError) as exc:
+            async with asyncio.timeout(FETCH_TIMEOUT_S):
+                text = await self._fetch(await self._address())
+            entries = cast("list[dict[str, Any]]", json.loads(text)["keys"])
+            keys = dict(filter(None, map(_usable, entries)))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as exc:
             log.warning("keys_not_fetched", extra={"reason": repr(exc)})
             return
         self._keys = keys
@@ -119,13 +116,26 @@ class KeySet:
         return str(document["jwks_uri"])
 
 
+def _usable(entry: dict[str, Any]) -> tuple[str, tuple[str, jwt.PyJWK]] | None:
+    """A key by its id; None is one that signs nothing for us, or of a kind that is not known."""
+    kid, kty = entry.get("kid"), entry.get("kty")
+    is_ours = kty in _KTY_OF_ALGORITHM.values() and entry.get("use", "sig") == "sig"
+    if not is_ours or not isinstance(kid, str):
+        return None
+    try:
+        return kid, (str(kty), jwt.PyJWK(entry))
+    except jwt.PyJWTError as exc:
+        log.warning("key_not_usable", extra={"kid": kid[:64], "reason": repr(exc)})
+        return None
+
+
 async def fetch_url(url: str) -> bytes:
     """The body at an http or https `url`; raises `OSError` or `ValueError`."""
 
     def fetch() -> bytes:
         if not url.startswith(("https://", "http://")):
             raise ValueError("a key set is fetched over http or https")
-        with urllib.request.urlopen(url, timeout=_FETCH_TIMEOUT_S) as answer:  # noqa: S310 - checked
+        with urllib.request.urlopen(url, timeout=FETCH_TIMEOUT_S) as answer:  # noqa: S310 - checked
             return answer.read(_MAX_DOCUMENT_BYTES)
 
     return await asyncio.to_thread(fetch)

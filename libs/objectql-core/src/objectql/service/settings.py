@@ -118,7 +118,9 @@ class IssuerSettings(msgspec.Struct, frozen=True, kw_only=True):
     discovery: Annotated[
         bool, Meta(description="find the keys by the issuer's `/.well-known/openid-configuration`")
     ] = False
-    audience: Annotated[str | None, Meta(description="required `aud`")] = None
+    audience: Annotated[
+        str | None, Meta(description="required `aud`; must be set with public keys")
+    ] = None
     algorithms: Annotated[
         tuple[Literal["RS256", "RS384", "RS512", "ES256", "ES384", "EdDSA"], ...],
         Meta(description="accepted with the issuer's keys"),
@@ -132,6 +134,19 @@ class IssuerSettings(msgspec.Struct, frozen=True, kw_only=True):
     tenants: Annotated[
         tuple[str, ...], Meta(description="tenants it may speak for; none named: all")
     ] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse an issuer whose tokens for other services would be good here.
+
+        Raises:
+            ValueError: there is no audience.
+
+        """
+        if self.has_keys and self.audience is None:
+            raise ValueError(
+                "AUDIENCE is required with JWKS_URL or DISCOVERY: the `aud` of tokens that the"
+                " issuer gives for this service; what it gives for others must not be good here"
+            )
 
     @property
     def has_keys(self) -> bool:

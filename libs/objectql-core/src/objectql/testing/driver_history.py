@@ -51,7 +51,8 @@ class HistoryPromises:
         await write(driver, update(TRACKED, "c1", name="Bob"))
         await write(driver, delete(TRACKED, "c1"))
         entries = await history(driver, "c1")
-        assert entries == [event for _, event in await driver.outbox.pending(10)]
+        pending = [event for _, event in await driver.outbox.pending(10)]
+        assert [msgspec.structs.replace(e, batch_size=1) for e in entries] == pending
         assert [(e.kind, e.version, e.actor, e.request_id) for e in entries] == [
             ("created", 1, "ann", "req-1"),
             ("updated", 2, "ann", "req-1"),

@@ -112,8 +112,8 @@ def delete(object_: ObjectDef, id_: str, *, expected: int | None = None) -> RowW
 
 
 def scope(tenant: TenantId = ACME) -> WriteScope:
-    """A scope with everything set."""
-    return WriteScope(tenant, "ann", "req-1", "00-trace-01", "batch-1", 2)
+    """A scope with everything set, of a batch whose size nobody knows yet."""
+    return WriteScope(tenant, "ann", "req-1", "00-trace-01", uuid7(), 0)
 
 
 def by_id(object_: ObjectDef, *, limit: int | None = None) -> BoundQuery:

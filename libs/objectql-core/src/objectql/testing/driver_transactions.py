@@ -63,11 +63,33 @@ class TransactionPromises:
             "after": made.after,
             "request_id": "req-1",
             "traceparent": "00-trace-01",
-            "batch": "batch-1",
-            "batch_size": 2,
+            "batch": first.batch,
+            "batch_size": 1,
             "origin": "",
         }
         assert (second.kind, second.before, second.after) == ("deleted", gone.before, None)
+        assert first.batch != second.batch
+
+    async def test_events_know_how_many_their_commit_made_also_when_some_are_published(
+        self, driver: Driver
+    ) -> None:
+        await write(driver, *(insert(CUSTOMERS, f"c{n}") for n in range(3)))
+        entries = await driver.outbox.pending(10)
+        assert [event.batch_size for _, event in entries] == [3, 3, 3]
+        await driver.outbox.mark_published([entries[0][0]])
+        left = await driver.outbox.pending(10)
+        assert [event.batch_size for _, event in left] == [3, 3]
+
+    async def test_unpublished_events_are_those_of_the_object_and_tenant(
+        self, driver: Driver
+    ) -> None:
+        await write(driver, insert(CUSTOMERS, "c1"), insert(CUSTOMERS, "c2"))
+        await write(driver, insert(ORDERS, "o1", number="1"))
+        entries = [e for _, e in await driver.outbox.pending(10) if e.object == CUSTOMERS.name]
+        wanted = tuple(event.id for event in entries)
+        assert await driver.outbox.unpublished(ACME, CUSTOMERS.name, 10) == wanted
+        assert await driver.outbox.unpublished(ACME, CUSTOMERS.name, 1) == wanted[:1]
+        assert await driver.outbox.unpublished(ZOO, CUSTOMERS.name, 10) == ()
 
     async def test_published_events_are_no_longer_pending(self, driver: Driver) -> None:
         await write(driver, insert(CUSTOMERS, "c1"), insert(CUSTOMERS, "c2"))

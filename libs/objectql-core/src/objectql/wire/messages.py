@@ -85,6 +85,22 @@ class ExplainRequest(Message, frozen=True):
     analyze: bool = False
 
 
+class SharesRequest(Message, frozen=True):
+    """Verb `shares`: with whom a record is shared by hand."""
+
+    object: str
+    id: str
+
+
+class ShareRequest(Message, frozen=True):
+    """Verb `share`: share a record with `principal` (`user:<id>`, `role:` or `team:`), or no more."""
+
+    object: str
+    id: str
+    principal: str
+    level: Literal["read", "edit"] | None = None
+
+
 class HistoryRequest(Message, frozen=True):
     """Verb `history`: what became of one record, the latest first; answered by `PageReply`.
 

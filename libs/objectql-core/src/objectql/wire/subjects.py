@@ -60,6 +60,11 @@ def data_event(tenant: TenantId, object_: ObjectName, kind: ChangeKind) -> str:
     return f"oql.v1.evt.data.{tenant}.{object_}.{kind}"
 
 
+def data_events(tenant: TenantId) -> str:
+    """Where all change events of one tenant are published."""
+    return f"oql.v1.evt.data.{tenant}.>"
+
+
 def kernel_event(topic: str) -> str:
     """Lifecycle, metadata, plugin and driver events; `:` in event names becomes a dot."""
     return f"oql.v1.evt.kernel.{topic.replace(':', '.')}"

@@ -69,3 +69,49 @@ class TenantsChanged(Message, frozen=True):
 
     version: int
     origin: str
+
+
+class TenantMetadataRequest(Message, frozen=True):
+    """Verb `tenant_metadata`: all that a tenant has of its own, or one document of it.
+
+    Answered by `JsonReply`, whose version is that of the tenant's metadata.
+    """
+
+    id: str
+    type: str | None = None
+    name: str | None = None
+
+
+class TenantMetadataPutRequest(Message, frozen=True):
+    """Verb `tenant_metadata_put`: publish a document (JSON); answered by `MetaWriteReply`."""
+
+    id: str
+    type: str
+    name: str
+    document: bytes
+    if_version: int | None = None
+
+
+class TenantMetadataDeleteRequest(Message, frozen=True):
+    """Verb `tenant_metadata_delete`: take a document back; answered by `MetaWriteReply`."""
+
+    id: str
+    type: str
+    name: str
+    if_version: int | None = None
+
+
+class TenantPurgeRequest(Message, frozen=True):
+    """Verb `tenant_metadata_purge`: delete what is retired; answered by `JsonReply`."""
+
+    id: str
+
+
+class TenantSnapshotRequest(Message, frozen=True):
+    """Verb `tenant_snapshot`: what a tenant has of its own, for gateways; answered by
+    `SnapshotReply`, whose `version` counts the tenant's publications, 0 where it has nothing.
+    `known` is the version that the caller has.
+    """
+
+    tenant: str
+    known: int = 0

@@ -113,6 +113,12 @@ class NatsBus:
             self._up.clear()  # what was set told of a connection that has broken since
             await self._up.wait()
 
+    async def connected(self) -> Client:
+        """The connection that there is, or the next one."""
+        while (client := self._client) is None or not client.is_connected:
+            await self.wait_connected()
+        return client
+
     @property
     def is_connected(self) -> bool:
         return self._client is not None and self._client.is_connected

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from typing import Any
 
 import msgspec
 from nats.js.api import RetentionPolicy, StorageType, StreamConfig  # noqa: TID251 - home of nats
 
 from objectql.bus.nats.connection import NatsBus
-from objectql.bus.port import Envelope
+from objectql.bus.nats.reading import read, state_of
+from objectql.bus.port import Envelope, StreamEntry, StreamState
 from objectql.errors import ObjectQLError, Unavailable
 from objectql.wire.frames import Ask
 from objectql.wire.headers import MESSAGE_ID
@@ -72,6 +74,20 @@ class NatsEventStream:
             await self.ensure()  # connected, yet nobody stores: the stream is gone
             if await self._store(missed):
                 raise Unavailable(what="the event stream")
+
+    async def state(self) -> StreamState:
+        return await state_of(await self._bus.connected(), self._config.name or DATA_STREAM)
+
+    async def read(
+        self, after: int, *, epoch: str, subject: str, until: int | None = None
+    ) -> AsyncGenerator[Sequence[StreamEntry]]:
+        stream = self._config.name or DATA_STREAM
+        reading = read(
+            self._bus.connected, stream, after, epoch=epoch, subject=subject, until=until
+        )
+        async with aclosing(reading):
+            async for entries in reading:
+                yield entries
 
     async def _store(self, asks: Sequence[Ask]) -> list[Ask]:
         """Those that nobody took, though the bus is connected."""

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
-import msgspec
-
 from objectql.drivers.protocol import Lowered, Page, RecordImage
-from objectql.drivers.sql.lower import MAX_COUNTED, LoweredSql
+from objectql.drivers.sql.lower import LoweredSql
 from objectql.values import Value
 
 
@@ -36,16 +34,10 @@ class Source(NamedTuple):
 
 
 async def fetch_page(lowered: LoweredSql, params: Sequence[Value], source: Source) -> Page:
-    """The page that `lowered` asks for: one statement, and a second for a large estimated total."""
-    page = page_of(
+    """The page that `lowered` asks for."""
+    return page_of(
         await source.run(lowered.text, lowered.arguments(params)), is_replica=source.is_replica
     )
-    estimate = lowered.estimate if page.total is not None and page.total > MAX_COUNTED else None
-    if estimate is None:
-        return page
-    [[plan]] = await source.run(estimate.text, estimate.arguments(params))
-    expected = int(msgspec.json.decode(plan)[0]["Plan"]["Plan Rows"])
-    return msgspec.structs.replace(page, total=max(expected, MAX_COUNTED + 1))
 
 
 async def fetch_record(

@@ -74,8 +74,6 @@ class Dialect(ABC):
 
     name: ClassVar[DialectName]
     vendor: ClassVar[Vendor]
-    estimates: ClassVar[bool] = False
-    """Whether `EXPLAIN (FORMAT JSON)` tells how many rows the planner expects."""
 
     @abstractmethod
     def cast_param(self, param: Expression, kind: Kind, *, is_list: bool = False) -> Expression:

@@ -95,7 +95,6 @@ class PostgresDialect(Dialect):
 
     name = "postgres"
     vendor = PGDialect(paramstyle="numeric_dollar")
-    estimates = True
 
     def cast_param(self, param: Expression, kind: Kind, *, is_list: bool = False) -> Expression:
         return Fragment(f"{{}}::{_TYPES[kind.storage]}" + ("[]" if is_list else ""), param)
@@ -105,6 +104,8 @@ class PostgresDialect(Dialect):
             return Fragment("right({}, length({})) = {}", left.sql, right, right)
         if op is TestOp.CONTAINS and left.kind.storage in {Storage.LIST, Storage.JSON}:
             return Fragment("{} @> to_jsonb({})", left.sql, right)
+        if op is TestOp.OVERLAPS:
+            return Fragment("{} ?| {}", left.sql, right)
         return Fragment(_TESTS[op], left.sql, right)
 
     def align(self, left: Typed, right: Typed) -> tuple[Typed, Typed]:

@@ -84,6 +84,11 @@ class SqliteDialect(Dialect):
             return Fragment(template, left.sql, left.sql, right, right)
         if op is TestOp.CONTAINS and left.kind.storage in {Storage.LIST, Storage.JSON}:
             return Fragment("{} IN (SELECT value FROM json_each({}))", right, left.sql)
+        if op is TestOp.OVERLAPS:
+            members = (
+                "EXISTS (SELECT value FROM json_each({}) INTERSECT SELECT value FROM json_each({}))"
+            )
+            return Fragment(members, left.sql, right)
         return Fragment(_TESTS[op], left.sql, right)
 
     def align(self, left: Typed, right: Typed) -> tuple[Typed, Typed]:

@@ -26,6 +26,7 @@ from objectql.errors import (
     ValidationFailed,
     WriteConflict,
 )
+from objectql.ids import FieldName
 from objectql.metadata.model import ObjectDef
 from objectql.metadata.types import Storage
 
@@ -51,6 +52,8 @@ _DATA_ISSUES = {
     "23514": ("invalid", "a value is not allowed"),
 }
 
+_MAX_SEEN = 8192
+
 Doing: TypeAlias = Literal["insert", "update", "delete", "read"]
 
 
@@ -69,19 +72,20 @@ class Refusal(NamedTuple):
 
 
 class Constraint(msgspec.Struct, frozen=True):
-    """A unique index or foreign key: of which object, over which fields (the tenant left out)."""
+    """A unique index or foreign key: of which object, over which columns (the tenant left out)."""
 
     object: str
-    fields: tuple[str, ...]
+    columns: tuple[str, ...]
 
 
 def constraint_columns(object_: ObjectDef) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """The constraints of the object's table beside its primary key: each name with its fields."""
+    """The constraints of the object's table beside its primary key: each name with its columns."""
     for index in indexes_of(object_):
         if index.unique:
-            yield index.name, index.fields
+            yield index.name, index.keys
     for field in references_in(object_):
-        yield constraint_name("fk", table_name(object_), (field,)), (field,)
+        column = object_.fields[FieldName(field)].column_name
+        yield constraint_name("fk", table_name(object_), (column,)), (column,)
 
 
 def references_in(object_: ObjectDef) -> Mapping[str, str]:
@@ -100,12 +104,17 @@ class ConstraintNames:
         self._constraints: dict[str, Constraint] = {}
         self._objects: dict[str, str] = {}
         self._learned: dict[str, ObjectDef] = {}
+        self._seen: dict[int, ObjectDef] = {}
+        """By their `id`, which is not used again while they are held here."""
 
     def learn(self, objects: Iterable[ObjectDef]) -> None:
         """Include the tables and constraints of `objects`."""
         for object_ in objects:
-            if self._learned.get(object_.name) is object_:
+            if id(object_) in self._seen:
                 continue
+            if len(self._seen) >= _MAX_SEEN:  # of past metadata, and of tenants
+                self._seen.clear()
+            self._seen[id(object_)] = object_
             self._learned[object_.name] = object_
             self._objects[table_name(object_)] = object_.name
             for name, columns in constraint_columns(object_):
@@ -125,43 +134,52 @@ class ConstraintNames:
         """The object kept in `table`, or the table's name when none is known."""
         return self._objects.get(table, table)
 
-    def fields_of(self, refusal: Refusal) -> tuple[str, ...]:
-        """The fields of the constraint that refused."""
+    def fields_of(self, refusal: Refusal, object_: ObjectDef | None) -> tuple[str, ...]:
+        """The fields of the constraint that refused a write of `object_`.
+
+        Tenants keep different fields in one column, so only the object that was written tells.
+        """
         columns = refusal.columns
         if not columns:
             known = self._constraints.get(refusal.constraint)
-            columns = known.fields if known else ("id",)
-        return tuple(column for column in columns if column != "tenant_id") or ("id",)
+            columns = known.columns if known else ("id",)
+        columns = tuple(column for column in columns if column != "tenant_id") or ("id",)
+        return columns if object_ is None else tuple(map(object_.field_in, columns))
 
 
 def translate(
-    refusal: Refusal, names: ConstraintNames, *, doing: Doing, object_: str = "", id_: str = ""
+    refusal: Refusal,
+    names: ConstraintNames,
+    *,
+    doing: Doing,
+    object_: ObjectDef | None = None,
+    id_: str = "",
 ) -> ObjectQLError:
     """The error of the port that says what `refusal` says.
 
     `object_` and `id_` name the record that was being written, where there was one.
     """
     state = refusal.state
+    name = "" if object_ is None else object_.name
     if state == UNIQUE_STATE:
         return UniqueViolation(
-            object=names.object_of(refusal.table) if refusal.table else object_,
-            fields=names.fields_of(refusal),
+            object=names.object_of(refusal.table) if refusal.table else name,
+            fields=names.fields_of(refusal, object_),
         )
     if state == REFERENCE_STATE and doing == "delete":
-        return DeleteRestricted(
-            object=object_, id=id_, referenced_by=names.object_of(refusal.table)
-        )
+        return DeleteRestricted(object=name, id=id_, referenced_by=names.object_of(refusal.table))
     if state == REFERENCE_STATE:
         return ValidationFailed(
-            object=object_,
+            object=name,
             issues=tuple(
                 Issue(field, "reference_not_found", "there is no such record")
-                for field in names.fields_of(refusal)
+                for field in names.fields_of(refusal, object_)
             ),
         )
     if doing in {"insert", "update"} and (state in _DATA_ISSUES or state.startswith("22")):
         code, message = _DATA_ISSUES.get(state, ("invalid", "a value cannot be stored"))
-        return ValidationFailed(object=object_, issues=(Issue(refusal.column, code, message),))
+        field = refusal.column if object_ is None else object_.field_in(refusal.column)
+        return ValidationFailed(object=name, issues=(Issue(field, code, message),))
     if state in RETRYABLE_STATES:
         return WriteConflict()
     if state == CANCELLED_STATE:

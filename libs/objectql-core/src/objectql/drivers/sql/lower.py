@@ -9,7 +9,7 @@ one. So only the rows of the page are ever turned into JSON.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, TypeAlias, cast
 
@@ -34,12 +34,16 @@ from objectql.query.bound import (
 from objectql.query.plan import varying_params
 from objectql.values import Value
 
-MAX_COUNTED = 1_000
-"""How far an estimated total is counted; beyond it the database's planner is asked."""
+MAX_COUNTED = 10_000
+"""How far an estimated total is counted; one more stands for all that is beyond.
+
+The database's own estimate would tell of others: its statistics are of all tenants' rows, and of
+those that row rules hide.
+"""
 
 _MAX_LABEL_BYTES = 63
 
-LoweredKind: TypeAlias = Literal["page", "record", "groups", "estimate"]
+LoweredKind: TypeAlias = Literal["page", "record", "groups"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +51,7 @@ class LoweredSql:
     """A query as SQL. Immutable; satisfies `drivers.protocol.Lowered`.
 
     `kind` tells what the rows are: `page` and `groups` answer `items, count, has_next, last_key,
-    total`, `record` answers `json, version`, and `estimate` the plan of a count as JSON. Bytes are `bytes` from Postgres and `str` from SQLite.
+    total`, and `record` answers `json, version`. Bytes are `bytes` from Postgres and `str` from SQLite.
     """
 
     text: str
@@ -69,11 +73,6 @@ class LoweredSql:
     def record(self) -> LoweredSql:
         """The same query for its first record only; made when first asked for."""
         return self if self.kind == "record" else lower_record(self.query, self.dialect)
-
-    @cached_property
-    def estimate(self) -> LoweredSql | None:
-        """What to ask when the total says more than `MAX_COUNTED`; None where totals are exact."""
-        return _lower_estimate(self.query, self.dialect) if _is_estimated(self) else None
 
     @cached_property
     def each(self) -> LoweredSql:
@@ -142,17 +141,6 @@ def _statement(query: BoundQuery, kind: LoweredKind, names: Names) -> sa.Select[
     rows = page.select(query.limit)
     total = None if query.count == "none" else _count(query, names)
     return _envelope(rows, row, query, names, keys=keys, total=total)
-
-
-def _is_estimated(lowered: LoweredSql) -> bool:
-    is_page = lowered.kind == "page" and not lowered.query.distinct
-    return is_page and lowered.query.count == "estimated" and lowered.dialect.estimates
-
-
-def _lower_estimate(query: BoundQuery, dialect: Dialect) -> LoweredSql:
-    names = Names(dialect, query.tenant)
-    lowered = _lowered(_matching(query, names), "estimate", query, names)
-    return replace(lowered, text=f"EXPLAIN (FORMAT JSON) {lowered.text}")
 
 
 def _lowered(
@@ -257,7 +245,8 @@ def _continues_in_an_index(query: BoundQuery) -> bool:
     if not isinstance(first, Column) or first.hops or query.distinct or query.offset is not None:
         return False
     return is_nullable(first) and any(
-        first.field.name in index.fields for index in indexes_of(query.object)
+        first.field.column_name in index.keys and not index.skips_null
+        for index in indexes_of(query.object)
     )
 
 
@@ -274,8 +263,9 @@ def _count(query: BoundQuery, names: Names) -> Expression:
     scope = Scope(names, query.object)
     where = (scope.of_tenant(), scope.predicate(query.where))
     if not query.distinct:
-        if query.count == "estimated" and names.dialect.estimates:
-            return _count_of(_matching(query, names).limit(number(MAX_COUNTED + 1)), names)
+        if query.count == "estimated":
+            found = sa.select(Fragment("1")).select_from(scope.tables()).where(*where)
+            return _count_of(found.limit(number(MAX_COUNTED + 1)), names)
         counted = sa.select(Fragment("count(*)")).select_from(scope.tables()).where(*where)
         return counted.scalar_subquery()
     columns = [
@@ -283,13 +273,6 @@ def _count(query: BoundQuery, names: Names) -> Expression:
     ]
     rows = sa.select(*columns).distinct().select_from(scope.tables()).where(*where)
     return _count_of(rows, names)
-
-
-def _matching(query: BoundQuery, names: Names) -> sa.Select[Any]:
-    """A row for each record that matches."""
-    scope = Scope(names, query.object)
-    where = (scope.of_tenant(), scope.predicate(query.where))
-    return sa.select(Fragment("1")).select_from(scope.tables()).where(*where)
 
 
 def _count_of(rows: sa.Select[Any], names: Names) -> Expression:

@@ -137,7 +137,7 @@ def _count(expand: BoundExpand, names: Names, parent_id: Typed) -> Expression:
 
 def _of_parent(expand: BoundExpand, scope: Scope, parent_id: Typed) -> list[Expression]:
     """That a record is one of the parent's list."""
-    lookup = Typed(column_of(scope.base, expand.lookup.name), kind_of(expand.lookup))
+    lookup = Typed(column_of(scope.base, expand.lookup.column_name), kind_of(expand.lookup))
     is_list = lookup.kind.storage is Storage.LIST
     points_here = scope.dialect.test(
         lookup, TestOp.CONTAINS if is_list else TestOp.EQ, parent_id.sql

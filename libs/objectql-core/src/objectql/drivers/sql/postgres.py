@@ -276,7 +276,7 @@ class PostgresDriver(PostgresAccess, PostgresReads):
         args = (document((write,), form), *parameters(write.object, scope, idempotency))
         self._names.learn((write.object,))
         try:
-            target = Target(write.kind, write.object.name, write.id)
+            target = Target(write.kind, write.object, write.id)
             rows = await self._commit(text, args, deadline, target, scope.tenant)
         except UniqueViolation as exc:
             remembered = await self._find(idempotency)
@@ -379,6 +379,12 @@ class PostgresDriver(PostgresAccess, PostgresReads):
     async def delete_tenant(self, tenant: TenantId, objects: Sequence[ObjectDef]) -> None:
         """See `Driver`."""
         await self._schema.delete_tenant(tenant, objects)
+
+    async def clear_columns(
+        self, tenant: TenantId, object_: ObjectDef, columns: Sequence[str]
+    ) -> None:
+        """See `Driver`."""
+        await self._schema.clear_columns(tenant, object_, columns)
 
     async def drop_object(self, object_: ObjectName, table: str) -> None:
         """See `Driver`. References to the table from others lose their constraint."""

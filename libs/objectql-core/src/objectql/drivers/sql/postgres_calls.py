@@ -17,6 +17,7 @@ from objectql.clock import Clock
 from objectql.drivers.sql.errors import ConstraintNames, Doing, Refusal, translate
 from objectql.drivers.sql.postgres_walls import SHOW, TenantConnection, shown_to
 from objectql.errors import DeadlineExceeded, ObjectQLError, OutcomeUnknown, Unavailable
+from objectql.metadata.model import ObjectDef
 
 CANCEL_GRACE_S: Final = 2.0
 """How long the server may take to answer after a cancellation before the connection is dropped."""
@@ -33,7 +34,7 @@ class Target(NamedTuple):
     """What a statement is about, for its errors."""
 
     doing: Doing = "read"
-    object: str = ""
+    object: ObjectDef | None = None
     id: str = ""
 
 

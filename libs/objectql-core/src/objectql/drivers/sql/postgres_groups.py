@@ -187,7 +187,7 @@ class WriteGroups:
         )
         shape = shape_of(first.write)
         args = (group_document(lone[:3] for lone in group), first.scope.tenant)
-        target = Target(shape.kind, shape.object.name, first.write.id)
+        target = Target(shape.kind, shape.object, first.write.id)
         try:
             text = self._statements.text(shape, "group")
             rows = await self._commit(text, args, deadline, target, first.scope.tenant)

@@ -35,7 +35,7 @@ from objectql.drivers.sql.system import (
     record_tables,
     system_tables,
 )
-from objectql.drivers.sql.tenants import tenant_deletions
+from objectql.drivers.sql.tenants import column_clearing, tenant_deletions
 from objectql.drivers.sql.webhooks import webhook_tables
 from objectql.ids import TenantId
 from objectql.metadata.model import ObjectDef
@@ -117,6 +117,15 @@ class PostgresSchema:
             await session.show(tenant)
             for statement in tenant_deletions(objects, self._tenant_tables):
                 await session.run(statement, tenant)
+
+    async def clear_columns(
+        self, tenant: TenantId, object_: ObjectDef, columns: Sequence[str]
+    ) -> None:
+        """See `Driver.clear_columns`."""
+        async with self._begin() as session:
+            await session.run(_NO_LIMIT)
+            await session.show(tenant)
+            await session.run(column_clearing(object_, columns), tenant)
 
 
 def plan_walls(

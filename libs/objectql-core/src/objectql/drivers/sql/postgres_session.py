@@ -137,7 +137,7 @@ class PostgresSession:
                 self._statements.text(shape, form),
                 document(run, form),
                 *parameters(shape.object, scope, None),
-                target=Target(shape.kind, shape.object.name, run[0].id),
+                target=Target(shape.kind, shape.object, run[0].id),
             )
             outcomes += map(outcome_of, run, rows)
         return tuple(outcomes)

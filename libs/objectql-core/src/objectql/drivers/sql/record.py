@@ -12,8 +12,9 @@ def image_text(object_: ObjectDef, alias: str, dialect: Dialect) -> str:
     """The SQL of the image (JSON as text) of the row that `alias` stands for."""
     row = dialect.json_row(
         [
-            (field.name, dialect.json_value(Typed(column_of(alias, field.name), kind_of(field))))
+            (field.name, dialect.json_value(Typed(column, kind_of(field))))
             for field in object_.readable_fields
+            for column in (column_of(alias, field.column_name),)
         ]
     )
     return str(row.compile(dialect=dialect.vendor))

@@ -136,7 +136,7 @@ class Scope:
             if path not in self._joins:
                 self._joins[path] = (self.names.alias("t"), table, hop)
             table = self._joins[path][0]
-        return Typed(column_of(table, column.field.name), kind_of(column.field))
+        return Typed(column_of(table, column.field.column_name), kind_of(column.field))
 
     def operand(self, operand: Operand) -> Typed:
         """A column, or an output of the grouping."""
@@ -156,7 +156,7 @@ class Scope:
                 column_of(alias, TENANT),
                 self.names.tenant,
                 column_of(alias, "id"),
-                column_of(parent, hop.field.name),
+                column_of(parent, hop.field.column_name),
             )
             tables = tables.outerjoin(target, sa.and_(condition, self._visible(alias, hop)))
         return tables
@@ -197,6 +197,9 @@ class Scope:
                 return Fragment("({}) IS NOT TRUE", self.predicate(item))
             case Test(left, TestOp.IS_NULL):
                 return Fragment("{} IS NULL", self.operand(left).sql)
+            case Test(left, TestOp.OVERLAPS as op, Param() as param):
+                members = self.names.param(param, Kind(Storage.TEXT), TestOp.IN)
+                return self.dialect.test(self.operand(left), op, members)
             case Test(left, op, Param() as param):
                 value = self.operand(left)
                 return self.dialect.test(value, op, self.names.param(param, value.kind, op))

@@ -59,7 +59,12 @@ from objectql.drivers.sql.system import (
     remembered_of,
     system_tables,
 )
-from objectql.drivers.sql.tenants import SqlTenantStore, any_record, tenant_deletions
+from objectql.drivers.sql.tenants import (
+    SqlTenantStore,
+    any_record,
+    column_clearing,
+    tenant_deletions,
+)
 from objectql.drivers.sql.webhooks import SqlWebhookStore, webhook_tables
 from objectql.drivers.writer_lock import WriterLock, check_deadline
 from objectql.errors import Unavailable
@@ -366,6 +371,13 @@ class SqliteDriver:
             await session.run("PRAGMA defer_foreign_keys = ON")
             for statement in tenant_deletions(objects):
                 await session.run(statement, tenant)
+
+    async def clear_columns(
+        self, tenant: TenantId, object_: ObjectDef, columns: Sequence[str]
+    ) -> None:
+        """See `Driver`."""
+        async with self.begin() as session:
+            await session.run(column_clearing(object_, columns), tenant)
 
     def transaction(self) -> contextlib.AbstractAsyncContextManager[SqliteSession]:
         """See `SystemRunner`."""

@@ -22,6 +22,7 @@ from objectql.drivers.sql.scope import table_name
 from objectql.drivers.sql.sqlite_connection import SqliteConnection, refusal_of
 from objectql.drivers.sql.writes import AUDIT_FIELDS, EVENT_KINDS
 from objectql.errors import DeleteRestricted, Issue, ObjectQLError, ValidationFailed
+from objectql.ids import FieldName
 from objectql.metadata.model import ObjectDef
 from objectql.values import Value
 
@@ -36,6 +37,8 @@ class _Statements(NamedTuple):
 
     object: ObjectDef
     table: str
+    columns: Mapping[str, str]
+    """The column of each field, as SQL."""
     encoders: Mapping[str, Encoder]
     image: str
     delete: str
@@ -79,7 +82,7 @@ class SqliteWriter:
             if refusal.state == REFERENCE_STATE:
                 raise self._reference_error(connection, write, scope) from exc
             raise translate(
-                refusal, self._names, doing=write.kind, object_=write.object.name, id_=write.id
+                refusal, self._names, doing=write.kind, object_=write.object, id_=write.id
             ) from exc
 
     def _change(
@@ -132,7 +135,8 @@ class SqliteWriter:
                 if target != write.object.name:
                     continue
                 table = identifier(table_name(other))
-                found = f"SELECT 1 FROM {table} WHERE tenant_id = ? AND {identifier(field)} = ?"
+                column = identifier(other.fields[FieldName(field)].column_name)
+                found = f"SELECT 1 FROM {table} WHERE tenant_id = ? AND {column} = ?"
                 if connection.rows(f"{found} LIMIT 1", (scope.tenant, write.id)):
                     return other.name
         return "another record"
@@ -146,6 +150,7 @@ class SqliteWriter:
             made = _Statements(
                 object_,
                 table,
+                {f.name: identifier(f.column_name) for f in object_.stored_fields},
                 {f.name: column_encoder(f, "sqlite") for f in object_.stored_fields},
                 f"SELECT r.version, {image} FROM {table} AS r WHERE tenant_id = ? AND id = ?",
                 f"DELETE FROM {table} WHERE tenant_id = ? AND id = ?",
@@ -179,7 +184,7 @@ def _insert(
     made: _Statements, write: RowWrite, scope: WriteScope
 ) -> tuple[str, tuple[object, ...]]:
     values = _encoded(made, write.values)
-    columns = ", ".join(identifier(name) for name in values)
+    columns = ", ".join(made.columns[name] for name in values)
     holes = ", ?" * len(values)
     text = f"INSERT INTO {made.table} (tenant_id, {columns}) VALUES (?{holes})"
     return text, (scope.tenant, *values.values())
@@ -194,13 +199,13 @@ def _update(
     values = _encoded(made, {k: v for k, v in write.values.items() if k != "version"})
     steps = _encoded(made, write.increments)
     targets = dict.fromkeys(values, "?")
-    targets |= {name: f"COALESCE({identifier(name)}, 0) + ?" for name in steps}
+    targets |= {name: f"COALESCE({made.columns[name]}, 0) + ?" for name in steps}
     params = {**values, **steps}
     own = [name for name in targets if name not in AUDIT_FIELDS]
     if not own:
         return "", ((), ())
-    sets = ", ".join(f"{identifier(name)} = {target}" for name, target in targets.items())
-    differs = " OR ".join(f"{identifier(name)} IS NOT {targets[name]}" for name in own)
+    sets = ", ".join(f"{made.columns[name]} = {target}" for name, target in targets.items())
+    differs = " OR ".join(f"{made.columns[name]} IS NOT {targets[name]}" for name in own)
     text = (
         f"UPDATE {made.table} SET {sets}, version = version + 1 "
         f"WHERE tenant_id = ? AND id = ? AND ({differs})"

@@ -24,6 +24,7 @@ from objectql.drivers.sql.security_log import insert_entries
 from objectql.drivers.stores import StoredItem
 from objectql.errors import WriteConflict
 from objectql.events import ChangeEvent
+from objectql.ids import TenantId
 
 IDEMPOTENCY_HOURS = 24
 IDEMPOTENCY_KEY = "oql_idempotency_pkey"
@@ -112,6 +113,8 @@ def record_tables(words: SystemWords) -> tuple[str, ...]:
             WHERE published_at IS NULL""",
         """CREATE INDEX IF NOT EXISTS oql_outbox_published ON oql_outbox (published_at)
             WHERE published_at IS NOT NULL""",
+        """CREATE INDEX IF NOT EXISTS oql_outbox_batch ON oql_outbox (batch)
+            WHERE batch <> ''""",
         f"""CREATE TABLE IF NOT EXISTS oql_idempotency (
             tenant text NOT NULL, principal text NOT NULL, key text NOT NULL,
             body_hash {words.binary} NOT NULL, reply {words.binary} NOT NULL,
@@ -138,6 +141,8 @@ def system_tables(words: SystemWords) -> tuple[str, ...]:
             name text PRIMARY KEY, holder text NOT NULL, expires_at {words.instant} NOT NULL)""",
         f"""CREATE TABLE IF NOT EXISTS oql_tenants (
             id text PRIMARY KEY, version bigint NOT NULL, document {words.binary} NOT NULL)""",
+        f"""CREATE TABLE IF NOT EXISTS oql_tenant_metadata (
+            tenant text PRIMARY KEY, document {words.binary} NOT NULL)""",
         """CREATE TABLE IF NOT EXISTS oql_tenants_state (
             one integer PRIMARY KEY CHECK (one = 1), version bigint NOT NULL)""",
         "INSERT INTO oql_tenants_state VALUES (1, 0) ON CONFLICT DO NOTHING",
@@ -284,6 +289,12 @@ EVENT_COLUMNS = """event_id, tenant, object, record_id, kind, version, at, actor
 request_id, traceparent, batch, batch_size"""
 """What the outbox and the history keep of an event, in the order of `event_of`."""
 
+_PENDING_COLUMNS = f"""{EVENT_COLUMNS.removesuffix("batch_size")}
+CASE WHEN batch = '' THEN 1 ELSE (SELECT CAST(count(*) AS integer)
+FROM oql_outbox AS o WHERE o.batch = oql_outbox.batch AND o.batch <> '') END"""
+"""The same, with the batch's true size: what was known when an event was written is no more than
+how many operations were asked for, and cascades come on top."""
+
 
 class SqlOutbox:
     """`Outbox` in `oql_outbox`; only committed rows are visible to it."""
@@ -295,11 +306,20 @@ class SqlOutbox:
     async def pending(self, limit: int) -> tuple[tuple[int, ChangeEvent], ...]:
         """See `Outbox` and the head of this module."""
         rows = await self._runner.read(
-            f"""SELECT position, {EVENT_COLUMNS} FROM oql_outbox
+            f"""SELECT position, {_PENDING_COLUMNS} FROM oql_outbox
             WHERE published_at IS NULL ORDER BY position LIMIT CAST($1 AS bigint)""",
             limit,
         )
         return tuple((row[0], event_of(row)) for row in rows)
+
+    async def unpublished(self, tenant: TenantId, object: str, limit: int) -> tuple[str, ...]:
+        """See `Outbox`."""
+        rows = await self._runner.read(
+            """SELECT event_id FROM oql_outbox WHERE published_at IS NULL
+            AND tenant = $1 AND object = $2 ORDER BY position LIMIT CAST($3 AS bigint)""",
+            *(tenant, object, limit),
+        )
+        return tuple(row[0] for row in rows)
 
     async def mark_published(self, positions: Sequence[int]) -> None:
         """See `Outbox`."""

@@ -1,8 +1,11 @@
-"""`TenantStore` in `oql_tenants`: one document per tenant, one counter of all changes."""
+"""`TenantStore` in `oql_tenants`: one document per tenant, one counter of all changes.
+
+The metadata that tenants have of their own are apart, since every change of a tenant reads them all.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -15,6 +18,7 @@ from objectql.drivers.tenants import Tenant
 from objectql.errors import WriteConflict
 from objectql.ids import TenantId
 from objectql.metadata.model import ObjectDef
+from objectql.metadata.overlay import TenantMetadata
 
 _COUNT = "UPDATE oql_tenants_state SET version = version + 1"
 """First in every change: its row lock serialises them, so that the counter misses none."""
@@ -40,7 +44,22 @@ class SqlTenantStore:
         tenants = [msgspec.json.decode(row[1], type=Tenant) for row in rows if row[1] is not None]
         return int(rows[0][0]), tuple(tenants)
 
-    async def save(self, tenant: Tenant, *, record: Sequence[SecurityEntry] = ()) -> Tenant:
+    async def metadata_of(self, tenants: Collection[TenantId]) -> Mapping[TenantId, TenantMetadata]:
+        """See `TenantStore`."""
+        found: dict[TenantId, TenantMetadata] = {}
+        for tenant in tenants:
+            text = "SELECT document FROM oql_tenant_metadata WHERE tenant = $1"
+            for row in await self._runner.read(text, tenant):
+                found[tenant] = msgspec.json.decode(row[0], type=TenantMetadata)
+        return found
+
+    async def save(
+        self,
+        tenant: Tenant,
+        *,
+        record: Sequence[SecurityEntry] = (),
+        metadata: TenantMetadata | None = None,
+    ) -> Tenant:
         """See `TenantStore`."""
         saved = msgspec.structs.replace(tenant, version=tenant.version + 1)
         document = msgspec.json.encode(saved)
@@ -60,6 +79,12 @@ class SqlTenantStore:
                 )
             if not done:
                 raise WriteConflict
+            if metadata is not None:
+                await runner.run(
+                    """INSERT INTO oql_tenant_metadata (tenant, document) VALUES ($1, $2)
+                    ON CONFLICT (tenant) DO UPDATE SET document = excluded.document""",
+                    *(tenant.id, msgspec.json.encode(metadata)),
+                )
             await insert_entries(runner, record)
         return saved
 
@@ -68,6 +93,16 @@ class SqlTenantStore:
         async with self._runner.transaction() as runner:
             await runner.run(_COUNT)
             await runner.run("DELETE FROM oql_tenants WHERE id = $1", tenant)
+            await runner.run("DELETE FROM oql_tenant_metadata WHERE tenant = $1", tenant)
+
+
+def column_clearing(object_: ObjectDef, columns: Sequence[str]) -> str:
+    """The statement that empties `columns` in the records of the tenant `$1`."""
+    names = [identifier(column) for column in columns]
+    sets = ", ".join(f"{name} = NULL" for name in names)
+    where = " OR ".join(f"{name} IS NOT NULL" for name in names)
+    table = identifier(table_name(object_))
+    return f"UPDATE {table} SET {sets} WHERE {TENANT} = $1 AND ({where})"  # noqa: S608
 
 
 def any_record(objects: Sequence[ObjectDef]) -> str:

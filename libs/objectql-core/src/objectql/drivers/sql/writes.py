@@ -115,11 +115,12 @@ def _input(columns: Mapping[str, str], form: Form) -> str:
 
 def _insert_parts(object_: ObjectDef, form: Form, image: Image) -> str:
     types = {field.name: _INPUT_TYPES[field.storage] for field in object_.stored_fields}
-    columns = ", ".join(identifier(name) for name in types)
+    names = ", ".join(identifier(name) for name in types)
+    columns = ", ".join(identifier(field.column_name) for field in object_.stored_fields)
     return f"""{_input({**types, "_event": "text", "_at": "text"}, form)},
 written AS (
     INSERT INTO {identifier(table_name(object_))} AS r (tenant_id, {columns})
-    SELECT $2, {columns} FROM input ORDER BY _n
+    SELECT $2, {names} FROM input ORDER BY _n
     RETURNING r.id, r.version, ({image(object_, "r")})::text AS image),
 answer AS (
     SELECT i._n, i._event, i._at, w.id, NULL::bigint AS old_version, NULL::text AS before,
@@ -135,19 +136,20 @@ def _change_parts(shape: Shape, form: Form, image: Image) -> str:
         if field.name in shape.values or field.name in shape.increments
     }
     changed.pop(FieldName("version"), None)
+    columns = {name: identifier(object_.fields[name].column_name) for name in changed}
     target = {
-        name: f"COALESCE(r.{identifier(name)}, 0) + i.{identifier(name)}"
+        name: f"COALESCE(r.{columns[name]}, 0) + i.{identifier(name)}"
         if name in shape.increments
         else f"i.{identifier(name)}"
         for name in changed
     }
     if shape.kind == "update":
         differs = [
-            f"r.{identifier(name)} IS DISTINCT FROM {value}"
+            f"r.{columns[name]} IS DISTINCT FROM {value}"
             for name, value in target.items()
             if name not in AUDIT_FIELDS
         ]
-        sets = [f"{identifier(name)} = {value}" for name, value in target.items()]
+        sets = [f"{columns[name]} = {value}" for name, value in target.items()]
         verb = f"UPDATE {identifier(table_name(object_))} AS r SET {', '.join([*sets, 'version = r.version + 1'])} FROM"
         condition = f" AND ({' OR '.join(differs) or 'false'})"
         result = f"r.id, r.version, ({image(object_, 'r')})::text AS image"

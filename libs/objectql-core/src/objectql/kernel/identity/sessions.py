@@ -170,7 +170,9 @@ class Sessions:
         raise Overloaded(retry_after_ms=_RETRY_AFTER_MS)
 
     async def sign_out(self, request: SignOutRequest, context: Context) -> None:
-        """End a session, or all of the caller's; ending what has ended is no error.
+        """End a session of the caller's tenant, or all of the caller's.
+
+        What has ended, and what is another tenant's, is no error and is left as it is.
 
         Raises:
             PermissionDenied: by a key that is good for some objects only.
@@ -185,7 +187,7 @@ class Sessions:
             record = self._directory.entry("signed_out", context, sessions=len(found))
             await self._directory.end_sessions(found, record)
         elif text is not None:
-            found = await self._store.find(Session, {"id": text.session})
+            found = await self._store.find(Session, {"tenant": actor.tenant, "id": text.session})
             if found and is_of(text.family, found[0].family):
                 record = self._record("signed_out", found[0], context)
                 await self._directory.end_sessions(found, record)

@@ -39,7 +39,9 @@ from objectql.kernel.audit.entries import changed_fields, entry_of
 from objectql.kernel.engine import Engine
 from objectql.kernel.json import decode_object
 from objectql.kernel.metadata import MetadataPublisher
+from objectql.kernel.schema_sync import kept_in
 from objectql.kernel.tenancy.directory import TenantDirectory
+from objectql.kernel.tenancy.own_metadata import drop_own_tables
 from objectql.kernel.tenancy.places import BEGUN, PlaceKeeper
 from objectql.values import instant_of_ms
 
@@ -302,10 +304,10 @@ class TenantAdmin:
             raise
 
     async def _remove_data(self, tenant: Tenant) -> None:
-        objects = self._engine.model.snapshot.objects.values()
+        if tenant.place is None:
+            await drop_own_tables(self._engine, tenant.id)
         for name, driver in self._engine.drivers.items():
-            own = [object_ for object_ in objects if object_.datasource == name]
-            await driver.delete_tenant(tenant.id, own)
+            await driver.delete_tenant(tenant.id, kept_in(self._engine.model.snapshot, name))
         await self._places.drop(tenant)
 
     def _changed(self, tenant: Tenant, **changes: Any) -> Tenant:

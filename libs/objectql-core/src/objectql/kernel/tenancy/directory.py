@@ -9,7 +9,7 @@ everywhere within a second.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, TypeAlias
 
 from objectql.context import DEFAULT_TENANT
@@ -19,6 +19,7 @@ from objectql.drivers.tenants import Tenant, TenantStore
 from objectql.errors import QuotaExceeded, RateLimited, TenantRefused, Unavailable
 from objectql.ids import TenantId
 from objectql.kernel.engine import Engine
+from objectql.metadata.overlay import TenantMetadata
 from objectql.rates.bucket import Rate
 
 Announce: TypeAlias = Callable[[int], Awaitable[None]]
@@ -131,22 +132,38 @@ class TenantDirectory:
                 places = [tenant.place for tenant in tenants if tenant.place is not None]
                 for driver in self._engine.placed.values():
                     driver.settle(places)
+                await self._take_over_metadata(tenants)
                 self._tenants = {DEFAULT_TENANT: _DEFAULT} | {t.id: t for t in tenants}
                 self._take_over()
                 self._version = version
             self._looked_s = looked_s
             return is_newer
 
-    async def save(self, tenant: Tenant, *record: SecurityEntry) -> Tenant:
+    async def save(
+        self, tenant: Tenant, *record: SecurityEntry, metadata: TenantMetadata | None = None
+    ) -> Tenant:
         """Store `tenant` with what it puts on record, and let everybody know it as it is now.
+
+        `metadata` becomes what it has of its own.
 
         Raises:
             WriteConflict: somebody else has changed it.
 
         """
-        saved = await self.store.save(tenant, record=record)
+        saved = await self.store.save(tenant, record=record, metadata=metadata)
         await self.changed()
         return saved
+
+    async def _take_over_metadata(self, tenants: Sequence[Tenant]) -> None:
+        """Put in force what tenants have of their own; what is known already is not read again."""
+        models = self._engine.tenant_models
+        wanted = {tenant.id: tenant.metadata for tenant in tenants if tenant.metadata}
+        known = {
+            id_: found for id_, found in models.metadata.items() if found.number == wanted.get(id_)
+        }
+        news = await self.store.metadata_of([id_ for id_ in wanted if id_ not in known])
+        if news or len(known) < len(models.metadata):
+            models.replace({**known, **news})
 
     def _take_over(self) -> None:
         quotas = {tenant.id: tenant.quotas for tenant in self._tenants.values()}

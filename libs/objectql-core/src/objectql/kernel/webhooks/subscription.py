@@ -93,10 +93,11 @@ class Subscription:
         if found.match is not None:
             data["match"] = found.match
         if found.kind != "deleted":
-            record = images.data(self.query.outputs)
+            record = images.data(self.query.outputs, self.query.masks)
             data |= {"version": event.version, "record": msgspec.Raw(record)}
             if found == Told("updated") and images.old is not None:
-                data["previous"] = self._previous(record, images.old.select(self.query.outputs))
+                before = images.old.select(self.query.outputs, self.query.masks)
+                data["previous"] = self._previous(record, before)
         return {"type": f"{event.object}.{found.kind}", "timestamp": event.at, "data": data}
 
     def _previous(self, record: bytes, before: bytes) -> dict[str, msgspec.Raw]:

@@ -1,0 +1,102 @@
+"""What live queries ask of a kernel: the meaning of a subscription, and what is not published yet.
+
+A subscription is planned like a read, so that it has the same errors and the same rules; what the
+plan comes down to is told to the gateway that matches events. Whatever a read may do beyond
+looking at one record is refused here, never left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from objectql.errors import InvalidQuery, NotSupported, TenantRefused, Unavailable
+from objectql.ids import TenantId
+from objectql.kernel.engine import Engine
+from objectql.kernel.planning import Planner, Scope
+from objectql.live.query import live_query
+from objectql.query.ast import Query
+from objectql.query.template import extract
+from objectql.wire.live import (
+    LiveBindReply,
+    LiveBindRequest,
+    StandingReply,
+    StandingRequest,
+    UnpublishedReply,
+    UnpublishedRequest,
+)
+
+MAX_UNPUBLISHED: Final = 5000
+"""More are waiting only where the event stream is away; nobody can follow it then."""
+
+_READ_HOOKS: Final = ("beforeFind", "afterFind")
+
+
+class LiveQueries:
+    """Answers the verbs `live_bind`, `live_unpublished` and `live_standing`."""
+
+    def __init__(
+        self, engine: Engine, planner: Planner, admit: Callable[[TenantId], Awaitable[None]]
+    ) -> None:
+        """`admit` raises `TenantRefused` for a tenant that may not act."""
+        self._engine = engine
+        self._planner = planner
+        self._admit = admit
+
+    def bind(self, request: LiveBindRequest, scope: Scope) -> LiveBindReply:
+        """What the subscription is to the caller.
+
+        Raises:
+            ObjectUnknown, PermissionDenied, and whatever is wrong with the query.
+            NotSupported: an event alone cannot tell what a read would answer.
+
+        """
+        query = request.query
+        if query != Query(object=query.object, fields=query.fields, where=query.where):
+            raise InvalidQuery(reason="a live query has an object, fields and a filter")
+        run = self._planner.prepare(query, scope)
+        self._check_unhooked(query.object)
+        return LiveBindReply(
+            live_query(
+                run.prepared.plan.query,
+                scope.context.tenant,
+                extract(query).literals,
+                timezone=self._engine.settings.timezone,
+            ),
+            scope.model.version,
+        )
+
+    async def unpublished(self, request: UnpublishedRequest, scope: Scope) -> UnpublishedReply:
+        """The events of the caller's tenant that are committed and not known to be in the stream.
+
+        Raises:
+            ObjectUnknown, PermissionDenied
+            Unavailable: they are too many.
+
+        """
+        object_ = scope.model.object(request.object)
+        scope.policy.check_read(object_)
+        tenant = scope.context.tenant
+        placed = self._engine.placed.get(object_.datasource)
+        driver = self._engine.driver(object_) if placed is None else placed.of(tenant)
+        ids = await driver.outbox.unpublished(tenant, object_.name, MAX_UNPUBLISHED + 1)
+        if len(ids) > MAX_UNPUBLISHED:
+            raise Unavailable(what="the event stream")
+        return UnpublishedReply(ids)
+
+    async def standing(self, request: StandingRequest) -> StandingReply:
+        """Which tenants may act no longer, by what this kernel knows."""
+        refused: list[str] = []
+        for tenant in request.tenants:
+            try:
+                await self._admit(TenantId(tenant))
+            except TenantRefused:
+                refused.append(tenant)
+        return StandingReply(tuple(refused))
+
+    def _check_unhooked(self, object_name: str) -> None:
+        """Code that looks at reads may change them, and never sees an event."""
+        engine = self._engine
+        has_hooks = any(engine.hooks.pipeline(object_name, event) for event in _READ_HOOKS)
+        if has_hooks or engine.middleware.onion(object_name, "find") is not None:
+            raise NotSupported(feature=f"a live query of {object_name}, whose reads run hooks,")

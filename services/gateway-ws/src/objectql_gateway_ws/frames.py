@@ -1,0 +1,185 @@
+"""The frames of the protocol: what clients may say, and the bytes that are said to them.
+
+What comes is decoded into one struct per type; what goes is put together from parts, because many
+clients are told the same record.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeAlias, cast
+
+import msgspec
+
+from objectql.errors import InvalidRequest, NotSupported, ObjectQLError
+from objectql.events import ChangeKind
+from objectql.service.bodies import decode_document, decode_json
+
+NESTING = 64
+
+MAX_ID = 64
+"""Characters of a name that a client gives to a subscription or a request."""
+
+
+class Frame(msgspec.Struct, frozen=True, tag_field="type", forbid_unknown_fields=True):
+    """Base of what clients say."""
+
+
+class AuthFrame(Frame, frozen=True, tag="auth"):
+    """Who the client is; again, with a fresh token, before the old one expires."""
+
+    token: str
+
+
+class SubscribeFrame(Frame, frozen=True, tag="subscribe"):
+    """Tell of changes of `object`: those of `record`, those that match `where`, or all.
+
+    `snapshot` asks for the records that match now; `since` (on the wire `from`) for what has
+    changed since a cursor.
+    """
+
+    id: str
+    object: str
+    record: str | None = None
+    where: Any = None
+    fields: Any = None
+    snapshot: bool = False
+    mode: Literal["changes", "live"] = "changes"
+    since: str | None = msgspec.field(default=None, name="from")
+
+
+class UnsubscribeFrame(Frame, frozen=True, tag="unsubscribe"):
+    sub: str
+
+
+class PingFrame(Frame, frozen=True, tag="ping"):
+    id: str | None = None
+
+
+class PongFrame(Frame, frozen=True, tag="pong"):
+    id: str | None = None
+
+
+AnyFrame: TypeAlias = AuthFrame | SubscribeFrame | UnsubscribeFrame | PingFrame | PongFrame
+
+
+def read_frame(text: bytes) -> AnyFrame:
+    """The frame that a client has sent.
+
+    Raises:
+        InvalidJson, InvalidRequest: it is none, with the place.
+        NotSupported: this gateway does not serve it yet.
+
+    """
+    _check_served(text)
+    frame = cast("AnyFrame", decode_json(text, cast("type[Frame]", AnyFrame), nesting=NESTING))
+    if isinstance(frame, SubscribeFrame):
+        if frame.mode == "live":
+            raise NotSupported(feature='the mode "live"')
+        decode_document(text, nesting=NESTING)  # no key of a filter may stand twice
+        check_id(frame.id)
+    return frame
+
+
+class _Glimpse(msgspec.Struct):
+    """What tells frames apart that are agreed on, and not served yet."""
+
+    type: Any = None
+    messageId: Any = None  # noqa: N815 - the dialect's own name
+
+
+_glimpse = msgspec.json.Decoder(_Glimpse).decode
+
+
+def _check_served(text: bytes) -> None:
+    """Return unless the frame has a meaning that this gateway does not serve yet.
+
+    Raises:
+        NotSupported: it has.
+
+    """
+    try:
+        seen = _glimpse(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return  # whoever reads it whole tells what is wrong
+    if seen.messageId is not None:
+        raise NotSupported(feature="the frame dialect of ObjectStack")
+    if seen.type == "request":
+        raise NotSupported(feature='a frame of the type "request"')
+
+
+def check_id(id: str) -> None:
+    """Return if a client may name something `id`.
+
+    Raises:
+        InvalidRequest: it is empty, too long or not printable.
+
+    """
+    if not 0 < len(id) <= MAX_ID or not id.isprintable():
+        raise InvalidRequest(reason=f"an id has 1 to {MAX_ID} printable characters")
+
+
+# --- what is said ----------------------------------------------------------------------------
+
+_encoder = msgspec.json.Encoder(decimal_format="number")
+encode = _encoder.encode
+
+EventType: TypeAlias = ChangeKind
+
+
+def event_frame(
+    kind: EventType, object_: str, id: str, data: bytes | None, match: str | None, tail: bytes
+) -> bytes:
+    """One event of one subscription; `tail` is of `event_tail`."""
+    parts = [b'{"type":"', kind.encode(), b'","object":"', object_.encode(), b'"']
+    if kind != "created":
+        parts += [b',"id":', encode(id)]
+    if data is not None:
+        parts += [b',"data":', data]
+    if match is not None:
+        parts += [b',"match":"', match.encode(), b'"']
+    parts.append(tail)
+    return b"".join(parts)
+
+
+def event_tail(sub: str, cursor: str) -> bytes:
+    """The end of an event: of which subscription, and where it leaves the client."""
+    return b',"sub":' + encode(sub) + b',"cursor":"' + cursor.encode() + b'"}'
+
+
+def batch_frame(events: list[bytes], tail: bytes) -> bytes:
+    """The events of one commit in one frame."""
+    return b'{"type":"batch","events":[' + b",".join(events) + b"]" + tail
+
+
+def subscribed_frame(sub: str, cursor: str, items: list[bytes] | None) -> bytes:
+    """The answer to `subscribe`; `items` are the records of a snapshot."""
+    told = b'{"type":"subscribed"'
+    if items is not None:
+        told += b',"items":[' + b",".join(items) + b"]"
+    return told + event_tail(sub, cursor)
+
+
+def resync_frame(sub: str, reason: str) -> bytes:
+    """The subscription has ended, and something was missed: subscribe again with a snapshot."""
+    return encode({"type": "resync", "sub": sub, "reason": reason})
+
+
+def error_frame(error: ObjectQLError, *, sub: str | None = None) -> bytes:
+    """What went wrong, of which subscription if of one."""
+    told: dict[str, Any] = {"type": "error", "code": error.code, "message": error.message}
+    if error.issues:
+        told["errors"] = [
+            {"path": i.path, "code": i.code, "message": i.message} for i in error.issues
+        ]
+    if error.wait_ms is not None:
+        told["retry_after_ms"] = error.wait_ms
+    if sub is not None:
+        told["sub"] = sub
+    return encode(told)
+
+
+def frame(type: Literal["ready", "unsubscribed", "ping", "pong", "closing"], **more: Any) -> bytes:
+    """A short frame; what is None is left out."""
+    return encode(
+        {"type": type} | {name: value for name, value in more.items() if value is not None}
+    )

@@ -1,0 +1,182 @@
+"""The one reader of the event stream in this process, and everybody whom its events concern.
+
+Commits are read in order, matched once, and told to each subscription. Whoever is added hears of
+everything behind `position`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection, Iterable
+from contextlib import aclosing
+from typing import Final
+
+import msgspec
+
+from objectql.bus.port import EventStream, PositionLost, StreamEntry
+from objectql.clock import Clock
+from objectql.errors import Unavailable
+from objectql.events import ChangeEvent
+from objectql.live.commits import Commits, Place, Told
+from objectql.live.cursor import Cursors, Position
+from objectql.live.images import EventImages
+from objectql.live.matcher import Matcher
+from objectql.wire.codec import decode
+from objectql.wire.subjects import DATA_SUBJECTS
+from objectql_gateway_ws.subscription import Seen, Subscription, TooMuchHeld
+
+log = logging.getLogger(__name__)
+
+WARM_UP: Final = 2000
+"""Positions before the end at which reading begins, so that commits lie across none later."""
+
+TORN_S: Final = 10.0
+"""How long a commit may stay incomplete; a relay stores a commit's events one after another."""
+
+_PAUSE_S: Final = 0.5
+
+
+class Hub:
+    """Reads the stream for all subscriptions of the process."""
+
+    def __init__(
+        self,
+        stream: EventStream,
+        cursors: Cursors,
+        clock: Clock,
+        *,
+        lost: Callable[[Subscription, str], None],
+        told: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        """`lost` ends a subscription that has missed something; `told` counts deliveries."""
+        self.stream = stream
+        self.cursors = cursors
+        self._clock = clock
+        self._lost = lost
+        self._told = told
+        self._matcher: Matcher[Subscription] = Matcher()
+        self._commits = Commits(Place(0, 0))
+        self._epoch: str | None = None
+        self._moved = asyncio.Event()
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether the stream was found; before that nobody can subscribe."""
+        return self._epoch is not None
+
+    @property
+    def subscriptions(self) -> int:
+        return len(self._matcher)
+
+    @property
+    def position(self) -> Position:
+        """Behind what new subscriptions hear.
+
+        Raises:
+            Unavailable: the stream was not found yet.
+
+        """
+        if self._epoch is None:
+            raise Unavailable(what="the event stream")
+        return Position(self._epoch, self._commits.place)
+
+    def cursor(self, place: Place, tenant: str) -> str:
+        """The cursor of a place in the stream that is read."""
+        return self.cursors.write(Position(self.position.epoch, place), tenant)
+
+    # --- subscriptions -----------------------------------------------------------------------
+
+    def add(self, subscription: Subscription) -> None:
+        """Let `subscription`, which is bound, hear what concerns it from now on."""
+        assert subscription.query is not None
+        self._matcher.add(subscription, subscription.query, subscription.params)
+
+    def remove(self, subscription: Subscription) -> None:
+        """Let it hear nothing more."""
+        self._matcher.remove(subscription)
+
+    async def caught_up(self, last: int, ids: Collection[str]) -> None:
+        """Return when everything up to the position `last`, and the events `ids`, have been told."""
+        while self._commits.settled < last or not all(map(self._commits.has_seen, ids)):
+            moved = self._moved
+            await moved.wait()
+
+    # --- reading -----------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Read until cancelled."""
+        while True:
+            try:
+                state = await self.stream.state()
+            except Unavailable:
+                await self._clock.sleep(_PAUSE_S)
+                continue
+            start = max(state.first - 1, state.last - WARM_UP, 0)
+            self._commits = Commits(Place(start, start))
+            self._epoch = state.epoch
+            try:
+                await self._read(start, state.epoch)
+            except PositionLost:
+                log.warning("event_stream_lost", extra={"position": self._commits.place.at})
+                self._epoch = None
+                self._lose(self._matcher.subscribers(), "the event stream was made anew")
+
+    async def _read(self, start: int, epoch: str) -> None:
+        reading = self.stream.read(start, epoch=epoch, subject=DATA_SUBJECTS)
+        async with aclosing(reading):
+            async for entries in reading:
+                self._take(entries)
+
+    def _take(self, entries: Iterable[StreamEntry]) -> None:
+        now_s = self._clock.monotonic_s()
+        for entry in entries:
+            if told := take(self._commits, entry, now_s):
+                self._tell(told)
+        torn = self._commits.give_up(now_s - TORN_S)
+        if torn:
+            log.error("commit_torn", extra={"events": [event.id for event in torn]})
+            places = {(event.tenant, event.object) for event in torn}
+            self._lose(self._matcher.subscribers(places), "events were lost")
+        moved, self._moved = self._moved, asyncio.Event()
+        moved.set()
+
+    def _tell(self, told: Told) -> None:
+        heard: dict[Subscription, list[Seen]] = {}
+        for event in told.events:
+            if not self._matcher.listens(event.tenant, event.object):
+                continue
+            images = EventImages(event)
+            for match in self._matcher.match(images):
+                seen = Seen(match.was, match.now, images)
+                for subscription in match.subscribers:
+                    heard.setdefault(subscription, []).append(seen)
+        if not heard:
+            return
+        cursors: dict[str, str] = {}
+        for subscription, seen_all in heard.items():
+            tenant = subscription.actor.tenant
+            cursor = cursors.get(tenant)
+            if cursor is None:
+                cursor = cursors[tenant] = self.cursor(told.place, tenant)
+            try:
+                subscription.hear(told.place, seen_all, cursor)
+            except TooMuchHeld:
+                self._lose([subscription], "too much happened meanwhile")
+        self._told(len(heard))
+
+    def _lose(self, subscriptions: Iterable[Subscription], reason: str) -> None:
+        for subscription in list(subscriptions):
+            self.remove(subscription)
+            self._lost(subscription, reason)
+
+
+def take(commits: Commits, entry: StreamEntry, now_s: float) -> Told | None:
+    """What `commits` tells after a message; one that is no event is logged and passed."""
+    try:
+        event = decode(ChangeEvent, entry.body)
+    except msgspec.MsgspecError:
+        log.error("event_unreadable", extra={"position": entry.position})  # noqa: TRY400 - no stack
+        commits.skip(entry.position)
+        return None
+    return commits.add(entry.position, event, now_s)

@@ -1,0 +1,246 @@
+"""How a subscription comes to be: bound by a kernel, installed, brought to one position with its client.
+
+The order makes the promises. A subscription is installed first and holds back what it hears. Then
+follows what the client asked for: a snapshot, which is brought forward to a position of the stream
+(ADR 0024), or what has happened since a cursor. Only then the client is told that it is subscribed,
+and what was held back goes out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from typing import Final, Protocol, TypeVar
+
+import msgspec
+
+from objectql.bus.port import PositionLost
+from objectql.clock import Clock
+from objectql.context import Actor, Context, ReadPolicy
+from objectql.errors import DeadlineExceeded, InvalidQuery, TooManyRecords, Unavailable
+from objectql.ids import uuid7
+from objectql.live.commits import Commits, Place
+from objectql.live.images import EventImages
+from objectql.live.matcher import Matcher
+from objectql.live.query import LiveQuery
+from objectql.wire.live import LiveBindReply, LiveBindRequest, UnpublishedReply, UnpublishedRequest
+from objectql.wire.messages import FindRequest, PageReply
+from objectql.wire.subjects import data_events
+from objectql_gateway_ws.frames import subscribed_frame
+from objectql_gateway_ws.hub import Hub, take
+from objectql_gateway_ws.subscription import Seen, Subscription
+
+T = TypeVar("T")
+
+TIMEOUT_S: Final = 10.0
+
+_members = msgspec.json.Decoder(list[msgspec.Raw]).decode
+
+
+class MeaningChanged(Exception):
+    """What was asked for is not any more what it was when it was asked for."""
+
+
+class _Identified(msgspec.Struct):
+    id: str
+
+
+_identified = msgspec.json.Decoder(_Identified).decode
+
+
+class Kernel(Protocol):
+    """What is needed of `objectql.bus.client.KernelClient`."""
+
+    async def call(
+        self, verb: str, request: msgspec.Struct, context: Context, reply_type: type[T]
+    ) -> T: ...
+
+
+class Subscribing:
+    """Makes subscriptions, and binds them anew when the metadata change."""
+
+    def __init__(self, kernel: Kernel, hub: Hub, clock: Clock, *, snapshot_records: int) -> None:
+        self._kernel = kernel
+        self._hub = hub
+        self._clock = clock
+        self.version = 0
+        """Of the newest metadata that were heard of; what was bound by older ones tells nothing."""
+        self._snapshot_records = snapshot_records
+
+    async def begin(
+        self,
+        subscription: Subscription,
+        *,
+        snapshot: bool,
+        since: str | None,
+    ) -> None:
+        """Let `subscription` live, and tell its client what it asked for.
+
+        Raises:
+            Whatever a read of the same would raise.
+            NotSupported: events cannot tell what a read would answer.
+            InvalidQuery: the cursor was given to nobody, or came with a wish for a snapshot.
+            TooManyRecords: there are more than a snapshot may have.
+            PositionLost: what followed the cursor is gone.
+            MeaningChanged: permissions or metadata have changed meanwhile.
+            Unavailable, DeadlineExceeded
+
+        """
+        if snapshot and since is not None:
+            raise InvalidQuery(reason="a snapshot needs no cursor", path="from")
+        await self.bind(subscription)
+        if subscription.is_over:
+            return
+        place = None if since is None else self._place(since, subscription.actor)
+        self._hub.add(subscription)
+        try:
+            if place is None:
+                await self._tell_present(subscription, snapshot=snapshot)
+            else:
+                subscription.client.tell(subscribed_frame(subscription.name, since or "", None))
+                await self._replay(subscription, place)
+        except BaseException:
+            self._hub.remove(subscription)
+            raise
+        subscription.is_live = True
+        subscription.release(lambda place: self._cursor(subscription, place))
+
+    async def _tell_present(self, subscription: Subscription, *, snapshot: bool) -> None:
+        """Say that it is subscribed, with the records of now if they were asked for."""
+        items = None
+        if snapshot:
+            try:
+                async with asyncio.timeout(TIMEOUT_S):
+                    items = await self._snapshot(subscription)
+            except TimeoutError as exc:
+                raise DeadlineExceeded from exc
+        await self._keep_meaning(subscription)
+        if not subscription.is_over:
+            cursor = self._cursor(subscription, self._hub.position.place)
+            told = subscribed_frame(subscription.name, cursor, items)
+            subscription.client.tell(told, cursor)
+
+    async def bind(self, subscription: Subscription) -> None:
+        """Ask a kernel what the subscription is to its client now."""
+        request = LiveBindRequest(subscription.request)
+        reply = await self._ask(subscription, "live_bind", request, LiveBindReply)
+        subscription.query = reply.query
+        subscription.version = reply.version
+        subscription.params()  # a literal that does not fit is told now
+
+    async def rebind(self, subscription: Subscription) -> bool:
+        """Whether the subscription means what it meant; until it is known nothing is told.
+
+        Raises:
+            Unavailable: no kernel has the newest metadata yet.
+
+        """
+        subscription.hold()
+        known = subscription.query
+        await self.bind(subscription)
+        if subscription.query != known:
+            return False
+        if subscription.version < self.version:
+            raise Unavailable(what="the metadata")
+        subscription.release(lambda place: self._cursor(subscription, place))
+        return True
+
+    async def _keep_meaning(self, subscription: Subscription) -> None:
+        """Return if the subscription, which is coming to be, means what it meant when it was bound.
+
+        Raises:
+            MeaningChanged: the metadata have changed meanwhile, and with them the subscription.
+            Unavailable: no kernel has the newest metadata yet.
+
+        """
+        if subscription.version >= self.version:
+            return
+        known = subscription.query
+        await self.bind(subscription)
+        if subscription.query != known:
+            raise MeaningChanged
+        if subscription.version < self.version:
+            raise Unavailable(what="the metadata")
+
+    # --- a snapshot --------------------------------------------------------------------------
+
+    async def _snapshot(self, subscription: Subscription) -> list[bytes]:
+        """The records at the place that the hub is at when this returns."""
+        query = _bound(subscription)
+        asked = msgspec.structs.replace(subscription.request, limit=self._snapshot_records)
+        page = await self._ask(subscription, "find", FindRequest(asked), PageReply)
+        if page.has_next:
+            raise TooManyRecords(requested=page.count + 1, max=self._snapshot_records)
+        waiting = await self._ask(
+            subscription, "live_unpublished", UnpublishedRequest(query.object), UnpublishedReply
+        )
+        state = await self._hub.stream.state()
+        if state.epoch != self._hub.position.epoch:
+            raise Unavailable(what="the event stream")
+        await self._hub.caught_up(state.last, waiting.ids)
+        records = {_identified(bytes(raw)).id: bytes(raw) for raw in _members(page.items)}
+        for _, seen in subscription.held or []:
+            for each in seen:
+                id_ = each.images.event.record_id
+                if each.now:
+                    records[id_] = each.images.data(query.outputs, query.masks)
+                else:
+                    records.pop(id_, None)
+        subscription.held = []
+        return [records[id_] for id_ in sorted(records)]
+
+    # --- since a cursor ----------------------------------------------------------------------
+
+    def _place(self, cursor: str, actor: Actor) -> Place:
+        place = self._hub.cursors.read(cursor, actor.tenant, epoch=self._hub.position.epoch)
+        if place is None:
+            raise PositionLost
+        return place
+
+    async def _replay(self, subscription: Subscription, place: Place) -> None:
+        """Tell what happened between `place` and where the hub was when it took the subscription."""
+        query = _bound(subscription)
+        epoch, (_, until) = self._hub.position
+        commits = Commits(place)
+        matcher: Matcher[Subscription] = Matcher()
+        matcher.add(subscription, query, subscription.params)
+        reading = self._hub.stream.read(
+            place.cut, epoch=epoch, subject=data_events(query.tenant), until=until
+        )
+        async with aclosing(reading):
+            async for entries in reading:
+                for entry in entries:
+                    told = take(commits, entry, 0.0)
+                    if told is None:
+                        continue
+                    seen = [
+                        Seen(match.was, match.now, images)
+                        for images in map(EventImages, told.events)
+                        for match in matcher.match(images)
+                    ]
+                    if seen:
+                        await self._keep_meaning(subscription)
+                        subscription.send(seen, self._cursor(subscription, told.place))
+                await subscription.client.room()
+        await self._keep_meaning(subscription)
+
+    # --- the kernel --------------------------------------------------------------------------
+
+    def _cursor(self, subscription: Subscription, place: Place) -> str:
+        return self._hub.cursor(place, subscription.actor.tenant)
+
+    async def _ask(
+        self, subscription: Subscription, verb: str, request: msgspec.Struct, reply_type: type[T]
+    ) -> T:
+        context = Context(
+            actor=subscription.actor,
+            deadline_ms=self._clock.now_ms() + int(TIMEOUT_S * 1000),
+            request_id=uuid7(),
+            read_policy=ReadPolicy.PRIMARY,
+        )
+        return await self._kernel.call(verb, request, context, reply_type)
+
+
+def _bound(subscription: Subscription) -> LiveQuery:
+    assert subscription.query is not None
+    return subscription.query

@@ -1,0 +1,114 @@
+"""One subscription of one client: what it is told of a commit, and what waits until it may be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+
+from objectql.context import Actor
+from objectql.events import ChangeKind
+from objectql.live.commits import Place
+from objectql.live.images import EventImages
+from objectql.live.query import LiveQuery
+from objectql.query.ast import Query
+from objectql.values import Value
+from objectql_gateway_ws.frames import batch_frame, event_frame, event_tail
+
+MAX_HELD = 10_000
+"""Events that wait while a subscription is made or bound anew."""
+
+
+class Seen(NamedTuple):
+    """An event that concerns a subscription, by what it saw before and sees now."""
+
+    was: bool
+    now: bool
+    images: EventImages
+
+
+class TooMuchHeld(Exception):
+    """More events came than can wait; the subscription must begin anew."""
+
+
+class Client(Protocol):
+    """To whom events go."""
+
+    def tell(self, frame: bytes, cursor: str | None = None) -> None: ...
+    async def room(self) -> None: ...
+
+
+class Subscription:
+    """`query` says what it is about; while `held` is a list, events wait there."""
+
+    def __init__(
+        self, client: Client, name: str, request: Query, actor: Actor, now_ms: Callable[[], int]
+    ) -> None:
+        self.client = client
+        self.name = name
+        self.request = request
+        self.actor = actor
+        self.query: LiveQuery | None = None
+        self.version = 0
+        """Of the metadata by which it was bound."""
+        self.held: list[tuple[Place, Sequence[Seen]]] | None = []
+        self.is_live = False
+        """Its client was told that it is subscribed."""
+        self.is_over = False
+        """Nobody wants it any more; whatever is still done for it is in vain."""
+        self._held_count = 0
+        self._now_ms = now_ms
+
+    def params(self) -> tuple[Value, ...]:
+        """The parameters of the query at this time."""
+        assert self.query is not None
+        return self.query.params(self.actor, self._now_ms())
+
+    def hold(self) -> None:
+        """Let events wait from now on."""
+        if self.held is None:
+            self.held = []
+            self._held_count = 0
+
+    def hear(self, place: Place, seen: Sequence[Seen], cursor: str) -> None:
+        """Tell the client of one commit, or keep it.
+
+        Raises:
+            TooMuchHeld: it cannot be kept.
+
+        """
+        if self.held is None:
+            self.send(seen, cursor)
+            return
+        self._held_count += len(seen)
+        if self._held_count > MAX_HELD:
+            raise TooMuchHeld
+        self.held.append((place, seen))
+
+    def send(self, seen: Sequence[Seen], cursor: str) -> None:
+        """Tell the client of one commit now."""
+        if self.is_over:
+            return
+        assert self.query is not None
+        tail = event_tail(self.name, cursor)
+        frames = [_frame(each, self.query, tail) for each in seen]
+        told = frames[0] if len(frames) == 1 else batch_frame(frames, tail)
+        self.client.tell(told, cursor)
+
+    def release(self, cursor_of: Callable[[Place], str]) -> None:
+        """Tell what waits, and wait no longer."""
+        held, self.held = self.held or [], None
+        for place, seen in held:
+            self.send(seen, cursor_of(place))
+
+
+def _frame(seen: Seen, query: LiveQuery, tail: bytes) -> bytes:
+    event = seen.images.event
+    kind: ChangeKind
+    match: str | None = None
+    if seen.now:
+        kind = "updated" if seen.was or event.kind != "created" else "created"
+        match = None if seen.was or kind == "created" else "entered"
+        data = seen.images.data(query.outputs, query.masks)
+        return event_frame(kind, event.object, event.record_id, data, match, tail)
+    match = None if event.kind == "deleted" else "left"
+    return event_frame("deleted", event.object, event.record_id, None, match, tail)

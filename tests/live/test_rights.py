@@ -158,6 +158,34 @@ async def test_changed_permissions_end_what_they_change_and_nothing_else(
             assert answer.status_code == 200, answer.text
 
 
+async def test_what_a_tenant_gets_of_its_own_ends_what_it_changes_for_that_tenant(
+    cluster: Cluster, api: httpx.AsyncClient
+) -> None:
+    for tenant in ("extended", "plain"):
+        answer = await api.post("/api/admin/tenants", content=body({"id": tenant, "name": tenant}))
+        assert answer.status_code == 201, answer.text
+    url, since = cluster.env["OQL_WS_URL"], int(time.time()) - 5
+    async with (
+        open_socket(url, token_of(cluster, "u", role="admin", tenant="extended", iat=since)) as one,
+        open_socket(url, token_of(cluster, "u", role="admin", tenant="plain", iat=since)) as other,
+    ):
+        for socket in (one, other):
+            await socket.subscribe("note")
+            await socket.subscribe("note", id="named", fields=["name"])
+        answer = await api.put(
+            "/api/admin/tenants/extended/metadata/object/note",
+            content=body({"fields": {"colour__c": {"type": "text"}}}),
+        )
+        assert answer.status_code == 200, answer.text
+        told = await one.hear()
+        assert (told["type"], told["sub"]) == ("resync", "s")
+        answers: list[dict[str, Any]] = []
+        for socket in (one, other):
+            await socket.say(type="unsubscribe", sub="named")
+            answers.append(await socket.hear())
+        assert answers == [{"type": "unsubscribed", "sub": "named"}] * 2
+
+
 async def test_nobody_is_hung_up_on(cluster: Cluster) -> None:
     """After ten seconds, which this test really waits: the close code is the claim."""
     async with open_socket(cluster.env["OQL_WS_URL"], None) as socket:

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import random
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Final, Protocol, TypeVar
 
 from objectql.clock import Clock
@@ -66,7 +66,6 @@ class Gateway:
         self._of_tenant: Counter[str] = Counter()
         self._of_principal: Counter[tuple[str, str]] = Counter()
         self._subscriptions_of: Counter[str] = Counter()
-        self._version = 0
         self._is_stale = asyncio.Event()
         revocations.on_change(self._on_revoked)
 
@@ -181,9 +180,20 @@ class Gateway:
 
     def metadata_changed(self, version: int) -> None:
         """Metadata of `version` are in force."""
-        if version <= self._version:
+        if version <= self.subscribing.version:
             return
-        self._version = self.subscribing.version = version
+        self.subscribing.version = version
+        self._hold_stale()
+
+    def own_metadata_changed(self, numbers: Mapping[str, int]) -> None:
+        """What tenants have of their own is in force by these numbers."""
+        known = self.subscribing.own
+        newer = {id_: number for id_, number in numbers.items() if number > known.get(id_, 0)}
+        if newer:
+            known.update(newer)
+            self._hold_stale()
+
+    def _hold_stale(self) -> None:
         for _, subscription in self._stale():
             subscription.hold()
         self._is_stale.set()
@@ -211,7 +221,7 @@ class Gateway:
             (session, each)
             for session in self._sessions
             for each in session.subscriptions
-            if each.is_live and each.version < self._version
+            if each.is_live and self.subscribing.is_behind(each)
         ]
 
     # --- the end -----------------------------------------------------------------------------

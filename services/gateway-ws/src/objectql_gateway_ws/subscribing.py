@@ -65,6 +65,8 @@ class Subscribing:
         self._clock = clock
         self.version = 0
         """Of the newest metadata that were heard of; what was bound by older ones tells nothing."""
+        self.own: dict[str, int] = {}
+        """Likewise by tenant, of what tenants have of their own."""
         self._snapshot_records = snapshot_records
 
     async def begin(
@@ -125,8 +127,13 @@ class Subscribing:
         request = LiveBindRequest(subscription.request)
         reply = await self._ask(subscription, "live_bind", request, LiveBindReply)
         subscription.query = reply.query
-        subscription.version = reply.version
+        subscription.version, subscription.own = reply.version, reply.own
         subscription.params()  # a literal that does not fit is told now
+
+    def is_behind(self, subscription: Subscription) -> bool:
+        """Whether newer metadata were heard of than those by which it was bound."""
+        own = self.own.get(subscription.actor.tenant, 0)
+        return subscription.version < self.version or subscription.own < own
 
     async def rebind(self, subscription: Subscription) -> bool:
         """Whether the subscription means what it meant; until it is known nothing is told.
@@ -140,7 +147,7 @@ class Subscribing:
         await self.bind(subscription)
         if subscription.query != known:
             return False
-        if subscription.version < self.version:
+        if self.is_behind(subscription):
             raise Unavailable(what="the metadata")
         subscription.release(lambda place: self._cursor(subscription, place))
         return True
@@ -153,13 +160,13 @@ class Subscribing:
             Unavailable: no kernel has the newest metadata yet.
 
         """
-        if subscription.version >= self.version:
+        if not self.is_behind(subscription):
             return
         known = subscription.query
         await self.bind(subscription)
         if subscription.query != known:
             raise MeaningChanged
-        if subscription.version < self.version:
+        if self.is_behind(subscription):
             raise Unavailable(what="the metadata")
 
     # --- a snapshot --------------------------------------------------------------------------

@@ -50,6 +50,8 @@ class Subscription:
         self.query: LiveQuery | None = None
         self.version = 0
         """Of the metadata by which it was bound."""
+        self.own = 0
+        """Likewise of those that the tenant has of its own."""
         self.held: list[tuple[Place, Sequence[Seen]]] | None = []
         self.is_live = False
         """Its client was told that it is subscribed."""

@@ -64,6 +64,7 @@ class LiveQueries:
                 timezone=self._engine.settings.timezone,
             ),
             scope.model.version,
+            self._own(scope.context.tenant),
         )
 
     async def unpublished(self, request: UnpublishedRequest, scope: Scope) -> UnpublishedReply:
@@ -85,14 +86,19 @@ class LiveQueries:
         return UnpublishedReply(ids)
 
     async def standing(self, request: StandingRequest) -> StandingReply:
-        """Which tenants may act no longer, by what this kernel knows."""
+        """Which tenants may act no longer, and what they have of their own, as this kernel knows."""
         refused: list[str] = []
         for tenant in request.tenants:
             try:
                 await self._admit(TenantId(tenant))
             except TenantRefused:
                 refused.append(tenant)
-        return StandingReply(tuple(refused))
+        own = {tenant: self._own(TenantId(tenant)) for tenant in request.tenants}
+        return StandingReply(tuple(refused), {id_: number for id_, number in own.items() if number})
+
+    def _own(self, tenant: TenantId) -> int:
+        metadata = self._engine.tenant_models.metadata.get(tenant)
+        return 0 if metadata is None else metadata.number
 
     def _check_unhooked(self, object_name: str) -> None:
         """Code that looks at reads may change them, and never sees an event."""

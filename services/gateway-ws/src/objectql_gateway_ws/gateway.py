@@ -67,6 +67,8 @@ class Gateway:
         self._of_principal: Counter[tuple[str, str]] = Counter()
         self._subscriptions_of: Counter[str] = Counter()
         self._is_stale = asyncio.Event()
+        self._asked: dict[Session, asyncio.Future[None]] = {}
+        """Whose right is being asked for again."""
         revocations.on_change(self._on_revoked)
 
     @property
@@ -163,18 +165,26 @@ class Gateway:
             await self.clock.sleep(EXPIRY_EVERY_S)
             now_s = self.clock.now_ms() / 1000
             for session in list(self._sessions):
-                if session.caller is not None and session.caller.until_s <= now_s:
-                    await self._verify_again(session)
+                if session.caller is None or session.caller.until_s > now_s:
+                    continue
+                if session not in self._asked:
+                    self._asked[session] = asyncio.ensure_future(self._verify_again(session))
 
     async def _verify_again(self, session: Session) -> None:
         """What an API key stands for is asked for again and again; a token simply ends."""
+        token = session.token
         try:
-            session.believe(await self._verifier.caller(session.token))
-        except Unauthenticated:
-            session.close(UNAUTHENTICATED, "expired")
-        except ObjectQLError as exc:  # nobody can say: not believed until somebody can
-            log.warning("caller_not_verified", extra={"reason": str(exc)})
-            session.close(UNAUTHENTICATED, "expired")
+            caller = await self._verifier.caller(token)
+        except ObjectQLError as exc:  # also where nobody can say: not believed until somebody can
+            if not isinstance(exc, Unauthenticated):
+                log.warning("caller_not_verified", extra={"reason": str(exc)})
+            if session.token == token:
+                session.close(UNAUTHENTICATED, "expired")
+        else:
+            if session.token == token:  # else it has shown a newer one meanwhile
+                session.believe(caller)
+        finally:
+            del self._asked[session]
 
     # --- metadata ----------------------------------------------------------------------------
 

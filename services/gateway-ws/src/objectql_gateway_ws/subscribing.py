@@ -9,6 +9,7 @@ and what was held back goes out.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from contextlib import aclosing
 from typing import Final, Protocol, TypeVar
 
@@ -21,7 +22,7 @@ from objectql.errors import DeadlineExceeded, InvalidQuery, TooManyRecords, Unav
 from objectql.ids import uuid7
 from objectql.live.commits import Commits, Place
 from objectql.live.images import EventImages
-from objectql.live.matcher import Matcher
+from objectql.live.matcher import Match, Matcher
 from objectql.live.query import LiveQuery
 from objectql.wire.live import LiveBindReply, LiveBindRequest, UnpublishedReply, UnpublishedRequest
 from objectql.wire.messages import FindRequest, PageReply
@@ -223,7 +224,7 @@ class Subscribing:
                     seen = [
                         Seen(match.was, match.now, images)
                         for images in map(EventImages, told.events)
-                        for match in matcher.match(images)
+                        for match in _fitting(matcher, images)
                     ]
                     if seen:
                         await self._keep_meaning(subscription)
@@ -246,6 +247,13 @@ class Subscribing:
             read_policy=ReadPolicy.PRIMARY,
         )
         return await self._kernel.call(verb, request, context, reply_type)
+
+
+def _fitting(matcher: Matcher[Subscription], images: EventImages) -> Iterator[Match[Subscription]]:
+    for match in matcher.match(images):
+        if match.misfit is not None:  # its records had another form then
+            raise PositionLost
+        yield match
 
 
 def _bound(subscription: Subscription) -> LiveQuery:

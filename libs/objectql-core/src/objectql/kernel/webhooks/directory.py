@@ -18,9 +18,10 @@ from objectql.events import ChangeEvent
 from objectql.ids import TenantId
 from objectql.kernel.engine import Engine
 from objectql.kernel.planning import Planner
-from objectql.kernel.webhooks.subscription import Binder, Subscription, told
+from objectql.kernel.webhooks.subscription import Binder, Subscription
 from objectql.live.images import EventImages
 from objectql.live.matcher import Matcher
+from objectql.live.telling import telling
 from objectql.values import Value
 
 log = logging.getLogger(__name__)
@@ -116,7 +117,7 @@ class WebhookDirectory:
             if match.misfit is not None:
                 facts = {"event": event.id, "reason": match.misfit}
                 log.error("event_misfit", extra=facts)
-            found = told(event.kind, was=match.was, now=match.now)
+            found = telling(event.kind, was=match.was, now=match.now)
             for id_, _ in match.subscribers:
                 if found is not None and found.kind in self._webhooks[id_].events:
                     yield id_

@@ -95,7 +95,7 @@ async def test_a_cursor_that_nobody_gave_is_refused_and_one_of_another_stream_to
 ) -> None:
     url, token = cluster.env["OQL_WS_URL"], cluster.env["OQL_ADMIN_TOKEN"]
     async with open_socket(url, token) as socket:
-        for cursor in ("", "x", "A" * 48, "é"):
+        for cursor in ("", "x", "A" * 56, "é"):
             await socket.say(type="subscribe", id="s", object="note", from_=cursor)
             told = await socket.hear()
             assert (told["type"], told["code"]) == ("error", "INVALID_QUERY")

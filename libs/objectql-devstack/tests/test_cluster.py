@@ -17,6 +17,7 @@ import pytest
 
 from objectql_devstack import DevStackError, PortTakenError
 from objectql_devstack.cluster import Cluster
+from objectql_devstack.processes import identify, wait_until
 from objectql_devstack.services import PublicPort, Service, Wiring
 
 pytestmark = pytest.mark.servers
@@ -50,6 +51,13 @@ ROWS = (KERNEL, GATEWAY, ABSENT)
 
 def pids(cluster: Cluster) -> dict[str, int]:
     return {path.stem: int(path.read_text()) for path in cluster.state.run.glob("*.pid")}
+
+
+def end(pid: int) -> None:
+    """Kill a process as somebody else would; it is gone when this returns."""
+    process = psutil.Process(pid)
+    process.kill()
+    assert wait_until(lambda: identify(pid, process.create_time()) is None, 10.0)
 
 
 def asked(cluster: Cluster, name: str, variable: str) -> str:
@@ -97,8 +105,8 @@ def test_dev_env_holds_every_address_and_a_token_of_an_administrator(cluster: Cl
 
 def test_starting_again_restarts_only_what_died(cluster: Cluster) -> None:
     before = pids(cluster)
-    psutil.Process(before["kernel-1"]).kill()
-    psutil.Process(before["redis-1"]).kill()
+    end(before["kernel-1"])
+    end(before["redis-1"])
     cluster.start()
     after = pids(cluster)
     assert {name for name in before if before[name] != after[name]} == {"kernel-1", "redis-1"}
@@ -118,7 +126,7 @@ def test_faults_show_in_the_status(cluster: Cluster) -> None:
     cluster.kill("kernel-2")
     cluster.restart("kernel-2")
     assert cluster.pid("kernel-2") != before
-    psutil.Process(cluster.pid("nats")).kill()
+    end(cluster.pid("nats"))
     assert condition("nats-1") == "dead"
     cluster.restart("nats")
     assert condition("nats-1") == "ready"

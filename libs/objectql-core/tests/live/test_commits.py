@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -115,3 +116,25 @@ def test_reading_on_from_any_place_tells_exactly_the_rest(
     rest = told(Commits(place), stream, after=place.cut)
     assert ids(rest) == ids(found[heard:])
     assert [each.place.at for each in rest] == [each.place.at for each in found[heard:]]
+
+
+def test_a_change_beside_a_large_commit_does_not_look_at_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    commits = Commits(Place(0, 0))
+    for number in range(1000):
+        commits.add(number, event(f"a{number}", f"r{number}", "a", 1001), 0.0)
+    walks: list[int] = []
+
+    def walked() -> list[ChangeEvent]:
+        walks.append(1)
+        return []
+
+    monkeypatch.setattr(commits, "_release", walked)
+    found = [commits.add(2000 + n, event(f"b{n}", f"s{n}"), 0.0) for n in range(50)]
+    blocked = commits.add(3000, event("c", "r7"), 0.0)
+    last = commits.add(4000, event("a1000", "r1000", "a", 1001), 0.0)
+    assert [len(each.events) for each in found if each is not None] == [1] * 50
+    assert blocked is None
+    assert len(walks) == 1  # for the one that waited behind it
+    assert last is None  # which the walk, taken out here, would have told

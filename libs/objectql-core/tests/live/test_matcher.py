@@ -236,3 +236,15 @@ def test_nothing_is_left_of_those_who_have_gone() -> None:
         matcher.remove(number)
     assert len(matcher) == 0
     assert not matcher.listens(TenantId("t"), ObjectName("o"))
+
+
+@pytest.mark.parametrize("value", [5, ["x"], {"x": 1}])
+def test_a_record_of_another_form_than_a_filter_knows_stops_nobody_else(value: Any) -> None:
+    matcher: Matcher[str] = Matcher()
+    for name, op in (("prefix", TestOp.STARTS_WITH), ("order", TestOp.LT)):
+        matcher.add(name, live(Test(Column(FIELDS["a"]), op, Param(0))), lambda: ("x",))
+    matcher.add("other", live(Test(Column(FIELDS["b"]), TestOp.EQ, Param(0))), lambda: ("y",))
+    found = list(matcher.match(EventImages(event(None, {"a": value, "b": "y"}))))
+    assert [list(m.subscribers) for m in found if m.misfit is None] == [["other"]]
+    misfits = [name for m in found if m.misfit is not None for name in m.subscribers]
+    assert sorted(misfits) == ["order", "prefix"]

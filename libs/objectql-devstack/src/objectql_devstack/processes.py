@@ -220,11 +220,17 @@ class ManagedProcess:
         self._forget()
 
     def freeze(self) -> None:
-        """Stop it and its children from running (SIGSTOP); connections stay open."""
+        """Stop it and its children from running (SIGSTOP); connections stay open.
+
+        Returns when they have stopped: a signal only asks, and one that is busy goes on for a moment.
+        """
         process = self.running()
         _signal(process, signal.SIGSTOP)  # first, so that it starts no more children
-        for member in _family(process):
+        family = _family(process)
+        for member in family:
             _signal(member, signal.SIGSTOP)
+        for member in family:
+            wait_until(lambda member=member: not _runs(member), 5.0)
 
     def thaw(self) -> None:
         """Let a frozen process and its children run again."""
@@ -275,6 +281,13 @@ def _signal(process: psutil.Process, number: int) -> None:
         process.send_signal(number)  # psutil checks the start time again before it sends
     except psutil.NoSuchProcess:
         return  # it ended in the meantime, as was wanted
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.status() not in {psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE}
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _kill_all(processes: list[psutil.Process]) -> None:

@@ -44,7 +44,9 @@ async def build(process: Process[GatewayWsSettings]) -> None:
         limits=settings.limits,
     )
     metadata = MetadataVersion(kernel, clock, gateway.metadata_changed)
-    standing = TenantStanding(kernel, clock, gateway.tenants, gateway.tenants_refused)
+    standing = TenantStanding(
+        kernel, clock, gateway.tenants, gateway.tenants_refused, gateway.own_metadata_changed
+    )
     server = SocketServer(gateway, settings.http, frame_bytes=settings.limits.frame_bytes)
     scheme = "ws" if settings.http.certificate is None else "wss"
     process.address = f"{scheme}://{settings.http.host}:{settings.http.port}/ws"

@@ -1,11 +1,11 @@
-"""What kernels know and sockets depend on: the metadata in force, and tenants that may not act.
+"""What kernels know and sockets depend on: the metadata in force, and how tenants stand.
 
 Both are heard as they happen, and asked for where an announcement was lost.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 from objectql.bus.port import Bus, Envelope
@@ -68,7 +68,11 @@ class MetadataVersion:
 
 
 class TenantStanding:
-    """Calls `refused` with those of `tenants` that may act no longer; `start` follows until `stop`."""
+    """Follows `tenants` from `start` until `stop`.
+
+    Calls `refused` with those that may act no longer, and `own` with the numbers of the metadata
+    that they have of their own.
+    """
 
     def __init__(
         self,
@@ -76,11 +80,13 @@ class TenantStanding:
         clock: Clock,
         tenants: Callable[[], Collection[str]],
         refused: Callable[[Collection[str]], None],
+        own: Callable[[Mapping[str, int]], None],
     ) -> None:
         self._kernel = kernel
         self._clock = clock
         self._tenants = tenants
         self._refused = refused
+        self._own = own
         self._follower = Follower(
             "tenants",
             subjects.kernel_event("tenants"),
@@ -113,6 +119,7 @@ class TenantStanding:
             request, context = StandingRequest(tenants), _context(self._clock)
             reply = await self._kernel.call("live_standing", request, context, StandingReply)
             self._refused(reply.refused)
+            self._own(reply.own)
 
 
 def _context(clock: Clock) -> Context:

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import random
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Final, Protocol, TypeVar
 
 from objectql.clock import Clock
@@ -66,8 +66,9 @@ class Gateway:
         self._of_tenant: Counter[str] = Counter()
         self._of_principal: Counter[tuple[str, str]] = Counter()
         self._subscriptions_of: Counter[str] = Counter()
-        self._version = 0
         self._is_stale = asyncio.Event()
+        self._asked: dict[Session, asyncio.Future[None]] = {}
+        """Whose right is being asked for again."""
         revocations.on_change(self._on_revoked)
 
     @property
@@ -164,26 +165,45 @@ class Gateway:
             await self.clock.sleep(EXPIRY_EVERY_S)
             now_s = self.clock.now_ms() / 1000
             for session in list(self._sessions):
-                if session.caller is not None and session.caller.until_s <= now_s:
-                    await self._verify_again(session)
+                if session.caller is None or session.caller.until_s > now_s:
+                    continue
+                if session not in self._asked:
+                    self._asked[session] = asyncio.ensure_future(self._verify_again(session))
 
     async def _verify_again(self, session: Session) -> None:
         """What an API key stands for is asked for again and again; a token simply ends."""
+        token = session.token
         try:
-            session.believe(await self._verifier.caller(session.token))
-        except Unauthenticated:
-            session.close(UNAUTHENTICATED, "expired")
-        except ObjectQLError as exc:  # nobody can say: not believed until somebody can
-            log.warning("caller_not_verified", extra={"reason": str(exc)})
-            session.close(UNAUTHENTICATED, "expired")
+            caller = await self._verifier.caller(token)
+        except ObjectQLError as exc:  # also where nobody can say: not believed until somebody can
+            if not isinstance(exc, Unauthenticated):
+                log.warning("caller_not_verified", extra={"reason": str(exc)})
+            if session.token == token:
+                session.close(UNAUTHENTICATED, "expired")
+        else:
+            if session.token == token:  # else it has shown a newer one meanwhile
+                session.believe(caller)
+        finally:
+            del self._asked[session]
 
     # --- metadata ----------------------------------------------------------------------------
 
     def metadata_changed(self, version: int) -> None:
         """Metadata of `version` are in force."""
-        if version <= self._version:
+        if version <= self.subscribing.version:
             return
-        self._version = self.subscribing.version = version
+        self.subscribing.version = version
+        self._hold_stale()
+
+    def own_metadata_changed(self, numbers: Mapping[str, int]) -> None:
+        """What tenants have of their own is in force by these numbers."""
+        known = self.subscribing.own
+        newer = {id_: number for id_, number in numbers.items() if number > known.get(id_, 0)}
+        if newer:
+            known.update(newer)
+            self._hold_stale()
+
+    def _hold_stale(self) -> None:
         for _, subscription in self._stale():
             subscription.hold()
         self._is_stale.set()
@@ -211,7 +231,7 @@ class Gateway:
             (session, each)
             for session in self._sessions
             for each in session.subscriptions
-            if each.is_live and each.version < self._version
+            if each.is_live and self.subscribing.is_behind(each)
         ]
 
     # --- the end -----------------------------------------------------------------------------

@@ -148,6 +148,10 @@ class Hub:
                 continue
             images = EventImages(event)
             for match in self._matcher.match(images):
+                if match.misfit is not None:
+                    log.error("event_misfit", extra={"event": event.id, "reason": match.misfit})
+                    self._lose(match.subscribers, "the form of its records has changed")
+                    continue
                 seen = Seen(match.was, match.now, images)
                 for subscription in match.subscribers:
                     heard.setdefault(subscription, []).append(seen)

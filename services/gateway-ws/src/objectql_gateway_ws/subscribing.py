@@ -9,6 +9,7 @@ and what was held back goes out.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from contextlib import aclosing
 from typing import Final, Protocol, TypeVar
 
@@ -21,7 +22,7 @@ from objectql.errors import DeadlineExceeded, InvalidQuery, TooManyRecords, Unav
 from objectql.ids import uuid7
 from objectql.live.commits import Commits, Place
 from objectql.live.images import EventImages
-from objectql.live.matcher import Matcher
+from objectql.live.matcher import Match, Matcher
 from objectql.live.query import LiveQuery
 from objectql.wire.live import LiveBindReply, LiveBindRequest, UnpublishedReply, UnpublishedRequest
 from objectql.wire.messages import FindRequest, PageReply
@@ -65,6 +66,8 @@ class Subscribing:
         self._clock = clock
         self.version = 0
         """Of the newest metadata that were heard of; what was bound by older ones tells nothing."""
+        self.own: dict[str, int] = {}
+        """Likewise by tenant, of what tenants have of their own."""
         self._snapshot_records = snapshot_records
 
     async def begin(
@@ -125,8 +128,13 @@ class Subscribing:
         request = LiveBindRequest(subscription.request)
         reply = await self._ask(subscription, "live_bind", request, LiveBindReply)
         subscription.query = reply.query
-        subscription.version = reply.version
+        subscription.version, subscription.own = reply.version, reply.own
         subscription.params()  # a literal that does not fit is told now
+
+    def is_behind(self, subscription: Subscription) -> bool:
+        """Whether newer metadata were heard of than those by which it was bound."""
+        own = self.own.get(subscription.actor.tenant, 0)
+        return subscription.version < self.version or subscription.own < own
 
     async def rebind(self, subscription: Subscription) -> bool:
         """Whether the subscription means what it meant; until it is known nothing is told.
@@ -140,7 +148,7 @@ class Subscribing:
         await self.bind(subscription)
         if subscription.query != known:
             return False
-        if subscription.version < self.version:
+        if self.is_behind(subscription):
             raise Unavailable(what="the metadata")
         subscription.release(lambda place: self._cursor(subscription, place))
         return True
@@ -153,13 +161,13 @@ class Subscribing:
             Unavailable: no kernel has the newest metadata yet.
 
         """
-        if subscription.version >= self.version:
+        if not self.is_behind(subscription):
             return
         known = subscription.query
         await self.bind(subscription)
         if subscription.query != known:
             raise MeaningChanged
-        if subscription.version < self.version:
+        if self.is_behind(subscription):
             raise Unavailable(what="the metadata")
 
     # --- a snapshot --------------------------------------------------------------------------
@@ -216,7 +224,7 @@ class Subscribing:
                     seen = [
                         Seen(match.was, match.now, images)
                         for images in map(EventImages, told.events)
-                        for match in matcher.match(images)
+                        for match in _fitting(matcher, images)
                     ]
                     if seen:
                         await self._keep_meaning(subscription)
@@ -239,6 +247,13 @@ class Subscribing:
             read_policy=ReadPolicy.PRIMARY,
         )
         return await self._kernel.call(verb, request, context, reply_type)
+
+
+def _fitting(matcher: Matcher[Subscription], images: EventImages) -> Iterator[Match[Subscription]]:
+    for match in matcher.match(images):
+        if match.misfit is not None:  # its records had another form then
+            raise PositionLost
+        yield match
 
 
 def _bound(subscription: Subscription) -> LiveQuery:

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from objectql.context import Actor
-from objectql.events import ChangeKind
 from objectql.live.commits import Place
 from objectql.live.images import EventImages
 from objectql.live.query import LiveQuery
+from objectql.live.telling import telling
 from objectql.query.ast import Query
 from objectql.values import Value
 from objectql_gateway_ws.frames import batch_frame, event_frame, event_tail
@@ -50,6 +50,8 @@ class Subscription:
         self.query: LiveQuery | None = None
         self.version = 0
         """Of the metadata by which it was bound."""
+        self.own = 0
+        """Likewise of those that the tenant has of its own."""
         self.held: list[tuple[Place, Sequence[Seen]]] | None = []
         self.is_live = False
         """Its client was told that it is subscribed."""
@@ -103,12 +105,7 @@ class Subscription:
 
 def _frame(seen: Seen, query: LiveQuery, tail: bytes) -> bytes:
     event = seen.images.event
-    kind: ChangeKind
-    match: str | None = None
-    if seen.now:
-        kind = "updated" if seen.was or event.kind != "created" else "created"
-        match = None if seen.was or kind == "created" else "entered"
-        data = seen.images.data(query.outputs, query.masks)
-        return event_frame(kind, event.object, event.record_id, data, match, tail)
-    match = None if event.kind == "deleted" else "left"
-    return event_frame("deleted", event.object, event.record_id, None, match, tail)
+    found = telling(event.kind, was=seen.was, now=seen.now)
+    assert found is not None  # the matcher tells of nobody who saw it neither before nor after
+    data = seen.images.data(query.outputs, query.masks) if seen.now else None
+    return event_frame(found.kind, event.object, event.record_id, data, found.match, tail)

@@ -14,7 +14,7 @@ from objectql.errors import InvalidQuery, NotSupported, TenantRefused, Unavailab
 from objectql.ids import TenantId
 from objectql.kernel.engine import Engine
 from objectql.kernel.planning import Planner, Scope
-from objectql.live.query import live_query
+from objectql.live.query import LiveQuery, live_query
 from objectql.query.ast import Query
 from objectql.query.template import extract
 from objectql.wire.live import (
@@ -30,6 +30,27 @@ MAX_UNPUBLISHED: Final = 5000
 """More are waiting only where the event stream is away; nobody can follow it then."""
 
 _READ_HOOKS: Final = ("beforeFind", "afterFind")
+
+
+def bind_live(engine: Engine, planner: Planner, query: Query, scope: Scope) -> LiveQuery:
+    """What `query` is to its caller when it is asked of events, for sockets and webhooks alike.
+
+    Raises:
+        ObjectUnknown, PermissionDenied, and whatever is wrong with the query.
+        NotSupported: an event alone cannot tell what a read would answer.
+
+    """
+    run = planner.prepare(query, scope)
+    # Code that looks at reads may change them, and never sees an event.
+    has_hooks = any(engine.hooks.pipeline(query.object, event) for event in _READ_HOOKS)
+    if has_hooks or engine.middleware.onion(query.object, "find") is not None:
+        raise NotSupported(feature=f"listening to {query.object}, whose reads run hooks,")
+    return live_query(
+        run.prepared.plan.query,
+        scope.context.tenant,
+        extract(query).literals,
+        timezone=engine.settings.timezone,
+    )
 
 
 class LiveQueries:
@@ -54,16 +75,10 @@ class LiveQueries:
         query = request.query
         if query != Query(object=query.object, fields=query.fields, where=query.where):
             raise InvalidQuery(reason="a live query has an object, fields and a filter")
-        run = self._planner.prepare(query, scope)
-        self._check_unhooked(query.object)
         return LiveBindReply(
-            live_query(
-                run.prepared.plan.query,
-                scope.context.tenant,
-                extract(query).literals,
-                timezone=self._engine.settings.timezone,
-            ),
+            bind_live(self._engine, self._planner, query, scope),
             scope.model.version,
+            self._own(scope.context.tenant),
         )
 
     async def unpublished(self, request: UnpublishedRequest, scope: Scope) -> UnpublishedReply:
@@ -85,18 +100,16 @@ class LiveQueries:
         return UnpublishedReply(ids)
 
     async def standing(self, request: StandingRequest) -> StandingReply:
-        """Which tenants may act no longer, by what this kernel knows."""
+        """Which tenants may act no longer, and what they have of their own, as this kernel knows."""
         refused: list[str] = []
         for tenant in request.tenants:
             try:
                 await self._admit(TenantId(tenant))
             except TenantRefused:
                 refused.append(tenant)
-        return StandingReply(tuple(refused))
+        own = {tenant: self._own(TenantId(tenant)) for tenant in request.tenants}
+        return StandingReply(tuple(refused), {id_: number for id_, number in own.items() if number})
 
-    def _check_unhooked(self, object_name: str) -> None:
-        """Code that looks at reads may change them, and never sees an event."""
-        engine = self._engine
-        has_hooks = any(engine.hooks.pipeline(object_name, event) for event in _READ_HOOKS)
-        if has_hooks or engine.middleware.onion(object_name, "find") is not None:
-            raise NotSupported(feature=f"a live query of {object_name}, whose reads run hooks,")
+    def _own(self, tenant: TenantId) -> int:
+        metadata = self._engine.tenant_models.metadata.get(tenant)
+        return 0 if metadata is None else metadata.number

@@ -14,7 +14,7 @@ it was told up to `at`. Whoever reads on from `cut` tells the same commits in th
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
@@ -60,6 +60,8 @@ class Commits:
         self._told = place.at
         self._position = place.cut
         self._held: dict[str, _Commit] = {}
+        self._records: Counter[tuple[str, str, str]] = Counter()
+        """How many held events each record has."""
         self._known: OrderedDict[str, None] = OrderedDict()
 
     @property
@@ -85,8 +87,7 @@ class Commits:
             if event.batch_size <= 1 and not self._held:
                 told.append(event)
             else:
-                self._hold(position, event, now_s)
-                told += self._release()
+                told += self._release_with(self._hold(position, event, now_s))
         if not self._held:
             self._cut = position
         if not told or position <= self._told:
@@ -106,7 +107,7 @@ class Commits:
         """
         torn = {key: c for key, c in self._held.items() if c.missing and c.since_s <= before_s}
         for key in torn:
-            del self._held[key]
+            self._forget(key)
         lost = [event for commit in torn.values() for event in commit.events]
         if torn:
             lost += self._release()
@@ -124,13 +125,41 @@ class Commits:
             known.popitem(last=False)
         return False
 
-    def _hold(self, position: int, event: ChangeEvent, now_s: float) -> None:
+    def _hold(self, position: int, event: ChangeEvent, now_s: float) -> str:
+        """Keep the event; the key of its commit."""
         key = event.batch or event.id
         commit = self._held.get(key)
         if commit is None:
             commit = self._held[key] = _Commit(max(event.batch_size, 1), position, now_s)
         commit.events.append(event)
         commit.missing -= 1
+        self._records[event.tenant, event.object, event.record_id] += 1
+        return key
+
+    def _forget(self, key: str) -> _Commit:
+        commit = self._held.pop(key)
+        self._records.subtract(commit.records())
+        for record in commit.records():
+            if not self._records[record]:
+                del self._records[record]
+        return commit
+
+    def _release_with(self, key: str) -> list[ChangeEvent]:
+        """What can be told now that the commit `key` has one event more.
+
+        Only a commit that has become whole lets anything go. Nearly always it shares no record with
+        others that are held, so that nobody need look at those: a commit of ten thousand events is
+        not walked through for each event of somebody else.
+        """
+        commit = self._held[key]
+        if commit.missing > 0:
+            return []
+        own = Counter(commit.records())
+        if all(self._records[record] == count for record, count in own.items()):
+            return self._forget(key).events
+        if key == next(reversed(self._held)):  # whom it shares records with came before it
+            return []
+        return self._release()
 
     def _release(self) -> list[ChangeEvent]:
         """The events of commits that are whole and wait for no earlier one on a record."""
@@ -140,6 +169,5 @@ class Commits:
             if commit.missing > 0 or not waiting.isdisjoint(commit.records()):
                 waiting.update(commit.records())
                 continue
-            told += commit.events
-            del self._held[key]
+            told += self._forget(key).events
         return told

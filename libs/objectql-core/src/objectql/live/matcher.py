@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
 from typing import Any, Generic, NamedTuple, NoReturn, TypeAlias, TypeVar
 
+import msgspec
+
 from objectql.events import ChangeEvent
 from objectql.ids import ObjectName, TenantId
 from objectql.live.images import EventImages, Image
@@ -28,6 +30,9 @@ Params: TypeAlias = tuple[Value, ...]
 Term: TypeAlias = tuple[tuple[str, ...], tuple[Any, ...]]
 """Fields, in order, and the values that they must all have."""
 
+_MISFITS = (TypeError, ValueError, AttributeError, ArithmeticError, msgspec.MsgspecError)
+"""What comparisons of a value with one of another kind end in."""
+
 
 class Match(NamedTuple, Generic[S]):
     """Whether the subscribers saw the record before the change, and whether they see it now."""
@@ -35,6 +40,8 @@ class Match(NamedTuple, Generic[S]):
     was: bool
     now: bool
     subscribers: Iterable[S]
+    misfit: str | None = None
+    """Why nobody can tell: the record has another form than what `subscribers` were bound by."""
 
 
 class _Variant(Generic[S]):
@@ -155,16 +162,25 @@ class Matcher(Generic[S]):
         if groups is None:
             return
         old, new = images.old, images.new
-        both = [image for image in (old, new) if image is not None]
         for group in groups.values():
-            for image in both:
-                image.need(group.fields)
-            for variant in group.candidates(both):
-                params = variant.params()
-                was = old is not None and matches(group.where, old.record, params, _no_lookup)
-                now = new is not None and matches(group.where, new.record, params, _no_lookup)
-                if was or now:
-                    yield Match(was, now, variant.subscribers)
+            try:
+                found = list(_matches_in(group, old, new))
+            except _MISFITS as exc:
+                everybody = [s for variant in group.variants.values() for s in variant.subscribers]
+                found = [Match(was=False, now=False, subscribers=everybody, misfit=repr(exc))]
+            yield from found
+
+
+def _matches_in(group: _Group[S], old: Image | None, new: Image | None) -> Iterator[Match[S]]:
+    both = [image for image in (old, new) if image is not None]
+    for image in both:
+        image.need(group.fields)
+    for variant in group.candidates(both):
+        params = variant.params()
+        was = old is not None and matches(group.where, old.record, params, _no_lookup)
+        now = new is not None and matches(group.where, new.record, params, _no_lookup)
+        if was or now:
+            yield Match(was, now, variant.subscribers)
 
 
 def _variant(

@@ -28,6 +28,7 @@ from objectql.metadata.check_rules import check_rules, rule_nodes
 from objectql.metadata.document import TENANT_LAYER, Node
 from objectql.metadata.keys import read_keys
 from objectql.metadata.model import (
+    SHARES,
     ActionDef,
     AuditDef,
     Features,
@@ -82,7 +83,7 @@ class ObjectParts:
     def _add_fields(self, node: Node) -> None:
         for name, member in _named_members(node, "field").items():
             keys = {} if member.value is None else read_keys(member, accepted.FIELD)
-            if keys.get("system") and name in _RESERVED_FIELDS:
+            if keys.get("system") and (name in _RESERVED_FIELDS or name == SHARES):
                 continue  # a document that this server has served comes back
             place, before = self.fields.get(name, (member, {}))
             self.fields[name] = (place, before | keys)

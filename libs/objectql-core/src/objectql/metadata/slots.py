@@ -24,7 +24,11 @@ from objectql.metadata.types import Storage
 
 _PRECISION = 20
 _SCALE = 2
-_DIGEST_BYTES = 4
+_DIGEST_BYTES = 12
+"""Whoever may choose a tenant's id cannot find another's with the same digest."""
+
+_MAX_NAME = 36
+"""Of an object's name in that of its table; Postgres takes 63 bytes for the whole."""
 
 
 class Slot(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -42,9 +46,8 @@ Slots: TypeAlias = Mapping[str, Columns]
 
 
 def own_table(tenant: TenantId, object_name: str) -> str:
-    """The table of an object that only `tenant` has; at most 61 characters."""
-    digest = hashlib.blake2b(tenant.encode(), digest_size=_DIGEST_BYTES).hexdigest()
-    return f"t_{digest}_{object_name}"
+    """The table of an object that only `tenant` has; at most 63 characters."""
+    return f"t_{_digest(f'{tenant}/{object_name}')}_{object_name[:_MAX_NAME]}"
 
 
 def kind_of_slot(field: FieldDef, table_of: Callable[[ObjectName], str]) -> str:
@@ -52,13 +55,15 @@ def kind_of_slot(field: FieldDef, table_of: Callable[[ObjectName], str]) -> str:
     unique = "unique_" if field.unique else ""
     if field.reference is not None and field.storage is Storage.TEXT:
         table = table_of(field.reference)
-        return (
-            f"{unique}to_{hashlib.blake2b(table.encode(), digest_size=_DIGEST_BYTES).hexdigest()}"
-        )
+        return f"{unique}to_{_digest(table)}"
     if field.storage is not Storage.DECIMAL:
         return f"{unique}{field.storage}"
     scale = _SCALE if field.scale is None else field.scale
     return f"{unique}decimal_{max(field.precision or _PRECISION, scale + 1)}_{scale}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=_DIGEST_BYTES).hexdigest()
 
 
 def allocate(columns: Columns, fields: Iterable[tuple[str, str]], now_ms: int) -> dict[str, Slot]:

@@ -14,10 +14,11 @@ class LiveBindRequest(Message, frozen=True):
 
 
 class LiveBindReply(Message, frozen=True):
-    """What to match events with, by the metadata of `version`."""
+    """What to match events with, by the metadata of `version` and the tenant's own of `own`."""
 
     query: LiveQuery
     version: int
+    own: int = 0
 
 
 class UnpublishedRequest(Message, frozen=True):
@@ -33,12 +34,15 @@ class UnpublishedReply(Message, frozen=True):
 
 
 class StandingRequest(Message, frozen=True):
-    """Verb `live_standing`: which of `tenants` may act no longer."""
+    """Verb `live_standing`: how `tenants` stand now."""
 
     tenants: tuple[str, ...]
 
 
 class StandingReply(Message, frozen=True):
-    """Tenants that are suspended, deleted or unknown."""
+    """`refused` are suspended, deleted or unknown. `own` numbers the newest publication of the
+    metadata that tenants have of their own; who has none is not in it.
+    """
 
     refused: tuple[str, ...] = ()
+    own: dict[str, int] = {}

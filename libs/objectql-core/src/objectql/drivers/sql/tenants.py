@@ -124,3 +124,6 @@ def tenant_deletions(
         yield f"DELETE FROM {identifier(table_name(object_))} WHERE {TENANT} = $1"  # noqa: S608
     for table in system_tables:
         yield f"DELETE FROM {table} WHERE tenant = $1"  # noqa: S608
+    if "oql_webhooks" in system_tables:  # kernels know webhooks by the version of them all
+        yield """UPDATE oql_webhooks_state SET version = version + 1
+            WHERE CAST($1 AS text) IS NOT NULL"""

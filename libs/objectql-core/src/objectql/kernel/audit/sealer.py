@@ -126,7 +126,8 @@ class Sealer:
     async def seal(self, chains: ChainStore) -> int:
         """Seal what is committed in `chains` now; how many entries that was.
 
-        Those may also be of a tenant's own tables. Who does not hold the lease does one batch.
+        Those may also be of a tenant's own tables, for which the lease says nothing; there, as
+        everywhere, the head keeps two sealers apart.
         """
         total = 0
         for log_ in LOGS:
@@ -134,7 +135,9 @@ class Sealer:
                 entries = await chains.unsealed(log_, self._limits.batch, besides=self._set_aside())
                 if entries:
                     total += await self._seal(chains, entries)
-                if len(entries) < self._limits.batch or not await self._lease.keep():
+                if len(entries) < self._limits.batch:
+                    break
+                if chains is self._chains and not await self._lease.keep():
                     break
         return total
 

@@ -18,9 +18,10 @@ from objectql.events import ChangeEvent
 from objectql.ids import TenantId
 from objectql.kernel.engine import Engine
 from objectql.kernel.planning import Planner
-from objectql.kernel.webhooks.subscription import Binder, Subscription, told
+from objectql.kernel.webhooks.subscription import Binder, Subscription
 from objectql.live.images import EventImages
 from objectql.live.matcher import Matcher
+from objectql.live.telling import telling
 from objectql.values import Value
 
 log = logging.getLogger(__name__)
@@ -38,12 +39,20 @@ USERS_FRESH_S: Final = 1.0
 class WebhookDirectory:
     """See the head of this module."""
 
-    def __init__(self, engine: Engine, planner: Planner, roles_of: RolesOf) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        planner: Planner,
+        roles_of: RolesOf,
+        converge: Callable[[], Awaitable[object]],
+    ) -> None:
+        """`converge` learns what tenants have of their own now."""
         self._engine = engine
+        self._converge = converge
         self._binder = Binder(engine, planner)
         self._roles_of = roles_of
         self._turn = asyncio.Lock()
-        self._versions = (-1, -1)
+        self._versions: tuple[int, int, dict[TenantId, int]] = (-1, -1, {})
         self._looked_s = float("-inf")
         self._users_s = float("-inf")
         self._webhooks: Mapping[str, Webhook] = {}
@@ -75,16 +84,23 @@ class WebhookDirectory:
             if asked_s < self._looked_s:
                 return  # another has looked since, or lately enough
             looked_s = self._engine.clock.monotonic_s()
-            model = self._engine.model
             version = await self.store.current_version()
-            is_new = (version, model.version) != self._versions
-            if is_new and version != self._versions[0]:
+            if version != self._versions[0]:
                 version, found = await self.store.load()
                 self._webhooks = {webhook.id: webhook for webhook in found}
-            if is_new or await self._have_users_changed():
+            if self._webhooks:  # after their declarations, so that all that those name is known
+                await self._converge()
+            versions = (version, self._engine.model.version, self._own())
+            if versions != self._versions or await self._have_users_changed():
                 await self._bind_all()
-            self._versions = (version, model.version)
+            self._versions = versions
             self._looked_s = looked_s
+
+    def _own(self) -> dict[TenantId, int]:
+        """The numbers of what the tenants of webhooks have of their own."""
+        known = self._engine.tenant_models.metadata
+        tenants = {webhook.tenant for webhook in self._webhooks.values()}
+        return {tenant: known[tenant].number for tenant in tenants if tenant in known}
 
     async def bind(self, webhook: Webhook) -> dict[str, Subscription]:
         """How `webhook`, which may be none yet, would hear.
@@ -98,35 +114,40 @@ class WebhookDirectory:
     def concerned(self, event: ChangeEvent) -> Iterator[str]:
         """The active webhooks that are to be told of an event."""
         for match in self._matcher.match(EventImages(event)):
-            found = told(event.kind, was=match.was, now=match.now)
+            if match.misfit is not None:
+                facts = {"event": event.id, "reason": match.misfit}
+                log.error("event_misfit", extra=facts)
+            found = telling(event.kind, was=match.was, now=match.now)
             for id_, _ in match.subscribers:
                 if found is not None and found.kind in self._webhooks[id_].events:
                     yield id_
 
     async def _bind_all(self) -> None:
-        self._bound = {}
-        self._actors = {}
-        self._matcher = Matcher()
-        self._users_s = self._engine.clock.monotonic_s()
+        bound: dict[tuple[str, str], Subscription] = {}
+        actors: dict[str, Actor] = {}
+        listeners: _Listeners = Matcher()
+        users_s = self._engine.clock.monotonic_s()
         for webhook in self._webhooks.values():
             try:
-                actor = await self._actor(webhook)
+                actors[webhook.id] = actor = await self._actor(webhook)
                 found = self._binder.bind(webhook, actor)
             except ObjectQLError as exc:
+                if exc.retryable:  # nobody can say now, and what nobody hears of is lost
+                    raise
                 facts = {"webhook": webhook.id, "tenant": webhook.tenant, "reason": str(exc)}
                 log.warning("webhook_not_bound", extra=facts)
                 continue
-            self._actors[webhook.id] = actor
             for name, subscription in found.items():
-                self._bound[webhook.id, name] = subscription
+                bound[webhook.id, name] = subscription
                 if webhook.active:
-                    self._listen((webhook.id, name), subscription)
+                    listeners.add(
+                        (webhook.id, name), subscription.query, self._params_of(subscription)
+                    )
+        self._bound, self._actors, self._matcher = bound, actors, listeners
+        self._users_s = users_s
 
-    def _listen(self, key: tuple[str, str], subscription: Subscription) -> None:
-        def params() -> tuple[Value, ...]:
-            return subscription.params(self._engine.clock.now_ms())
-
-        self._matcher.add(key, subscription.query, params)
+    def _params_of(self, subscription: Subscription) -> Callable[[], tuple[Value, ...]]:
+        return lambda: subscription.params(self._engine.clock.now_ms())
 
     async def _actor(self, webhook: Webhook) -> Actor:
         if webhook.user is None:

@@ -65,7 +65,7 @@ class Webhooks:
                 raise RecordNotFound(object="user", id=user)
             return known.roles
 
-        self.directory = WebhookDirectory(engine, planner, roles_of)
+        self.directory = WebhookDirectory(engine, planner, roles_of, tenants.converge)
         self.queueing = Queueing(self.directory, engine.clock)
         self.observe: Callable[[str, float], None] = _to_nobody
         """Told of each attempt; see `Tools`."""

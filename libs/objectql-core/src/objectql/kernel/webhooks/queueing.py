@@ -28,11 +28,12 @@ class Queueing:
     async def __call__(self, events: Sequence[ChangeEvent]) -> None:
         """Queue what there is to tell of `events`, which name each record once at most."""
         await self._directory.refresh()
-        new = [
-            NewDelivery(event.tenant, id_, event.id, record_of(event), text_of(event))
-            for event in events
-            for id_ in self._directory.concerned(event)
-        ]
+        new: list[NewDelivery] = []
+        for event in events:
+            concerned = list(self._directory.concerned(event))
+            if concerned:
+                record, text = record_of(event), text_of(event)
+                new += [NewDelivery(event.tenant, id_, event.id, record, text) for id_ in concerned]
         if new and await self._directory.store.enqueue(new, self._clock.now_ms()):
             self.on_queued({delivery.webhook for delivery in new})
 

@@ -8,47 +8,26 @@ is told: a record that comes into view is `updated` with `match: entered`, one t
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal, NamedTuple, TypeAlias
+from typing import Any, Final
 
 import msgspec
 
 from objectql.context import Actor, Context
 from objectql.drivers.webhooks import Webhook
-from objectql.errors import NotSupported
-from objectql.events import ChangeEvent, ChangeKind
+from objectql.events import ChangeEvent
 from objectql.kernel.engine import Engine
+from objectql.kernel.live import bind_live
 from objectql.kernel.planning import Planner
 from objectql.live.images import EventImages
-from objectql.live.query import LiveQuery, fields_of, live_query
+from objectql.live.query import LiveQuery, fields_of
+from objectql.live.telling import Telling, telling
 from objectql.query.ast import Query
 from objectql.query.matching import matches
 from objectql.query.parse import parse_where
-from objectql.query.template import extract
 from objectql.values import Value
 
-MatchWord: TypeAlias = Literal["entered", "left"]
-
 _NEVER_MS: Final = 2**53
-_READ_HOOKS: Final = ("beforeFind", "afterFind")
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-
-
-class Told(NamedTuple):
-    """What is told of an event."""
-
-    kind: ChangeKind
-    match: MatchWord | None = None
-
-
-def told(kind: ChangeKind, *, was: bool, now: bool) -> Told | None:
-    """What somebody is told who saw the record before the change (`was`), or sees it `now`."""
-    if now:
-        if kind == "updated" and not was:
-            return Told("updated", "entered")
-        return Told(kind)
-    if was:
-        return Told("deleted") if kind == "deleted" else Told("deleted", "left")
-    return None
 
 
 class Subscription:
@@ -65,7 +44,7 @@ class Subscription:
         """The parameters of the filter."""
         return self.query.params(self._actor, now_ms)
 
-    def hears(self, images: EventImages, now_ms: int) -> Told | None:
+    def hears(self, images: EventImages, now_ms: int) -> Telling | None:
         """What is told of the event, if anything."""
         params = self.params(now_ms)
         seen: list[bool] = []
@@ -75,7 +54,7 @@ class Subscription:
                 continue
             image.need(self._fields)
             seen.append(matches(self._where, image.record, params, _no_lookup))
-        found = told(images.event.kind, was=seen[0], now=seen[1])
+        found = telling(images.event.kind, was=seen[0], now=seen[1])
         return found if found is not None and found.kind in self.webhook.events else None
 
     def message(self, event: ChangeEvent, now_ms: int) -> dict[str, Any] | None:
@@ -95,7 +74,7 @@ class Subscription:
         if found.kind != "deleted":
             record = images.data(self.query.outputs, self.query.masks)
             data |= {"version": event.version, "record": msgspec.Raw(record)}
-            if found == Told("updated") and images.old is not None:
+            if found == Telling("updated") and images.old is not None:
                 before = images.old.select(self.query.outputs, self.query.masks)
                 data["previous"] = self._previous(record, before)
         return {"type": f"{event.object}.{found.kind}", "timestamp": event.at, "data": data}
@@ -128,23 +107,9 @@ class Binder:
             context = Context(actor=actor, deadline_ms=_NEVER_MS, request_id="")
             scope = self._planner.scope(context)
             query = Query(object=object_, fields=fields, where=where)
-            run = self._planner.prepare(query, scope)
-            self._check_unhooked(object_)
-            live = live_query(
-                run.prepared.plan.query,
-                webhook.tenant,
-                extract(query).literals,
-                timezone=self._engine.settings.timezone,
-            )
+            live = bind_live(self._engine, self._planner, query, scope)
             found[object_] = Subscription(webhook, actor, live)
         return found
-
-    def _check_unhooked(self, object_name: str) -> None:
-        """Code that looks at reads may change them, and never sees an event."""
-        engine = self._engine
-        has_hooks = any(engine.hooks.pipeline(object_name, event) for event in _READ_HOOKS)
-        if has_hooks or engine.middleware.onion(object_name, "find") is not None:
-            raise NotSupported(feature=f"a webhook of {object_name}, whose reads run hooks,")
 
 
 def _no_lookup(*_: object) -> None:

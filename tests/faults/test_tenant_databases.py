@@ -11,6 +11,7 @@ from tests.clusters import CRM, administrator, client, eventually
 from tests.proxies import Proxy
 from tests.streams import all_events
 
+from objectql.ids import uuid7
 from objectql_devstack.cluster import Cluster
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(240)]
@@ -48,7 +49,7 @@ async def operator(cluster: Cluster) -> AsyncGenerator[httpx.AsyncClient]:
 
 
 async def writes(http: httpx.AsyncClient) -> set[int]:
-    asked = [http.post("/api/account", json={"name": "A"}) for _ in range(AT_ONCE)]
+    asked = [http.post("/api/account", json={"name": uuid7()}) for _ in range(AT_ONCE)]
     return {answer.status_code for answer in await asyncio.gather(*asked)}
 
 

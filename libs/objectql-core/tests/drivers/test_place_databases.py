@@ -30,6 +30,7 @@ from objectql.testing.driver_samples import (
     ACME,
     CUSTOMERS,
     OBJECTS,
+    count_inserts,
     ids,
     insert,
     scope,
@@ -441,7 +442,7 @@ class TestWaiting:
     async def until(self, placed: PlacedDriver, *tenants: TenantId) -> None:
         """Return when these wait; the server may count what was inserted ten seconds later."""
         async with asyncio.timeout(60):
-            while await placed.places.waiting(self.PLACES, placed.placed) != set(tenants):
+            while await placed.places.waiting(self.PLACES, placed.placed) != frozenset(tenants):
                 await asyncio.sleep(0.1)
 
     async def test_inserts_are_counted_by_the_server(
@@ -464,6 +465,7 @@ class TestWaiting:
                 assert await placed.places.waiting(self.PLACES, placed.placed) == frozenset()
                 await asyncio.sleep(0.1)
         await write(placed, insert(CUSTOMERS, "c1"), tenant=GLOBEX)
+        await count_inserts(own)
         await self.until(placed, GLOBEX)
 
     async def test_outbox_that_does_not_answer_hides_no_other(

@@ -25,6 +25,7 @@ from objectql.testing.driver_samples import (
     ACME,
     CUSTOMERS,
     OBJECTS,
+    count_inserts,
     field,
     ids,
     insert,
@@ -65,7 +66,7 @@ async def shared(unconnected: Driver) -> AsyncIterator[Driver]:
 
 
 @pytest.fixture(params=["schema", "database"])
-def kind(request: pytest.FixtureRequest) -> PlaceKind:
+def place_kind(request: pytest.FixtureRequest) -> PlaceKind:
     return request.param
 
 
@@ -85,13 +86,13 @@ async def make(driver: Driver, *tenants: TenantId, kind: PlaceKind = "schema") -
 @pytest.mark.servers
 class TestPlace(PlaceSuite):
     @pytest.fixture
-    async def driver(self, database_url: str, kind: PlaceKind) -> AsyncIterator[Driver]:
+    async def driver(self, database_url: str, place_kind: PlaceKind) -> AsyncIterator[Driver]:
         """Of a place of `ACME`; the driver of the shared tables was never connected."""
-        if kind == "database":
+        if place_kind == "database":
             await copy_place_of_acme(database_url)
         shared = on_server(database_url)
         assert shared.places is not None
-        own = shared.places.open(Place(ACME, kind))
+        own = shared.places.open(Place(ACME, place_kind))
         yield own
         await own.close()
         await shared.close()
@@ -107,9 +108,9 @@ async def until_waiting(
 
 
 @pytest.fixture
-async def placed(shared: Driver, kind: PlaceKind) -> AsyncIterator[PlacedDriver]:
+async def placed(shared: Driver, place_kind: PlaceKind) -> AsyncIterator[PlacedDriver]:
     """Two tenants with places, and all others in the shared tables."""
-    driver = await make(shared, ACME, GLOBEX, kind=kind)
+    driver = await make(shared, ACME, GLOBEX, kind=place_kind)
     yield driver
     await driver.close()
 
@@ -137,43 +138,44 @@ class TestPlaced:
         assert await placed.outbox.pending(10) == ()
 
     async def test_dropped_place_is_gone_and_can_be_made_again(
-        self, placed: PlacedDriver, kind: PlaceKind
+        self, placed: PlacedDriver, place_kind: PlaceKind
     ) -> None:
         for tenant in (ACME, GLOBEX):
             await write(placed, insert(CUSTOMERS, "c1"), tenant=tenant)
-        place = Place(ACME, kind)
+        place = Place(ACME, place_kind)
         await placed.places.drop(place)
         await placed.places.drop(place)
         with pytest.raises(ObjectQLError):
             await ids(placed, CUSTOMERS, ACME)
         assert await ids(placed, CUSTOMERS, GLOBEX) == ["c1"]
-        again = await make(placed.shared, ACME, kind=kind)
+        again = await make(placed.shared, ACME, kind=place_kind)
         assert await ids(again, CUSTOMERS, ACME) == []
         await again.end_places()
 
     async def test_place_made_again_keeps_what_is_in_it(
-        self, placed: PlacedDriver, kind: PlaceKind
+        self, placed: PlacedDriver, place_kind: PlaceKind
     ) -> None:
         await write(placed, insert(CUSTOMERS, "c1"), tenant=ACME)
-        await placed.places.create(Place(ACME, kind))
+        await placed.places.create(Place(ACME, place_kind))
         assert await ids(placed, CUSTOMERS, ACME) == ["c1"]
 
     async def test_driver_of_a_place_that_stays_is_kept(
-        self, placed: PlacedDriver, kind: PlaceKind
+        self, placed: PlacedDriver, place_kind: PlaceKind
     ) -> None:
         before = placed.of(GLOBEX)
-        placed.settle([Place(GLOBEX, kind), Place(SHARING, kind)])
+        placed.settle([Place(GLOBEX, place_kind), Place(SHARING, place_kind)])
         assert placed.of(GLOBEX) is before
         assert placed.of(ACME) is placed.shared
 
     async def test_places_with_waiting_events_are_told_together(
-        self, placed: PlacedDriver, kind: PlaceKind
+        self, placed: PlacedDriver, place_kind: PlaceKind
     ) -> None:
-        places = [Place(tenant, kind) for tenant in (ACME, SHARING, GLOBEX)]
+        places = [Place(tenant, place_kind) for tenant in (ACME, SHARING, GLOBEX)]
         placed.settle(places)
         for id in ("c1", "c2"):
             await until_waiting(placed, places, set())
             await write(placed, insert(CUSTOMERS, id), tenant=GLOBEX)
+            await count_inserts(placed.of(GLOBEX))
             # One of the three was never made, which hides nothing of the others.
             await until_waiting(placed, places, {GLOBEX})
             [(position, _)] = await placed.of(GLOBEX).outbox.pending(10)

@@ -17,6 +17,7 @@ from objectql.drivers.protocol import (
     WriteOutcome,
     WriteScope,
 )
+from objectql.drivers.sql.postgres import PostgresDriver
 from objectql.ids import FieldName, ObjectName, TenantId, uuid7
 from objectql.metadata.masks import Mask
 from objectql.metadata.model import FieldDef, IndexDef, ObjectDef, system_fields
@@ -225,3 +226,9 @@ def own_fields(object_: ObjectDef) -> list[FieldDef]:
 
 class OnPurpose(Exception):
     """Raised by tests inside transactions."""
+
+
+async def count_inserts(driver: Driver) -> None:
+    """Let a server count what was inserted last; by itself it may take ten seconds to do so."""
+    if isinstance(driver, PostgresDriver):
+        await driver.read("SELECT pg_stat_force_next_flush()")

@@ -18,6 +18,7 @@ from objectql.kernel.audit.sealer import Sealer
 from objectql.kernel.kernel import Kernel
 from objectql.kernel.place_relays import PlaceRelays
 from objectql.kernel.relay import Relay, RelayLimits
+from objectql.testing.driver_samples import count_inserts
 from objectql.wire.stream import StreamMessage
 
 from .conftest import (
@@ -81,6 +82,7 @@ async def test_events_of_places_reach_the_stream_told_of_or_not(
         relays.nudge([GLOBEX])
         await stream.holds(ACME, GLOBEX)
         await kernel.create("account", {"name": "not told"}, context=of(GLOBEX))
+        await count_inserts(placed.of(GLOBEX))
         await stream.holds(ACME, GLOBEX, GLOBEX)
         async with asyncio.timeout(20):
             for tenant in (ACME, GLOBEX):

@@ -1,6 +1,6 @@
 """Every door of the kernel against the judge: who sees which records and fields.
 
-A case is one decision about one record (or group) at one door. Doors are list, filter, get, count
+A case is one decision about one record (or group) at one door. Doors are list, export, filter, get, count
 and group, search, expand in both directions, update alone and in a batch (its verdict and its
 answer), history, explanations and the matching of events.
 """
@@ -14,6 +14,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from random import Random
 from typing import Any
+
+import msgspec
 
 from objectql.clock import SystemClock
 from objectql.context import Actor, Context, system_actor
@@ -29,6 +31,7 @@ from objectql.wire.messages import (
     BulkRequest,
     BulkRow,
     ExplainAccessRequest,
+    ExportRequest,
     FindRequest,
     GetRequest,
     HistoryRequest,
@@ -144,6 +147,7 @@ class _Comparison:
                 await self._refused(name)
                 continue
             await self._listed(name)
+            await self._exported(name)
             await self._filtered(name)
             await self._got(name)
             await self._grouped(name)
@@ -206,6 +210,28 @@ class _Comparison:
         found = self._as_stored(name, await self._find(name))
         expected = {i: self._shown(name, row) for i, row in self._visible(name).items()}
         self._same(f"list {name}", found, expected, len(self._world.rows[name]))
+
+    async def _exported(self, name: str) -> None:
+        """In two pages, for those to whom it is granted."""
+        rows: list[dict[str, Any]] = []
+        query = parse_query({"limit": max(1, len(self._world.rows[name]) // 2)}, object=name)
+        while True:
+            try:
+                reply = await self._kernel.handle_export(ExportRequest(query), self._context)
+            except PermissionDenied:
+                assert not self._judge.grants(self._user, name, "export"), f"{name}: no export"
+                self.cases += 1
+                return
+            page: list[dict[str, Any]] = json.loads(reply.items)
+            assert all(tuple(row) == reply.columns for row in page), reply.columns
+            rows += page
+            if reply.next is None:
+                break
+            query = msgspec.structs.replace(query, after=reply.next)
+        assert self._judge.grants(self._user, name, "export"), f"{name} was exported"
+        found = self._as_stored(name, rows)
+        expected = {i: self._shown(name, row) for i, row in self._visible(name).items()}
+        self._same(f"export {name}", found, expected, len(self._world.rows[name]))
 
     async def _filtered(self, name: str) -> None:
         """A caller's own condition brings in nothing more, and asks about no hidden field."""

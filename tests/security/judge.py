@@ -85,8 +85,11 @@ class Judge:
 
     def grants(self, user: User, object: str, operation: str) -> bool:
         grants = self._files[object]["object_permissions"]
-        implied = {"read": ("view_all", "modify_all"), "update": ("modify_all",)}
+        reading = ("view_all", "modify_all")
+        implied = {"read": reading, "update": ("modify_all",), "export": ()}
         names = (operation, *implied[operation])
+        if operation == "export" and "export" not in grants:  # then it is for all readers
+            names = ("read", *reading)
         by_file = any(_any(user, grants.get(name, ())) for name in names)
         return by_file or self._sets.grants(object, operation, user.roles)
 

@@ -12,6 +12,7 @@ REQUIRED = {"badge": "see_badges"}
 BITS = {
     "read": ("allowRead", "viewAllRecords", "modifyAllRecords"),
     "update": ("allowEdit", "modifyAllRecords"),
+    "export": ("allowExport",),
 }
 ALL = {"read": ("viewAllRecords", "modifyAllRecords"), "update": ("modifyAllRecords",)}
 SCOPES = {"read": "readScope", "update": "writeScope"}

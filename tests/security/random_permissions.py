@@ -50,6 +50,7 @@ LABELS = ("red", "green", "blue")
 SHARES = "shared_with"
 HIDEABLE = ("name", "owner", "region", "level", "cap", "open", "labels")
 RIGHTS = ("read", "update", "delete")
+SET_BITS = ("allowRead", "allowEdit", "allowExport")
 
 
 class World(NamedTuple):
@@ -139,6 +140,8 @@ def _file(rng: Random, name: str) -> dict[str, Any]:
     for extra in ("view_all", "modify_all"):
         if rng.random() < 0.2:
             grants[extra] = rng.sample(ROLES, 1)
+    if rng.random() < 0.4:
+        grants["export"] = _some(rng)
     file: dict[str, Any] = {"object": name, "object_permissions": grants}
     if rng.random() < 0.5:
         hidden = rng.sample(HIDEABLE, rng.randint(1, 3))
@@ -218,7 +221,7 @@ def _set(rng: Random, name: str) -> dict[str, Any]:
 
 
 def _bits(rng: Random) -> dict[str, Any]:
-    bits: dict[str, Any] = {bit: rng.random() < 0.6 for bit in ("allowRead", "allowEdit")}
+    bits: dict[str, Any] = {bit: rng.random() < 0.6 for bit in SET_BITS}
     for bit in ("viewAllRecords", "modifyAllRecords"):
         if rng.random() < 0.1:
             bits[bit] = True

@@ -37,6 +37,7 @@ CORE = {
     "data.updateMany": "bulk",
     "data.deleteMany": "bulk",
     "data.clone": "clone",
+    "data.export": "export",
     "search": "search",
     "meta.getTypes": "meta_types",
     "meta.getItems": "meta_list",

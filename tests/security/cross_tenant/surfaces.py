@@ -32,6 +32,11 @@ V1: dict[str, tuple[Ask, ...]] = {
         Ask({"recordId": "<opportunity>", "params": {"note": "Taken over"}}, path=WON, owner="may"),
     ),
     "GET /api/v1/data/{object}": LISTS,
+    "GET /api/v1/data/{object}/export": (
+        Ask(of=EVERY),
+        Ask(query={"format": "json", "filter": "id eq '<id>'"}, has_twin=True),
+        Ask(query={"format": "json", "expand": "account"}, of=CONTACT),
+    ),
     "POST /api/v1/data/{object}": CREATES,
     "POST /api/v1/data/{object}/query": (*DOCUMENTS, *GROUPS),
     "GET /api/v1/data/{object}/{id}": (

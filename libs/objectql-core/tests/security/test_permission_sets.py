@@ -315,3 +315,12 @@ def test_a_position_hands_out_only_sets_that_there_are() -> None:
     (issue,) = caught.value.issues
     assert issue.code == "unknown_permission_set"
     assert "clerk" in issue.message
+
+
+def test_a_set_allows_exports_of_what_may_be_read() -> None:
+    exporting = {"name": "e", "objects": {"invoice": {"allowRead": True, "allowExport": True}}}
+    blind = {"name": "b", "objects": {"invoice": {"allowExport": True}}}
+    snapshot = metadata(granting("all"), exporting, blind)
+    assert "export" not in operations(snapshot, "all")
+    assert operations(snapshot, "e") == {"read", "export"}
+    assert operations(snapshot, "b") == set()

@@ -337,3 +337,15 @@ def test_a_mask_that_an_older_version_let_through_shows_nothing(field: str, text
     mask = rules.fields[FieldName(field)].mask
     assert mask is not None
     assert mask.mask.of("1234567") == "****"
+
+
+def test_readers_may_export_unless_the_file_says_who_may() -> None:
+    def operations(role: str, **grants: list[str]) -> frozenset[str]:
+        compiler = PermissionCompiler(snapshot(object_permissions=grants))
+        return compiler.policy(Actor(id="u", roles=(role,))).access("invoice").operations
+
+    assert operations("a", read=["a"]) == {"read", "export"}
+    assert "export" in operations("boss", read=["a"], modify_all=["boss"])
+    assert operations("a", read=["a"], export=["b"]) == {"read"}
+    assert operations("b", read=["b"], export=["b"]) == {"read", "export"}
+    assert operations("b", read=["a"], export=["b"]) == frozenset()

@@ -12,6 +12,7 @@ from objectql_gateway_rest import (
     auth_routes,
     bulk,
     docs_page,
+    exports,
     history,
     metadata_routes,
     openapi_routes,
@@ -57,6 +58,7 @@ _MODULES = (
     sdk_metadata,
     openapi_routes,
     docs_page,
+    exports,
 )
 
 ROUTES: tuple[Route, ...] = tuple(route for module in _MODULES for route in module.ROUTES)

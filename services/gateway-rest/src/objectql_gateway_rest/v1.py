@@ -60,7 +60,7 @@ async def discovery(_: Call) -> Response:
                 "transactionalBatch": enabled,
                 "search": enabled,
                 "websockets": disabled,
-                "export": disabled,
+                "export": enabled,
                 "comments": disabled,
                 "automation": disabled,
                 "cron": disabled,

@@ -121,7 +121,6 @@ ROUTES = (
     Route("POST", "/api/v1/data/{object}/createMany", create_many, "v1"),
     Route("POST", "/api/v1/data/{object}/updateMany", update_many, "v1"),
     Route("POST", "/api/v1/data/{object}/deleteMany", delete_many, "v1"),
-    Route("GET", "/api/v1/data/{object}/export", absent("export"), "v1"),
     Route("POST", "/api/v1/data/{object}/import", absent("import"), "v1"),
     Route("POST", "/api/v1/data/{object}/import/jobs", absent("import"), "v1"),
     Route("GET", "/api/v1/data/import/jobs", absent("import"), "v1"),

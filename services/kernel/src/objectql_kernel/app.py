@@ -48,7 +48,7 @@ PUBLISHED = "metadata:published"
 TENANTS = "tenants"
 READS = frozenset(
     {
-        *("find", "explain", "get", "count", "aggregate", "search", "history"),
+        *("find", "explain", "get", "count", "aggregate", "search", "history", "export"),
         *("subscribe", "meta", "auth", "audit", "webhooks"),
     }
 )

@@ -23,6 +23,7 @@ def verbs(kernel: Kernel) -> dict[str, Verb[Any]]:
         "find": Verb(m.FindRequest, kernel.handle_find),
         "get": Verb(m.GetRequest, kernel.handle_get),
         "aggregate": Verb(m.AggregateRequest, kernel.handle_aggregate),
+        "export": Verb(m.ExportRequest, kernel.handle_export),
         "explain": Verb(m.ExplainRequest, kernel.handle_explain),
         "history": Verb(m.HistoryRequest, kernel.handle_history),
         "shares": Verb(m.SharesRequest, kernel.handle_shares),

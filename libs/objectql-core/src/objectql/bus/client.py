@@ -35,7 +35,7 @@ from objectql.wire.trust import SIGNATURE, ContextKeys
 T = TypeVar("T")
 
 READ_VERBS = frozenset(
-    "find get aggregate explain search history permissions explain_access meta_types meta_list meta_get view snapshot shares"
+    "find get aggregate explain search history export permissions explain_access meta_types meta_list meta_get view snapshot shares"
     " tenant_list tenant_get tenant_usage tenant_export tenant_metadata tenant_snapshot audit_list audit_verify"
     " live_bind live_unpublished live_standing"
     " auth_me auth_users auth_keys auth_resolve_key auth_state"
@@ -43,7 +43,7 @@ READ_VERBS = frozenset(
 )
 """Verbs without effect; every other one is a write."""
 
-SLOW_VERBS = frozenset("find aggregate search explain".split())
+SLOW_VERBS = frozenset("find aggregate search explain export".split())
 """Reads whose work the caller chooses."""
 
 _SERVICE = "the service behind this gateway"

@@ -24,6 +24,7 @@ from objectql.kernel.change import Change, idempotency_of
 from objectql.kernel.consistency import Consistency
 from objectql.kernel.engine import Engine
 from objectql.kernel.explain import explain_read
+from objectql.kernel.exports import export_page
 from objectql.kernel.history import HistoryReader
 from objectql.kernel.identity.identity import Identity
 from objectql.kernel.json import decode_json, decode_object, encode_json
@@ -67,6 +68,8 @@ from objectql.wire.messages import (
     DeleteRequest,
     ExplainAccessRequest,
     ExplainRequest,
+    ExportReply,
+    ExportRequest,
     FindRequest,
     GetRequest,
     HistoryRequest,
@@ -144,6 +147,15 @@ class Operations(MetadataOperations):
     async def _find(self, request: FindRequest | AggregateRequest, context: Context) -> PageReply:
         scope = self.reader.scope(context, may_lag=True)
         return await self.reader.find(request, scope, self.api(scope, 1))
+
+    async def handle_export(self, request: ExportRequest, context: Context) -> ExportReply:
+        """A page of all records that a query names, for those who may take them away."""
+        name = request.query.object
+        return await self.pipeline.run("export", name, request, context, self._export)
+
+    async def _export(self, request: ExportRequest, context: Context) -> ExportReply:
+        scope = self.reader.scope(context, may_lag=True)
+        return await export_page(request, scope, self.reader, self.api(scope, 1))
 
     async def handle_get(self, request: GetRequest, context: Context) -> RecordReply:
         """One record."""

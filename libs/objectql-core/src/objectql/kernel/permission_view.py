@@ -13,9 +13,18 @@ from objectql.kernel.read import Reader
 from objectql.metadata.model import ObjectDef
 from objectql.query.ast import Filter
 from objectql.query.filter_print import describe_filter
-from objectql.security.access import MODIFY_ALL, VIEW_ALL, ObjectAccess
+from objectql.security.access import ObjectAccess
 from objectql.security.filters import EVERY_RECORD
-from objectql.security.rules import RIGHTS, ObjectRules, Right, Roles, holds_any
+from objectql.security.rules import (
+    EXPORT,
+    MODIFY_ALL,
+    RIGHTS,
+    VIEW_ALL,
+    ObjectRules,
+    Right,
+    Roles,
+    holds_any,
+)
 
 
 def permissions_of(scope: Scope) -> dict[str, Any]:
@@ -35,6 +44,7 @@ def permissions_of(scope: Scope) -> dict[str, Any]:
         found[str(name)] = {
             "operations": operations,
             "records": {right: "some" if right in limited else "all" for right in operations},
+            "export": EXPORT in access.operations,
             "fields": _fields(object_, access),
             "actions": [a for a in object_.actions if scope.policy.allows_action(name, a)],
         }

@@ -249,8 +249,8 @@ class ObjectDef(msgspec.Struct, frozen=True, omit_defaults=True):
 class ObjectPermissions(msgspec.Struct, frozen=True, omit_defaults=True):
     """A `*.permission.yml`: which roles may do what to one object.
 
-    `grants` maps create, read, update, delete, view_all, modify_all to roles. `document` is the
-    whole checked file; its field, record and sharing rules are compiled by `security`.
+    `grants` maps create, read, update, delete, view_all, modify_all, export to roles. `document` is
+    the whole checked file; its field, record and sharing rules are compiled by `security`.
     """
 
     object: ObjectName

@@ -16,7 +16,10 @@ from objectql.metadata.model import ObjectDef
 from objectql.query.ast import Filter
 from objectql.security.filters import EVERY_RECORD, either, joined, moved
 from objectql.security.rules import (
+    EXPORT,
+    MODIFY_ALL,
     RIGHTS,
+    VIEW_ALL,
     ActionRule,
     FieldRule,
     ObjectRules,
@@ -26,8 +29,7 @@ from objectql.security.rules import (
     holds_each,
 )
 
-VIEW_ALL = "view_all"
-MODIFY_ALL = "modify_all"
+_EVERY_GRANT = (*RIGHTS, EXPORT)
 
 Fields: TypeAlias = "frozenset[FieldName] | None"
 """Names of fields; None means all."""
@@ -64,16 +66,12 @@ def compile_access(
     rules: ObjectRules, object_: ObjectDef, held: Roles, *, is_open: bool, parent: Parent
 ) -> ObjectAccess:
     """What callers with the roles `held` may do; `is_open` is the default of the server."""
-    granted = _grants(rules, held) if rules.is_declared else set[str](RIGHTS if is_open else ())
+    granted = _grants(rules, held) if rules.is_declared else set(_EVERY_GRANT if is_open else ())
     conditions = {n: a.condition for n, a in rules.actions.items() if a.condition is not None}
     named = {name for name, action in rules.actions.items() if _is_named(action, held)}
     barred = {name for name, action in rules.actions.items() if _is_barred(action, held)}
     return ObjectAccess(
-        operations=frozenset(
-            right
-            for right in RIGHTS
-            if right in granted and holds_each(held, rules.required.get(right, {}))
-        ),
+        operations=_operations(rules, held, granted),
         rows=_rows(rules, held, granted, parent),
         images=_images(rules, held, granted, parent),
         readable=_fields(rules, object_, held, "read"),
@@ -85,6 +83,16 @@ def compile_access(
         action_conditions=conditions,
         is_declared=rules.is_declared,
     )
+
+
+def _operations(rules: ObjectRules, held: Roles, granted: Grants) -> frozenset[str]:
+    """What may be done at all. Only what may be read can be exported."""
+    found = {
+        right
+        for right in RIGHTS
+        if right in granted and holds_each(held, rules.required.get(right, {}))
+    }
+    return frozenset(found | ({EXPORT} & set(granted) if "read" in found else set()))
 
 
 def _is_named(action: ActionRule, held: Roles) -> bool:

@@ -24,9 +24,12 @@ from objectql.security.conditions import ConditionReader
 from objectql.security.filters import EVERY_RECORD, NOBODY, joined
 from objectql.security.rules import (
     EVERYBODY,
+    EXPORT,
+    MODIFY_ALL,
     NO_ROLES,
     PRINCIPALS,
     RIGHTS,
+    VIEW_ALL,
     ActionRule,
     FieldRight,
     FieldRule,
@@ -116,13 +119,22 @@ def read_permission_file(
     return msgspec.structs.replace(
         own,
         is_declared=True,
-        grants={name: frozenset(roles) for name, roles in permissions.grants.items()},
+        grants=_file_grants(permissions),
         fields=_field_rules(keys, object_),
         rows=(*own.rows, *declared),
         has_row_rules=bool(own.has_row_rules or record or sharing),
         limit=_row_limit(keys.get("row_level_security"), reader),
         actions=_action_rules(keys, permissions, reader),
     )
+
+
+def _file_grants(permissions: ObjectPermissions) -> dict[str, Roles]:
+    """The grants of a file. Where it does not speak of exports, they are for all its readers."""
+    grants = {name: frozenset(roles) for name, roles in permissions.grants.items()}
+    if EXPORT not in grants:
+        readers = (grants.get(name, NO_ROLES) for name in ("read", VIEW_ALL, MODIFY_ALL))
+        grants[EXPORT] = NO_ROLES.union(*readers)
+    return grants
 
 
 def _elements(keys: Mapping[str, Node], name: str) -> list[Node]:

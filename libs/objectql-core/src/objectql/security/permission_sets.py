@@ -26,6 +26,7 @@ from objectql.security.documents import owned_by_caller, owner_field
 from objectql.security.filters import EVERY_RECORD, NOBODY, either
 from objectql.security.rules import (
     EVERYBODY,
+    EXPORT,
     NO_ROLES,
     RIGHTS,
     ActionRule,
@@ -46,6 +47,7 @@ _GRANTS: Final = {
     "allow_delete": "delete",
     "view_all_records": "view_all",
     "modify_all_records": "modify_all",
+    "allow_export": EXPORT,
 }
 _EVERYTHING: Final = ("view_all_records", "modify_all_records")
 _SCOPED: Final[Mapping[str, tuple[Right, ...]]] = {

@@ -26,10 +26,11 @@ from objectql.query.scope import Schema
 from objectql.query.values_in import resolve
 from objectql.security.access import Fields, Masks, ObjectAccess
 from objectql.security.filters import facts_in
-from objectql.security.rules import RIGHTS, Right
+from objectql.security.rules import EXPORT, RIGHTS, Right
 from objectql.values import Record
 
-_EVERYTHING = ObjectAccess(operations=frozenset(RIGHTS))
+_EVERY_OPERATION = frozenset({*RIGHTS, EXPORT})
+_EVERYTHING = ObjectAccess(operations=_EVERY_OPERATION)
 
 
 class Asker(NamedTuple):
@@ -120,7 +121,7 @@ class RolePolicy:
         self._bound: dict[str, BoundRule] = {}
         self._unruled: dict[tuple[str, Right], bool] = {}
         self._is_open = is_open
-        self._unknown = ObjectAccess(frozenset(RIGHTS) if is_open else frozenset())
+        self._unknown = ObjectAccess(_EVERY_OPERATION if is_open else frozenset())
         self.shape = _digest(access, is_open=is_open)
         facts = set(_facts(access.values()))
         if base is not None:
@@ -133,7 +134,7 @@ class RolePolicy:
         return self._access.get(object, self._unknown)
 
     def allows(self, operation: str, object: str) -> bool:
-        """Whether the roles may do `operation` (create, read, update, delete) to `object`."""
+        """Whether the roles may do `operation` (a right, or `export`) to `object`."""
         return operation in self.access(object).operations
 
     def check(self, operation: str, object: str) -> None:

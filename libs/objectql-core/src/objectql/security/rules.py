@@ -20,6 +20,13 @@ from objectql.rates.bucket import Rate
 Right: TypeAlias = Literal["create", "read", "update", "delete"]
 RIGHTS: tuple[Right, ...] = ("create", "read", "update", "delete")
 
+VIEW_ALL = "view_all"
+MODIFY_ALL = "modify_all"
+"""Grants on every record, whatever the rules for records say."""
+
+EXPORT = "export"
+"""The operation of taking all records away at once that one may read: a grant beside the rights."""
+
 Roles: TypeAlias = frozenset[str]
 NO_ROLES: Roles = frozenset()
 EVERYBODY = "*"
@@ -134,7 +141,7 @@ class ActionRule(msgspec.Struct, frozen=True):
 class ObjectRules(msgspec.Struct, frozen=True):
     """All that permission documents say about one object.
 
-    `grants` maps operations (also `view_all` and `modify_all`) to roles. `has_row_rules` tells
+    `grants` maps operations (also `view_all`, `modify_all` and `export`) to roles. `has_row_rules` tells
     that records are only for those whom a rule names; without it the grants decide alone.
     """
 

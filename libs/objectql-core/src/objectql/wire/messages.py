@@ -75,6 +75,24 @@ class AggregateRequest(Message, frozen=True):
     query: Query
 
 
+class ExportRequest(Message, frozen=True):
+    """Verb `export`: the next page of all records that a query names; answered by `ExportReply`."""
+
+    query: Query
+
+
+class ExportReply(Message, frozen=True):
+    """`items` is a JSON array of `count` records with the keys `columns`, in that order.
+
+    `next` is the cursor of the following page; None after the last one.
+    """
+
+    items: bytes
+    count: int
+    columns: tuple[str, ...]
+    next: str | None = None
+
+
 class ExplainRequest(Message, frozen=True):
     """Verb `explain`: what becomes of a query; answered by `JsonReply`.
 

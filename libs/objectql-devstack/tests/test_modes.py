@@ -173,26 +173,50 @@ def test_another_mode_waits_until_the_first_has_stopped(tmp_path: Path) -> None:
     state.enter("local")
 
 
+OTHER = RunUser("other", 4_000_000, 4_000_000)
+
+
 def test_a_private_folder_is_not_used_for_another_account(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shared = tmp_path / "shared"
     shared.mkdir()
-    monkeypatch.setattr(folders, "shared_folder", lambda: shared)
+    monkeypatch.setattr(folders, "_DISK", shared)
     private = tmp_path / "private"
     private.mkdir(mode=0o700)
-    other = RunUser("other", 4_000_000, 4_000_000)
     assert folders.reachable_folder(private / "pg", None) == private / "pg"
-    moved = folders.reachable_folder(private / "pg", other)
-    assert moved.parent.parent == shared
-    assert folders.reachable_folder(private / "pg", other) == moved
+    moved = folders.reachable_folder(private / "pg", OTHER)
+    assert shared in moved.parents
+    assert folders.reachable_folder(private / "pg", OTHER) == moved
+
+
+@pytest.mark.parametrize(("room", "place"), [(2**40, "memory"), (2**20, "disk")])
+def test_what_nobody_wants_again_lies_in_memory_where_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int, place: str
+) -> None:
+    def lies(path: Path) -> str:
+        return path.relative_to(tmp_path).parts[0]
+
+    for name in ("disk", "memory"):
+        (tmp_path / name).mkdir()
+        monkeypatch.setattr(folders, f"_{name.upper()}", tmp_path / name)
+    private = tmp_path / "private"
+    private.mkdir(mode=0o700)
+    monkeypatch.setattr(Path, "is_mount", lambda path: path == tmp_path / "memory")
+    monkeypatch.setattr(folders, "_room_bytes", lambda: room)
+    folder = folders.fleeting_folder(private / "pg", OTHER)
+    assert lies(folder) == place
+    assert lies(folders.reachable_folder(private / "pg", OTHER)) == "disk"
+    folder.mkdir(parents=True)
+    monkeypatch.setattr(folders, "_room_bytes", lambda: 2**40 - room)
+    assert folders.fleeting_folder(private / "pg", OTHER) == folder
 
 
 def test_a_shared_folder_of_somebody_else_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("objectql_devstack.folders.os.geteuid", lambda: 4_000_000)
-    monkeypatch.setattr("objectql_devstack.folders._SHARED", tmp_path)
+    monkeypatch.setattr("objectql_devstack.folders._DISK", tmp_path)
     with pytest.raises(DevStackError, match="belongs to somebody else"):
         folders.shared_folder()
 
@@ -213,11 +237,13 @@ def test_postgres_is_copied_to_where_its_account_can_read_it(
 def test_the_folder_of_a_dead_process_is_swept_and_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(folders, "shared_folder", lambda: tmp_path)
+    monkeypatch.setattr(folders, "_MEMORY", tmp_path / "none")
+    monkeypatch.setattr(folders, "_DISK", tmp_path)
+    own = folders.shared_folder()
     for name in ("ours", "theirs", "kept"):
-        (tmp_path / name).mkdir()
-    folders.claim(tmp_path / "ours")
-    (tmp_path / "theirs" / "postgres-1").mkdir()
-    (tmp_path / "theirs" / "owner.json").write_text(f'{{"pid": {os.getpid()}, "created": 1.5}}')
+        (own / name).mkdir()
+    folders.claim(own / "ours")
+    (own / "theirs" / "postgres-1").mkdir()
+    (own / "theirs" / "owner.json").write_text(f'{{"pid": {os.getpid()}, "created": 1.5}}')
     folders.sweep()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["kept", "ours"]
+    assert sorted(path.name for path in own.iterdir()) == ["kept", "ours"]

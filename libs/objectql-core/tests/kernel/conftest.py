@@ -10,6 +10,7 @@ from typing import Any
 
 import asyncpg  # noqa: TID251 - makes databases for the tests
 import pytest
+from tests.databases import drop_database
 
 from objectql.clock import SystemClock
 from objectql.context import DEFAULT_TENANT, Actor, Context
@@ -131,32 +132,38 @@ async def fresh_database(template: str, of: str = "kernel_template") -> str:
     head = template.rpartition("/")[0]
     name = f"kernel_{next(_numbers)}"
     admin = await asyncpg.connect(f"{head}/postgres")
-    await admin.execute(f"CREATE DATABASE {name} TEMPLATE {of} STRATEGY file_copy")
+    await admin.execute(f"CREATE DATABASE {name} TEMPLATE {of} STRATEGY wal_log")
     await admin.close()
     return f"{head}/{name}"
 
 
 @pytest.fixture(params=["memory", "sqlite", pytest.param("postgres", marks=pytest.mark.servers)])
-def driver(request: pytest.FixtureRequest, tmp_path: Path) -> Driver:
+def driver(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Driver]:
     """Every promise of the kernel holds on every driver."""
     if request.param == "memory":
-        return MemoryDriver()
-    if request.param == "sqlite":
-        return SqliteDriver(SqliteSettings(str(tmp_path / "kernel.db")))
-    url = asyncio.run(fresh_database(request.getfixturevalue("postgres_template")))
-    return PostgresDriver(PostgresSettings(url, pool=PoolSettings(min_size=1, max_size=6)))
+        yield MemoryDriver()
+    elif request.param == "sqlite":
+        yield SqliteDriver(SqliteSettings(str(tmp_path / "kernel.db")))
+    else:
+        url = asyncio.run(fresh_database(request.getfixturevalue("postgres_template")))
+        yield PostgresDriver(PostgresSettings(url, pool=PoolSettings(min_size=1, max_size=6)))
+        asyncio.run(drop_database(url))
 
 
 @pytest.fixture
-def bare_postgres(request: pytest.FixtureRequest) -> Callable[[], Driver]:
+def bare_postgres(request: pytest.FixtureRequest) -> Iterator[Callable[[], Driver]]:
     """Makes a driver of a database that nobody has used."""
+    made: list[str] = []
 
     def make() -> Driver:
         template = request.getfixturevalue("postgres_template")
-        url = asyncio.run(fresh_database(template, of="template0"))
-        return PostgresDriver(PostgresSettings(url, pool=PoolSettings(min_size=1, max_size=6)))
+        made.append(asyncio.run(fresh_database(template, of="template0")))
+        settings = PostgresSettings(made[-1], pool=PoolSettings(min_size=1, max_size=6))
+        return PostgresDriver(settings)
 
-    return make
+    yield make
+    for url in made:
+        asyncio.run(drop_database(url))
 
 
 @pytest.fixture

@@ -3,6 +3,10 @@
 Postgres refuses root, and the account it then runs as must be able to reach its programs and its data.
 Where a parent folder bars it (a checkout under `/root`, a test's private folder), one folder of ours that
 all accounts may enter is used instead.
+
+Data that nobody wants again lie in memory where there is room. A test that makes a database of its own
+copies 9 MB in 300 files: measured on one machine, 57 ms there and 428 ms on disk, and the disk needs the
+same time again to forget them.
 """
 
 from __future__ import annotations
@@ -21,7 +25,11 @@ from objectql_devstack.errors import DevStackError
 from objectql_devstack.processes import identify
 from objectql_devstack.spawning import RunUser
 
-_SHARED = Path("/var/tmp")  # noqa: S108 - `shared_folder` checks the owner
+_DISK = Path("/var/tmp")  # noqa: S108 - `_own_folder` checks the owner
+_MEMORY = Path("/dev/shm")  # noqa: S108 - likewise
+_ROOM_BYTES = 4 * 1024**3
+"""Left in memory where data may go there: a stack of the tests has less than a tenth of it."""
+
 _OWNER_FILE = "owner.json"
 
 
@@ -52,7 +60,11 @@ def shared_folder() -> Path:
     Raises:
         DevStackError: Somebody else has made it first.
     """
-    folder = _SHARED / f"objectql-{os.geteuid()}"
+    return _own_folder(_DISK)
+
+
+def _own_folder(root: Path) -> Path:
+    folder = root / f"objectql-{os.geteuid()}"
     folder.mkdir(mode=0o755, exist_ok=True)
     status = folder.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
@@ -65,8 +77,29 @@ def reachable_folder(preferred: Path, user: RunUser | None) -> Path:
     preferred.parent.mkdir(parents=True, exist_ok=True)
     if may_enter(preferred.parent, user):
         return preferred
+    return _data_folder(_DISK, preferred)
+
+
+def fleeting_folder(preferred: Path, user: RunUser | None) -> Path:
+    """`reachable_folder` for what nobody wants again: in memory where there is room.
+
+    Who asks again is told the same folder as long as it is there.
+    """
+    stored = reachable_folder(preferred, user)
+    if stored.exists() or not _MEMORY.is_mount():
+        return stored
+    fleeting = _data_folder(_MEMORY, preferred)
+    return fleeting if fleeting.exists() or _room_bytes() >= _ROOM_BYTES else stored
+
+
+def _room_bytes() -> int:
+    """What may still go into memory."""
+    return min(shutil.disk_usage(_MEMORY).free, psutil.virtual_memory().available)
+
+
+def _data_folder(root: Path, preferred: Path) -> Path:
     digest = hashlib.sha256(str(preferred.parent).encode()).hexdigest()[:12]
-    return shared_folder() / f"data-{digest}" / preferred.name
+    return _own_folder(root) / f"data-{digest}" / preferred.name
 
 
 def claim(folder: Path) -> None:
@@ -83,7 +116,8 @@ def claim(folder: Path) -> None:
 
 def sweep() -> None:
     """Remove the temporary folders of processes that were killed."""
-    for file in shared_folder().glob(f"*/{_OWNER_FILE}"):
+    roots = [root for root in (_DISK, _MEMORY) if root.is_dir()]
+    for file in [file for root in roots for file in _own_folder(root).glob(f"*/{_OWNER_FILE}")]:
         with contextlib.suppress(FileNotFoundError):  # another process sweeps too, and was faster
             owner = msgspec.json.decode(file.read_bytes(), type=_Owner)
             if identify(owner.pid, owner.created) is None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from objectql_devstack import programs
 from objectql_devstack.environment import inherited
 from objectql_devstack.errors import ServerFailedError
-from objectql_devstack.folders import claim, reachable_folder, sweep
+from objectql_devstack.folders import claim, fleeting_folder, reachable_folder, sweep
 from objectql_devstack.pgwire import PgConnection, answers_postgres, is_streaming
 from objectql_devstack.servers import LOOPBACK, NativeServer, Terms
 from objectql_devstack.spawning import RunUser
@@ -45,7 +45,8 @@ class _PostgresServer(NativeServer):
         super().__init__(state, name, terms)
         self._user = programs.postgres_user()
         self._programs = programs.postgres_programs(self._user)
-        self._data = reachable_folder(state.data / name, self._user)
+        place = fleeting_folder if terms.disposable else reachable_folder
+        self._data = place(state.data / name, self._user)
         if state.data not in self._data.parents:
             state.adopt(self._data.parent)
             if terms.disposable:

@@ -133,8 +133,12 @@ class WebhookPromises:
     async def test_attempt_is_noted_once(self, driver: Driver) -> None:
         store = driver.webhooks
         await queued(driver, new("e1", "r1"))
+        (first,) = await store.heads("w1", 10, 1)
+        later = Outcome("pending", 1, due_ms=10, reason="no")
+        assert await store.settle(first, later)
+        assert not await store.settle(first, later)  # by who has seen nothing of the first
         (head,) = await store.heads("w1", 10, 1)
-        done = Outcome("done", 1, finished_ms=11, status=204)
+        done = Outcome("done", 2, finished_ms=11, status=204)
         answers = await asyncio.gather(*(store.settle(head, done) for _ in range(3)))
         assert sorted(answers) == [False, False, True]
         (stored,) = await store.deliveries("w1", None, before=None, limit=5)

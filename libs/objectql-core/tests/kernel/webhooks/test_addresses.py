@@ -104,6 +104,8 @@ def test_operator_may_allow_networks() -> None:
     "url",
     [
         "http://example.com/",
+        "http://example.com:443/",
+        "ftp://example.com:443/",
         "ftp://example.com/",
         "file:///etc/passwd",
         "https://user@example.com/",

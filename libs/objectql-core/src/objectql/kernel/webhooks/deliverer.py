@@ -118,10 +118,9 @@ class Deliverer:
         for each in self._in_turn(waiting, held):
             webhook = tools.directory.get(each.webhook)
             assert webhook is not None
-            if held[webhook.tenant] >= self._share:
-                continue
-            if len(self._running) >= self._limits.endpoints:
-                self._make_room(held, webhook.tenant)
+            has_its_share = held[webhook.tenant] >= self._share
+            if has_its_share or len(self._running) >= self._limits.endpoints:
+                self._make_room(held, webhook.tenant, among_own=has_its_share)
                 continue
             ttl_s = self._limits.lease_ttl_s
             name = f"webhook:{webhook.id}"
@@ -149,16 +148,17 @@ class Deliverer:
                 found.append((held[webhook.tenant], tools.random(), each))
         return [each for _, _, each in sorted(found)]
 
-    def _make_room(self, held: Counter[TenantId], tenant: TenantId) -> None:
+    def _make_room(self, held: Counter[TenantId], tenant: TenantId, *, among_own: bool) -> None:
         """Have one end that has had its turn, or is of somebody with more than `tenant`."""
         now_s = self._tools.clock.monotonic_s()
         turn_s = self._limits.turn_s
-        able = [
-            one
-            for one in self._running.values()
-            if not one.is_ending
-            and (now_s - one.started_s >= turn_s or held[one.tenant] > held[tenant] + 1)
-        ]
+
+        def gives_way(one: Endpoint) -> bool:
+            if one.is_ending or (among_own and one.tenant != tenant):
+                return False
+            return now_s - one.started_s >= turn_s or held[one.tenant] > held[tenant] + 1
+
+        able = [one for one in self._running.values() if gives_way(one)]
         if able:
             one = max(able, key=lambda one: (held[one.tenant], now_s - one.started_s))
             one.end()

@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 MEMBERS := $(wildcard libs/* services/*)
 
 .PHONY: help setup lock check format format-check lint types layers test test-unit test-integration \
-	test-faults test-containers oracle permissions images up down status logs load-flights bench bench-compare bench-memory bench-document \
+	test-faults test-containers oracle permissions mutations images up down status logs load-flights bench bench-compare bench-memory bench-document \
 	profile wrk docs reference changes
 
 ##@ Start here
@@ -60,6 +60,9 @@ oracle: $(STAMP) ## Random queries against the oracle, for long (QUERIES=1000000
 
 permissions: $(STAMP) ## Random permissions at every door against a judge, for long (CASES=1000000 SEED=0)
 	@$(BIN)/python -m tests.security --cases $(or $(CASES),1000000) --seed $(or $(SEED),0)
+
+mutations: $(STAMP) ## Take out every listed guard and see its tests fail (ONLY=webhooks)
+	@$(BIN)/python -m tests.security.mutations --only "$(ONLY)"
 
 test-containers: $(STAMP) ## The data services as Docker containers, and the images; skipped where no engine answers
 	@OQL_STACK=containers $(BIN)/pytest -q -m containers

@@ -1,7 +1,7 @@
 """Writes what the code itself can tell into the documentation: `make reference`.
 
 Whole files (`docs/reference/settings.md`) and tables between `<!-- generated: name -->` and
-`<!-- end -->` in guides. `tests/test_reference.py` fails where a file is not current.
+`<!-- end -->` in guides and in the list of attacks. `tests/test_reference.py` fails where a file is not current.
 """
 
 from __future__ import annotations
@@ -9,7 +9,10 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+
+from tests.security import mutations
 
 from objectql.metadata.types import FIELD_TYPES, TYPE_ALIASES
 from objectql.plugins.hooks import EVENTS
@@ -25,6 +28,7 @@ from objectql_kernel.settings import KernelSettings
 ROOT = Path(__file__).resolve().parent.parent
 SETTINGS = ROOT / "docs" / "reference" / "settings.md"
 GUIDES = ROOT / "docs" / "guides"
+ATTACKS = ROOT / "tests" / "security" / "README.md"
 
 SERVICE_SETTINGS: tuple[type[ServiceSettings], ...] = (
     KernelSettings,
@@ -123,6 +127,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "hook_points": hook_points,
     "metrics": metrics,
     "ports": ports,
+    **{f"guards_{name}": partial(mutations.table, name) for name in mutations.sections()},
 }
 
 
@@ -139,7 +144,7 @@ def current(path: Path) -> str:
 
 def files() -> list[Path]:
     """Every file that is written, or has parts that are."""
-    return [SETTINGS, *sorted(GUIDES.glob("*.md"))]
+    return [SETTINGS, ATTACKS, *sorted(GUIDES.glob("*.md"))]
 
 
 def main() -> None:

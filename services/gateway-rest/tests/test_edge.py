@@ -271,3 +271,9 @@ async def test_https_with_our_certificate(services: Any, tmp_path: Path) -> None
         with pytest.raises(httpx.ConnectError):
             async with httpx.AsyncClient(base_url=url, verify=old) as http:
                 await http.get("/api/task/1")
+
+
+def test_a_proxy_that_is_no_network_stops_the_start() -> None:
+    environ = {"OQL_GATEWAY_REST_HTTP__TRUSTED_PROXIES": "10.0.0.0/8,proxy.example.org"}
+    with pytest.raises(SettingsInvalid, match=r"proxy\.example\.org"):
+        load_settings(GatewayRestSettings, "OQL_GATEWAY_REST", environ)

@@ -15,8 +15,8 @@ from objectql.context import Actor
 from objectql.errors import Unauthenticated
 from objectql.ids import TenantId
 from objectql.rates.limiter import Limiter
+from objectql.service.addresses import Proxies
 from objectql.service.settings import SettingsInvalid, load_settings
-from objectql_gateway_rest.addresses import Proxies
 from objectql_gateway_rest.application import create_application
 from objectql_gateway_rest.rates import Rates
 from objectql_gateway_rest.settings import GatewayRestSettings, RateSettings

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from objectql.bus.client import KernelClient, RetryPolicy
 from objectql.metadata.transfer import decode_snapshot
+from objectql.service.addresses import Proxies
 from objectql.service.auth import TokenVerifier
 from objectql.service.identity import IdentityView
 from objectql.service.rates import open_limiter
 from objectql.service.run import Process
-from objectql_gateway_rest.addresses import Proxies
 from objectql_gateway_rest.application import create_application
 from objectql_gateway_rest.call import Services
 from objectql_gateway_rest.cookies import Cookies

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 from urllib.parse import parse_qsl, unquote
 
 from objectql.errors import InvalidRequest, PayloadTooLarge
+from objectql.service.addresses import Proxies
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -53,6 +54,10 @@ class Request:
         """The address at the other end of the connection; empty where it has none."""
         client: tuple[str, int] | None = self._scope.get("client")
         return "" if client is None else client[0]
+
+    def client(self, proxies: Proxies) -> str:
+        """The address of who sent it, see `Proxies`."""
+        return proxies.client(self.peer, self.headers.get("x-forwarded-for", ""))
 
     def segments(self) -> list[str]:
         """The decoded parts of the path; an encoded slash stays inside its part.

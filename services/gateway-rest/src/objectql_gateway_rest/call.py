@@ -16,6 +16,7 @@ from objectql.clock import Clock
 from objectql.context import Actor, Context
 from objectql.errors import InvalidRequest, Unauthenticated
 from objectql.ids import TenantId, uuid7
+from objectql.service.addresses import Proxies
 from objectql.service.bodies import (
     check_content_type,
     decode_document,
@@ -25,7 +26,6 @@ from objectql.service.bodies import (
 from objectql.wire.consistency import parse_token
 from objectql.wire.headers import TRACE, parse_read_policy
 from objectql.wire.messages import Timing
-from objectql_gateway_rest.addresses import Proxies
 from objectql_gateway_rest.asgi import Request, WhileClientWaits
 from objectql_gateway_rest.cookies import Cookies
 from objectql_gateway_rest.credentials import find_credentials

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final
 
-from objectql_gateway_rest.addresses import Proxies
+from objectql.service.addresses import Proxies
 from objectql_gateway_rest.asgi import Request
 
 _CLASSES: Final = (
@@ -22,7 +22,7 @@ _KNOWN: Final = 120
 def origin_of(request: Request, proxies: Proxies) -> str:
     """As `browser 203.0.113.7`; see `Context`."""
     agent = agent_class(request.headers.get("user-agent", "")[:_KNOWN])
-    return f"{agent} {proxies.client(request)}"
+    return f"{agent} {request.client(proxies)}"
 
 
 @lru_cache(maxsize=1024)

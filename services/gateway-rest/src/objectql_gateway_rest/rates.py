@@ -18,7 +18,7 @@ import msgspec
 from objectql.context import Actor
 from objectql.rates.bucket import Rate
 from objectql.rates.limiter import Limiter
-from objectql_gateway_rest.addresses import Proxies, site_of
+from objectql.service.addresses import Proxies, site_of
 from objectql_gateway_rest.asgi import RawHeaders, Request
 from objectql_gateway_rest.settings import RateSettings
 
@@ -150,7 +150,7 @@ class Rates:
         limit = self._address
         if limit is None:
             return None
-        site = site_of(self._proxies.client(request))
+        site = site_of(request.client(self._proxies))
         taken_s = await self._limiter.ask(("address", site), limit.rate)
         return Told(limit, taken_s) if limit.rate.admits(taken_s) else self._refuse(limit, taken_s)
 

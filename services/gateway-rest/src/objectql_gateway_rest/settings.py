@@ -7,12 +7,11 @@ from typing import Annotated, ClassVar, Literal, TypeAlias
 import msgspec
 from msgspec import Meta
 
-from objectql.service.rates import RATE_SETTING, RateSharing
+from objectql.service.addresses import Proxies
+from objectql.service.rates import RATE_SETTING, RateSharing, RateText
 from objectql.service.settings import AuthSettings, HttpSettings, ServiceSettings
-from objectql_gateway_rest.addresses import Proxies
 from objectql_gateway_rest.guarded import BODY_TIMEOUT_S, HEAD_TIMEOUT_S
 
-RateText: TypeAlias = Annotated[str, Meta(pattern=f"^{RATE_SETTING}$")]
 NamedRate: TypeAlias = Annotated[str, Meta(pattern=f"^[^=\\s]+={RATE_SETTING}$")]
 
 

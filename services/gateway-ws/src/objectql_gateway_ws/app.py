@@ -5,6 +5,7 @@ from __future__ import annotations
 from objectql.bus.client import KernelClient, RetryPolicy
 from objectql.bus.nats import NatsEventStream
 from objectql.live.cursor import Cursors
+from objectql.service.addresses import Proxies
 from objectql.service.auth import TokenVerifier
 from objectql.service.identity import IdentityView
 from objectql.service.run import Process
@@ -13,6 +14,7 @@ from objectql_gateway_ws.gateway import Gateway
 from objectql_gateway_ws.hub import Hub
 from objectql_gateway_ws.server import SocketServer
 from objectql_gateway_ws.settings import GatewayWsSettings
+from objectql_gateway_ws.strangers import Strangers
 from objectql_gateway_ws.subscribing import Subscribing
 
 
@@ -42,6 +44,7 @@ async def build(process: Process[GatewayWsSettings]) -> None:
         revocations=identities.revocations,
         clock=clock,
         limits=settings.limits,
+        strangers=Strangers(settings.limits, Proxies(settings.http.trusted_proxies)),
     )
     metadata = MetadataVersion(kernel, clock, gateway.metadata_changed)
     standing = TenantStanding(

@@ -15,13 +15,16 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Final, Protocol, TypeVar
 
 from objectql.clock import Clock
+from objectql.context import Actor
 from objectql.errors import ObjectQLError, QuotaExceeded, Unauthenticated
+from objectql.rates.bucket import Bucket, Rate
 from objectql.service.claims import Caller
 from objectql.service.revocations import Revocations, Subject
 from objectql_gateway_ws.frames import frame
 from objectql_gateway_ws.hub import Hub
 from objectql_gateway_ws.session import RESTART, UNAUTHENTICATED, Session
 from objectql_gateway_ws.settings import SocketLimits
+from objectql_gateway_ws.strangers import Strangers
 from objectql_gateway_ws.subscribing import Subscribing
 from objectql_gateway_ws.subscription import Subscription
 
@@ -34,6 +37,9 @@ _REBINDS: Final = 32
 """Subscriptions that are bound anew at a time."""
 
 _REBIND_PAUSE_S: Final = 0.25
+
+_BUCKETS: Final = 10_000
+"""Callers of whom it is known how often they subscribe, before those are forgotten who are full."""
 
 
 class Verifier(Protocol):
@@ -54,6 +60,7 @@ class Gateway:
         revocations: Revocations,
         clock: Clock,
         limits: SocketLimits,
+        strangers: Strangers,
     ) -> None:
         """`hub` is made with what ends a subscription that has missed something."""
         self.hub = hub(_lose)
@@ -66,6 +73,11 @@ class Gateway:
         self._of_tenant: Counter[str] = Counter()
         self._of_principal: Counter[tuple[str, str]] = Counter()
         self._subscriptions_of: Counter[str] = Counter()
+        self.strangers = strangers
+        self._sites: dict[Session, str] = {}
+        """From where those come who have not said who they are."""
+        self._subscribing = Rate.read(limits.subscribing)
+        self._buckets: dict[tuple[str, str], Bucket] = {}
         self._is_stale = asyncio.Event()
         self._asked: dict[Session, asyncio.Future[None]] = {}
         """Whose right is being asked for again."""
@@ -91,9 +103,11 @@ class Gateway:
         """Whether no more sockets are taken."""
         return len(self._sessions) >= self.limits.sockets
 
-    def enter(self, session: Session) -> None:
-        """A socket has opened."""
+    def enter(self, session: Session, site: str) -> None:
+        """A socket has opened, from `site`, see `Strangers`."""
         self._sessions[session] = None
+        if self.strangers.enter(site):
+            self._sites[session] = site
 
     def admit(self, session: Session, caller: Caller) -> None:
         """Count a session as one of `caller`.
@@ -114,15 +128,40 @@ class Gateway:
         if not self._revocations.allow(caller.right):
             raise Unauthenticated
         self._sessions[session] = caller
+        self._is_no_stranger(session)
         self._of_principal[principal] += 1
         self._of_tenant[actor.tenant] += 1
 
     def leave(self, session: Session) -> None:
         """A socket has closed."""
         caller = self._sessions.pop(session)
+        self._is_no_stranger(session)
         if caller is not None:
             _discount(self._of_principal, (caller.actor.tenant, caller.actor.id))
             _discount(self._of_tenant, caller.actor.tenant)
+
+    def _is_no_stranger(self, session: Session) -> None:
+        site = self._sites.pop(session, None)
+        if site is not None:
+            self.strangers.leave(site)
+
+    def spend_subscription(self, actor: Actor) -> None:
+        """Count that a caller subscribes, however soon that is over.
+
+        Raises:
+            RateLimited: it is too often.
+
+        """
+        rate = self._subscribing
+        if rate is None:
+            return
+        now_s = self.clock.monotonic_s()
+        if len(self._buckets) > _BUCKETS:
+            full = [key for key, bucket in self._buckets.items() if not bucket.full_in_s(now_s)]
+            for key in full:
+                del self._buckets[key]
+        bucket = self._buckets.setdefault((actor.tenant, actor.id), Bucket())
+        rate.check(bucket.take(rate, now_s))
 
     def count_subscriptions(self, tenant: str, change: int) -> None:
         """Count subscriptions of a tenant.

@@ -22,6 +22,7 @@ from objectql_gateway_ws.frames import error_frame
 from objectql_gateway_ws.gateway import Gateway
 from objectql_gateway_ws.session import LATER, SILENT, TOO_MANY, UNAUTHENTICATED, Session
 from objectql_gateway_ws.settings import SocketSettings
+from objectql_gateway_ws.strangers import StrangersConnection, counted_by
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ class SocketServer:
     """Serves the gateway's sockets on one address until `stop`."""
 
     def __init__(self, gateway: Gateway, settings: SocketSettings, *, frame_bytes: int) -> None:
-        self._gateway = gateway
+        self.gateway = gateway
         self._settings = settings
         self._frame_bytes = frame_bytes
         self._server: Server | None = None
@@ -91,6 +92,7 @@ class SocketServer:
             ping_interval=settings.heartbeat_s,
             ping_timeout=settings.heartbeat_s,
             close_timeout=2,
+            create_connection=counted_by(self.gateway.strangers),
             max_size=self._frame_bytes,
             max_queue=_READ_AHEAD,
             write_limit=_WRITE_BYTES,
@@ -104,7 +106,7 @@ class SocketServer:
         if server is None:
             return
         server.close(close_connections=False)
-        await self._gateway.drain(self._settings.reconnect_within_s)
+        await self.gateway.drain(self._settings.reconnect_within_s)
         await server.wait_closed()
 
     # --- one socket --------------------------------------------------------------------------
@@ -116,14 +118,19 @@ class SocketServer:
             return connection.respond(HTTPStatus.NOT_FOUND, "this is the WebSocket gateway: /ws\n")
         if not _is_welcome(request.headers, self._settings.origins):
             return connection.respond(HTTPStatus.FORBIDDEN, "this origin may not connect\n")
-        if self._gateway.is_full:
+        if self.gateway.is_full:
             return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, "too many sockets\n")
+        assert isinstance(connection, StrangersConnection)
+        forwarded = ",".join(request.headers.get_all("X-Forwarded-For"))
+        if not connection.told(forwarded):
+            return connection.respond(HTTPStatus.TOO_MANY_REQUESTS, "too many sockets\n")
         return None
 
     async def _serve(self, connection: ServerConnection) -> None:
         assert connection.request is not None
-        session = Session(_Wire(connection), self._gateway)
-        self._gateway.enter(session)
+        assert isinstance(connection, StrangersConnection)
+        session = Session(_Wire(connection), self.gateway)
+        self.gateway.enter(session, connection.known())
         sending = asyncio.ensure_future(session.send_all())
         patience = asyncio.get_running_loop().call_later(
             self._settings.auth_timeout_s, _hang_up_on_nobody, session
@@ -142,7 +149,7 @@ class SocketServer:
             await asyncio.wait({sending})
             if not sending.cancelled():
                 sending.exception()  # it failed because the socket is gone
-            self._gateway.leave(session)
+            self.gateway.leave(session)
             await session.end()
 
 

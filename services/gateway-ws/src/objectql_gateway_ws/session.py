@@ -64,6 +64,7 @@ class Admission(Protocol):
     """Who is counted: see `objectql_gateway_ws.gateway`."""
 
     def admit(self, session: Session, caller: Caller) -> None: ...
+    def spend_subscription(self, actor: Actor) -> None: ...
     def count_subscriptions(self, tenant: str, change: int) -> None: ...
 
 
@@ -217,6 +218,7 @@ class Session:
 
     def _subscribe(self, said: SubscribeFrame) -> None:
         services, actor = self._services, self.actor
+        services.admission.spend_subscription(actor)
         if said.id in self._subscriptions:
             raise InvalidRequest(reason=f'there is a subscription "{said.id}" already')
         if len(self._subscriptions) >= services.limits.subscriptions:

@@ -7,6 +7,8 @@ from typing import Annotated, ClassVar
 import msgspec
 from msgspec import Meta
 
+from objectql.service.addresses import Proxies
+from objectql.service.rates import RateText
 from objectql.service.settings import AuthSettings, HttpSettings, ServiceSettings
 
 
@@ -16,7 +18,16 @@ class SocketLimits(msgspec.Struct, frozen=True, kw_only=True):
     sockets: Annotated[int, Meta(ge=1, description="open at a time; more are refused")] = 20_000
     tenant_sockets: Annotated[int, Meta(ge=1, description="of one tenant")] = 10_000
     principal_sockets: Annotated[int, Meta(ge=1, description="of one user or key")] = 100
+    strangers: Annotated[
+        int, Meta(ge=1, description="connections of callers who have not said who they are")
+    ] = 2000
+    site_strangers: Annotated[
+        int, Meta(ge=1, description="of those, from one address (a network of IPv6)")
+    ] = 100
     subscriptions: Annotated[int, Meta(ge=1, description="of one socket")] = 100
+    subscribing: Annotated[
+        RateText, Meta(description="how often one user or key may subscribe, as `100/s:1000`")
+    ] = "100/s:1000"
     tenant_subscriptions: Annotated[int, Meta(ge=1, description="of all sockets of a tenant")] = (
         100_000
     )
@@ -47,6 +58,13 @@ class SocketSettings(HttpSettings, frozen=True, kw_only=True):
         str | None, Meta(description="path of the certificate chain; clients then use wss")
     ] = None
     key: Annotated[str | None, Meta(description="path of its key")] = None
+    trusted_proxies: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="addresses and networks, as `10.0.0.0/8`, whose X-Forwarded-For is believed;"
+            " empty: clients have the address that they connect from"
+        ),
+    ] = ()
     auth_timeout_s: Annotated[float, Meta(gt=0, description="for a client to say who it is")] = 10.0
     heartbeat_s: Annotated[
         float, Meta(gt=0, description="between pings; a client that misses two is closed")
@@ -57,6 +75,10 @@ class SocketSettings(HttpSettings, frozen=True, kw_only=True):
     reconnect_within_s: Annotated[
         float, Meta(ge=0, description="over which time clients are spread when a gateway stops")
     ] = 5.0
+
+    def __post_init__(self) -> None:
+        """Refuse proxies that are neither addresses nor networks."""
+        Proxies(self.trusted_proxies)
 
 
 class GatewayWsSettings(ServiceSettings, frozen=True, kw_only=True):

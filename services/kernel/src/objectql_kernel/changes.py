@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from objectql.bus.port import Bus, Envelope, EventStream
 from objectql.clock import Clock
@@ -21,7 +21,7 @@ from objectql.events import ChangeEvent
 from objectql.ids import DataSource, TenantId
 from objectql.kernel.audit.sealer import Sealer
 from objectql.kernel.place_relays import PlaceRelays
-from objectql.kernel.relay import Relay
+from objectql.kernel.relay import Queue, Relay
 from objectql.wire.codec import decode, encode
 from objectql.wire.messages import Committed
 from objectql.wire.subjects import kernel_event
@@ -45,7 +45,7 @@ class Changes:
         *,
         holder: str,
         clock: Clock,
-        queue: Callable[[Sequence[ChangeEvent]], Awaitable[None]] | None = None,
+        queue: Queue | None = None,
     ) -> None:
         """`placed` are those of `drivers` in which tenants have places, and `ready` tells which.
 

@@ -199,7 +199,7 @@ class MemoryDriver:
         self.leases = MemoryLeases(self._clock)
         self.identity = MemoryIdentityStore(self.security_log)
         self.tenants = MemoryTenantStore(self.security_log)
-        self.webhooks = MemoryWebhookStore()
+        self.webhooks = MemoryWebhookStore(self.security_log)
         self.places: TenantPlaces | None = MemoryPlaces(lambda: MemoryPlace(name, self._clock))
 
     @property

@@ -6,27 +6,33 @@ from collections.abc import Sequence
 
 import msgspec
 
+from objectql.drivers.memory_security_log import MemorySecurityLog
+from objectql.drivers.security_log import SecurityEntry
 from objectql.drivers.webhooks import (
     MAX_REASON,
     Delivery,
     DeliveryState,
-    NewDelivery,
+    Hold,
+    NewEvent,
     Outcome,
     QueueCounts,
+    Waiting,
     Webhook,
 )
-from objectql.errors import UniqueViolation, WriteConflict
+from objectql.errors import QuotaExceeded, UniqueViolation, WriteConflict
 
 
 class MemoryWebhookStore:
     """See `WebhookStore`."""
 
-    def __init__(self) -> None:
+    def __init__(self, log: MemorySecurityLog) -> None:
+        self._log = log
         self._version = 0
         self._webhooks: dict[str, Webhook] = {}
         self._last = 0
         self._queue: dict[int, Delivery] = {}
         self._known: dict[tuple[str, str], int] = {}
+        self._holds: dict[str, Hold] = {}
 
     async def current_version(self) -> int:
         """See `WebhookStore`."""
@@ -37,59 +43,83 @@ class MemoryWebhookStore:
         found = sorted(self._webhooks.values(), key=lambda one: (one.tenant, one.name))
         return self._version, tuple(found)
 
-    async def save(self, webhook: Webhook) -> Webhook:
+    async def save(
+        self,
+        webhook: Webhook,
+        *,
+        most: int | None = None,
+        record: Sequence[SecurityEntry] = (),
+    ) -> Webhook:
         """See `WebhookStore`."""
         stored = self._webhooks.get(webhook.id)
         if (0 if stored is None else stored.version) != webhook.version:
             raise WriteConflict
-        for other in self._webhooks.values():
-            is_same_name = (other.tenant, other.name) == (webhook.tenant, webhook.name)
-            if is_same_name and other.id != webhook.id:
-                raise UniqueViolation(object="webhook", fields=("name",))
+        theirs = [one for one in self._webhooks.values() if one.tenant == webhook.tenant]
+        if stored is None and most is not None and len(theirs) >= most:
+            raise QuotaExceeded(quota="webhooks", limit=most)
+        if any(one.name == webhook.name and one.id != webhook.id for one in theirs):
+            raise UniqueViolation(object="webhook", fields=("name",))
         saved = msgspec.structs.replace(webhook, version=webhook.version + 1)
         self._version += 1
         self._webhooks[webhook.id] = saved
+        self._holds.pop(webhook.id, None)
+        self._log.append(record)
         return saved
 
-    async def remove(self, webhook: Webhook) -> None:
+    async def remove(self, webhook: Webhook, *, record: Sequence[SecurityEntry] = ()) -> None:
         """See `WebhookStore`."""
         self._version += 1
         self._webhooks.pop(webhook.id, None)
+        self._holds.pop(webhook.id, None)
+        self._log.append(record)
         self._drop([d.position for d in self._queue.values() if d.webhook == webhook.id])
 
     def forget(self, tenant: str) -> None:
         """Everything of a deleted tenant."""
         self._version += 1
         self._webhooks = {id_: w for id_, w in self._webhooks.items() if w.tenant != tenant}
+        self._holds = {id_: hold for id_, hold in self._holds.items() if id_ in self._webhooks}
         self._drop([d.position for d in self._queue.values() if d.tenant == tenant])
 
-    async def enqueue(self, deliveries: Sequence[NewDelivery], now_ms: int) -> int:
+    async def enqueue(self, events: Sequence[NewEvent], now_ms: int) -> int:
         """See `WebhookStore`."""
         count = 0
-        for new in deliveries:
-            if (new.webhook, new.event_id) in self._known:
-                continue
-            count += 1
-            self._last += 1
-            self._known[new.webhook, new.event_id] = self._last
-            self._queue[self._last] = Delivery(
-                position=self._last,
-                tenant=new.tenant,
-                webhook=new.webhook,
-                event_id=new.event_id,
-                record=new.record,
-                event=new.event,
-                state="pending",
-                attempts=0,
-                due_ms=now_ms,
-                created_ms=now_ms,
-            )
+        for event in events:
+            for webhook in event.webhooks:
+                if (webhook, event.id) in self._known:
+                    continue
+                count += 1
+                self._last += 1
+                self._known[webhook, event.id] = self._last
+                self._queue[self._last] = Delivery(
+                    position=self._last,
+                    tenant=event.tenant,
+                    webhook=webhook,
+                    event_id=event.id,
+                    record=event.record,
+                    event=event.text,
+                    state="pending",
+                    attempts=0,
+                    due_ms=now_ms,
+                    created_ms=now_ms,
+                )
         return count
 
-    async def waiting(self, now_ms: int, limit: int) -> tuple[str, ...]:
+    async def waiting(self, now_ms: int, limit: int) -> tuple[Waiting, ...]:
         """See `WebhookStore`."""
-        due = (d.webhook for d in self._pending() if d.due_ms <= now_ms)
-        return tuple(dict.fromkeys(id_ for id_ in due if id_ in self._webhooks))[:limit]
+        found: dict[str, Waiting] = {}
+        for delivery in self._pending():
+            hold = self._holds.get(delivery.webhook, Hold())
+            is_due = delivery.due_ms <= now_ms and hold.until_ms <= now_ms
+            if is_due and delivery.webhook in self._webhooks:
+                found[delivery.webhook] = Waiting(delivery.webhook, hold.failures)
+        return tuple(found.values())[:limit]
+
+    async def hold(self, webhook: str, version: int, hold: Hold) -> None:
+        """See `WebhookStore`."""
+        stored = self._webhooks.get(webhook)
+        if stored is not None and stored.version == version:
+            self._holds[webhook] = hold
 
     async def heads(self, webhook: str, now_ms: int, limit: int) -> tuple[Delivery, ...]:
         """See `WebhookStore`."""
@@ -122,10 +152,17 @@ class MemoryWebhookStore:
         return tuple(found)[:limit]
 
     async def replay(
-        self, webhook: str, now_ms: int, *, event_id: str | None = None, since_ms: int | None = None
+        self,
+        webhook: str,
+        now_ms: int,
+        *,
+        event_id: str | None = None,
+        since_ms: int | None = None,
+        record: Sequence[SecurityEntry] = (),
     ) -> int:
         """See `WebhookStore`."""
         count = 0
+        self._log.append(record)
         for delivery in list(self._queue.values()):
             if delivery.webhook != webhook or delivery.state == "pending":
                 continue

@@ -32,6 +32,11 @@ SecurityKind: TypeAlias = Literal[
     "tenant_changed",
     "tenant_deleted",
     "metadata_published",
+    "webhook_created",
+    "webhook_changed",
+    "webhook_deleted",
+    "webhook_secret_replaced",
+    "webhook_replayed",
     "access_denied",
     "entries_left_out",
 ]

@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
 import msgspec
 
+from objectql.drivers.security_log import SecurityEntry
 from objectql.events import ChangeKind
 from objectql.ids import TenantId
 
@@ -64,14 +65,28 @@ class Webhook(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     version: int = 0
 
 
-class NewDelivery(msgspec.Struct, frozen=True):
-    """An event for one webhook; `event` is a `ChangeEvent` as JSON, in ASCII."""
+class NewEvent(msgspec.Struct, frozen=True):
+    """An event and whom to tell; `text` is a `ChangeEvent` as JSON, in ASCII."""
 
     tenant: TenantId
-    webhook: str
-    event_id: str
+    id: str
     record: str
-    event: str
+    text: str
+    webhooks: tuple[str, ...]
+
+
+class Hold(msgspec.Struct, frozen=True):
+    """How an endpoint is: after how many failures in a row, and until when nothing is sent."""
+
+    failures: int = 0
+    until_ms: int = 0
+
+
+class Waiting(NamedTuple):
+    """A webhook with something to be told now, and after how many failures in a row."""
+
+    webhook: str
+    failures: int
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,29 +140,47 @@ class WebhookStore(Protocol):
         """All webhooks by tenant and name, with the version they make up."""
         ...
 
-    async def save(self, webhook: Webhook) -> Webhook:
+    async def save(
+        self,
+        webhook: Webhook,
+        *,
+        most: int | None = None,
+        record: Sequence[SecurityEntry] = (),
+    ) -> Webhook:
         """Store `webhook`, as a new one where its version is 0; with its new version.
+
+        Nothing holds it back any more: who has changed it may have mended it. `record` is
+        committed with it.
 
         Raises:
             UniqueViolation: the tenant has another of its name.
+            QuotaExceeded: it is new, and the tenant has `most` already.
             WriteConflict: the stored one is at another version, or gone.
 
         """
         ...
 
-    async def remove(self, webhook: Webhook) -> None:
-        """Forget it with its deliveries, if it is known."""
+    async def remove(self, webhook: Webhook, *, record: Sequence[SecurityEntry] = ()) -> None:
+        """Forget it with its deliveries, if it is known; `record` is committed with that."""
         ...
 
-    async def enqueue(self, deliveries: Sequence[NewDelivery], now_ms: int) -> int:
-        """Put in what is not known yet; how many that were.
+    async def enqueue(self, events: Sequence[NewEvent], now_ms: int) -> int:
+        """Put in the deliveries that are not known yet; how many that were.
 
-        Positions are given in the order of `deliveries`, which hold one record once at most.
+        An event is kept once, for all of them. Positions are given in the order of `events`,
+        which hold one record once at most.
         """
         ...
 
-    async def waiting(self, now_ms: int, limit: int) -> tuple[str, ...]:
-        """Webhooks with deliveries that are due, in no order."""
+    async def waiting(self, now_ms: int, limit: int) -> tuple[Waiting, ...]:
+        """Webhooks with deliveries that are due and that nothing holds back, in no order."""
+        ...
+
+    async def hold(self, webhook: str, version: int, hold: Hold) -> None:
+        """Keep how its endpoint is, for whoever works off its queue next.
+
+        Nothing is kept of a webhook that is not at `version` any more: it may be another endpoint.
+        """
         ...
 
     async def heads(self, webhook: str, now_ms: int, limit: int) -> tuple[Delivery, ...]:
@@ -165,12 +198,18 @@ class WebhookStore(Protocol):
         ...
 
     async def replay(
-        self, webhook: str, now_ms: int, *, event_id: str | None = None, since_ms: int | None = None
+        self,
+        webhook: str,
+        now_ms: int,
+        *,
+        event_id: str | None = None,
+        since_ms: int | None = None,
+        record: Sequence[SecurityEntry] = (),
     ) -> int:
         """Make pending again, without attempts; how many that were.
 
         One event's, or all put in since a time, whether done or dead; without either all that are
-        dead. They keep their places in the order.
+        dead. They keep their places in the order. `record` is committed with that.
         """
         ...
 

@@ -111,9 +111,7 @@ class Operations(MetadataOperations):
             self.pipeline,
             self.refusals,
         )
-        self.webhooks = Webhooks(
-            engine, self.pipeline, self.reader.planner, self.tenants, self.identity
-        )
+        self.webhooks = Webhooks(engine, self.pipeline, self.reader, self.tenants, self.identity)
         self._history = HistoryReader(engine, self.reader)
         self._live = LiveQueries(engine, self.reader.planner, self.tenants.admit)
         self._consistency = Consistency(engine)

@@ -32,6 +32,8 @@ from objectql.wire.subjects import data_event
 logger = logging.getLogger(__name__)
 
 Entry: TypeAlias = tuple[int, ChangeEvent]
+Queue: TypeAlias = Callable[[Sequence[ChangeEvent]], Awaitable[int]]
+"""Keeps something of the first events of a window; tells how many they are."""
 
 
 class Publish(Protocol):
@@ -85,13 +87,14 @@ class Relay:
         clock: Clock | None = None,
         limits: RelayLimits | None = None,
         on_batch: Callable[[Sequence[ChangeEvent]], None] | None = None,
-        queue: Callable[[Sequence[ChangeEvent]], Awaitable[None]] | None = None,
+        queue: Queue | None = None,
         sweep: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         """`holder` names this worker; `on_batch` is told which events were published.
 
         `queue` is given each window before it is published, once or more: what it keeps of the
-        events is kept before they are marked.
+        events is kept before they are marked. It says how many of the first of them it has taken,
+        one at least; the lease is renewed before it is given the others.
 
         `sweep` deletes what else has expired in the source, at the pace of the purges.
         """
@@ -160,20 +163,29 @@ class Relay:
         total = 0
         while entries := await outbox.pending(self._limits.batch):
             for window in windows(entries, self._limits.window):
-                if not await self._lease.keep():
-                    return total
-                failpoints.hit(failpoints.BEFORE_PUBLISH)
-                if self._queue:
-                    await self._queue([event for _, event in window])
-                await self._publish([_message(event) for _, event in window])
-                failpoints.hit(failpoints.AFTER_PUBLISH)
-                await outbox.mark_published([position for position, _ in window])
-                total += len(window)
-                if self._on_batch:
-                    self._on_batch([event for _, event in window])
+                left = window
+                while left:
+                    if not await self._lease.keep():
+                        return total
+                    taken = await self._move(outbox, left)
+                    total += taken
+                    left = left[taken:]
             if len(entries) < self._limits.batch:
                 break
         return total
+
+    async def _move(self, outbox: Outbox, window: Sequence[Entry]) -> int:
+        """Publish the first of a window; how many of it."""
+        failpoints.hit(failpoints.BEFORE_PUBLISH)
+        if self._queue:
+            window = window[: await self._queue([event for _, event in window])]
+        events = [event for _, event in window]
+        await self._publish([_message(event) for event in events])
+        failpoints.hit(failpoints.AFTER_PUBLISH)
+        await outbox.mark_published([position for position, _ in window])
+        if self._on_batch:
+            self._on_batch(events)
+        return len(window)
 
     async def _purge(self) -> None:
         now_s = self._clock.monotonic_s()

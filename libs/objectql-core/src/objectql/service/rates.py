@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeAlias
 
 import msgspec
 from msgspec import Meta
@@ -13,6 +13,7 @@ from objectql.rates.limiter import Limiter
 from objectql.redis.connection import RedisAddress
 
 RATE_SETTING: Final = rf"({OFF}|{RATE_PATTERN})"
+RateText: TypeAlias = Annotated[str, Meta(pattern=f"^{RATE_SETTING}$")]
 """How a rate is written in settings: see `Rate.read`."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from objectql.drivers.chains import Chain
@@ -10,6 +11,7 @@ from objectql.drivers.protocol import Driver
 from objectql.drivers.security_log import EVERYTHING, SecurityEntry, SecurityFilter, SecurityKind
 from objectql.drivers.stores import StoredItem
 from objectql.drivers.tenants import Tenant
+from objectql.drivers.webhooks import Webhook
 from objectql.errors import UniqueViolation, WriteConflict
 from objectql.testing.driver_samples import ACME, OBJECTS, ZOO
 
@@ -120,3 +122,20 @@ class SecurityLogPromises:
         with pytest.raises(WriteConflict):
             await driver.metadata.publish([item], [], expected_version=version, record=record)
         assert await kinds(driver) == ["metadata_published"]
+
+    async def test_webhooks_are_changed_and_recorded_together_or_not_at_all(
+        self, driver: Driver
+    ) -> None:
+        store = driver.webhooks
+        new = Webhook(id="w1", tenant=ACME, name="one", url="https://x.example/", objects=("o",))
+        saved = await store.save(new, record=[told("webhook_created")])
+        with pytest.raises(UniqueViolation):
+            other = msgspec.structs.replace(new, id="w2")
+            await store.save(other, record=[told("webhook_created")])
+        with pytest.raises(WriteConflict):
+            stale = msgspec.structs.replace(saved, version=7)
+            await store.save(stale, record=[told("webhook_changed")])
+        assert await kinds(driver) == ["webhook_created"]
+        await store.replay("w1", 1, record=[told("webhook_replayed")])
+        await store.remove(saved, record=[told("webhook_deleted")])
+        assert await kinds(driver) == ["webhook_deleted", "webhook_replayed", "webhook_created"]

@@ -12,13 +12,15 @@ from objectql.drivers.protocol import Driver
 from objectql.drivers.webhooks import (
     Delivery,
     DeliveryState,
-    NewDelivery,
+    Hold,
+    NewEvent,
     Outcome,
     QueueCounts,
     SealedSecret,
+    Waiting,
     Webhook,
 )
-from objectql.errors import UniqueViolation, WriteConflict
+from objectql.errors import QuotaExceeded, UniqueViolation, WriteConflict
 from objectql.ids import TenantId
 from objectql.testing.driver_samples import ACME, OBJECTS
 
@@ -31,16 +33,16 @@ def webhook(id_: str, name: str, **more: Any) -> Webhook:
     return Webhook(id=id_, name=name, **given)
 
 
-def new(event: str, record: str, hook: str = "w1", tenant: TenantId = ACME) -> NewDelivery:
-    """What is to be put in the queue."""
-    return NewDelivery(tenant, hook, event, record, f'{{"id":"{event}"}}')
+def new(event: str, record: str, *hooks: str, tenant: TenantId = ACME) -> NewEvent:
+    """What is to be put in the queue, for `w1` unless others are named."""
+    return NewEvent(tenant, event, record, f'{{"id":"{event}"}}', hooks or ("w1",))
 
 
-async def queued(driver: Driver, *deliveries: NewDelivery, now_ms: int = 10) -> None:
-    """Webhook `w1` with these deliveries, one put in after the other."""
+async def queued(driver: Driver, *events: NewEvent, now_ms: int = 10) -> None:
+    """Webhook `w1` with deliveries of these, one put in after the other."""
     await driver.webhooks.save(webhook("w1", "one"))
-    for delivery in deliveries:
-        await driver.webhooks.enqueue([delivery], now_ms)
+    for event in events:
+        await driver.webhooks.enqueue([event], now_ms)
 
 
 def events_of(deliveries: tuple[Delivery, ...]) -> list[str]:
@@ -131,8 +133,12 @@ class WebhookPromises:
     async def test_attempt_is_noted_once(self, driver: Driver) -> None:
         store = driver.webhooks
         await queued(driver, new("e1", "r1"))
+        (first,) = await store.heads("w1", 10, 1)
+        later = Outcome("pending", 1, due_ms=10, reason="no")
+        assert await store.settle(first, later)
+        assert not await store.settle(first, later)  # by who has seen nothing of the first
         (head,) = await store.heads("w1", 10, 1)
-        done = Outcome("done", 1, finished_ms=11, status=204)
+        done = Outcome("done", 2, finished_ms=11, status=204)
         answers = await asyncio.gather(*(store.settle(head, done) for _ in range(3)))
         assert sorted(answers) == [False, False, True]
         (stored,) = await store.deliveries("w1", None, before=None, limit=5)
@@ -144,10 +150,54 @@ class WebhookPromises:
         await store.save(webhook("w2", "two"))
         await store.enqueue([new("e1", "r1", "nobody")], 10)
         assert await store.waiting(9, 10) == ()
-        assert await store.waiting(10, 10) == ("w1",)
+        assert await store.waiting(10, 10) == (Waiting("w1", 0),)
         (head,) = await store.heads("w1", 10, 1)
         await store.settle(head, Outcome("done", 1, finished_ms=11))
         assert await store.waiting(10, 10) == ()
+
+    async def test_what_is_held_back_is_not_told_until_then_or_until_it_is_changed(
+        self, driver: Driver
+    ) -> None:
+        store = driver.webhooks
+        await queued(driver, new("e1", "r1"))
+        await store.hold("w1", 1, Hold(failures=2))
+        assert await store.waiting(10, 10) == (Waiting("w1", 2),)
+        await store.hold("w1", 1, Hold(failures=3, until_ms=20))
+        assert await store.waiting(19, 10) == ()
+        assert await store.waiting(20, 10) == (Waiting("w1", 3),)
+        (stored,) = (await store.load())[1]
+        await store.save(stored)
+        await store.hold("w1", 1, Hold(failures=4, until_ms=20))  # by who sent to what it was
+        assert await store.waiting(10, 10) == (Waiting("w1", 0),)
+        await store.hold("nobody", 1, Hold(failures=1, until_ms=99))
+        await store.save(webhook("nobody", "two"))
+        await store.enqueue([new("e1", "r1", "nobody")], 10)
+        assert Waiting("nobody", 0) in await store.waiting(10, 10)
+
+    async def test_an_event_stays_for_as_long_as_a_delivery_of_it(self, driver: Driver) -> None:
+        store = driver.webhooks
+        await queued(driver, new("e1", "r1", "w1", "w2"))
+        text = new("e1", "r1").text
+        await store.settle((await store.heads("w1", 10, 1))[0], Outcome("done", 1, finished_ms=11))
+        assert await store.purge(50) == 1
+        (late,) = await store.heads("w2", 10, 1)
+        assert late.event == text
+        await store.settle(late, Outcome("dead", 1, finished_ms=60))
+        assert await store.purge(50) == 0
+        assert await store.replay("w2", 70) == 1
+        assert (await store.heads("w2", 70, 1))[0].event == text
+
+    async def test_a_tenant_has_no_more_webhooks_than_agreed_though_they_come_at_once(
+        self, driver: Driver
+    ) -> None:
+        new_ones = [webhook(f"w{n}", f"n{n}") for n in range(6)]
+        saves = (driver.webhooks.save(one, most=3) for one in new_ones)
+        done = await asyncio.gather(*saves, return_exceptions=True)
+        assert [type(one) for one in done].count(Webhook) == 3
+        assert [type(one) for one in done].count(QuotaExceeded) == 3
+        await driver.webhooks.save(webhook("w9", "n9", tenant=GLOBEX), most=3)
+        _, (first, *_) = await driver.webhooks.load()
+        await driver.webhooks.save(first, most=3)
 
     async def test_log_is_told_from_its_end_and_by_state(self, driver: Driver) -> None:
         store = driver.webhooks
@@ -210,7 +260,7 @@ class WebhookPromises:
         store = driver.webhooks
         await queued(driver, new("e1", "r1"))
         other = await store.save(webhook("w2", "one", tenant=GLOBEX))
-        await store.enqueue([new("e1", "r1", "w2", GLOBEX)], 12)
+        await store.enqueue([new("e1", "r1", "w2", tenant=GLOBEX)], 12)
         await driver.delete_tenant(ACME, OBJECTS)
         assert (await store.load())[1] == (other,)
         assert await store.counts() == QueueCounts(1, 0, 12)

@@ -104,6 +104,8 @@ def test_operator_may_allow_networks() -> None:
     "url",
     [
         "http://example.com/",
+        "http://example.com:443/",
+        "ftp://example.com:443/",
         "ftp://example.com/",
         "file:///etc/passwd",
         "https://user@example.com/",
@@ -210,3 +212,19 @@ async def test_names_of_no_meaning_are_failures_not_crashes() -> None:
     for host in ("a" * 64 + ".example", ".", "x..y", "-"):
         answer = await sender.post(f"http://{host}/", {}, b"{}", 5)
         assert answer.status is None, host
+
+
+async def test_name_without_an_address_and_one_inside_are_refused_alike() -> None:
+    async def resolve(host: str, port: int) -> list[str]:
+        if host.startswith("nowhere"):
+            raise OSError(-2, "Name or service not known")
+        return ["10.0.0.1"]
+
+    sender = Sender(Allowed(insecure=True, ports=()), resolve=resolve)
+    told: list[tuple[str, str]] = []
+    for host in ("nowhere.example", "inside.example"):
+        with pytest.raises(UrlRefused) as refused:
+            await sender.check(f"http://{host}/")
+        answer = await sender.post(f"http://{host}/", {}, b"{}", 5)
+        told.append((str(refused.value), answer.error))
+    assert told[0] == told[1]

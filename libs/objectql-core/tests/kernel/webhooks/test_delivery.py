@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Callable, Collection
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import msgspec
 import pytest
+from tests.webhooks import Ask, call, declare, delivering, log_of, until_log
 
 from objectql.clock import SystemClock
-from objectql.context import DEFAULT_TENANT, Context
+from objectql.context import DEFAULT_TENANT
 from objectql.errors import (
     ObjectQLError,
     PermissionDenied,
@@ -25,15 +25,12 @@ from objectql.errors import (
 from objectql.ids import TenantId
 from objectql.kernel.features import KernelSettings
 from objectql.kernel.kernel import Kernel
-from objectql.kernel.relay import Relay
 from objectql.kernel.webhooks.policy import WebhookPolicy
-from objectql.testing.receivers import Received, Receiver, Reply, receiving
+from objectql.testing.receivers import Received, Receiver, Reply, accept, receiving
 from objectql.wire import webhooks as w
 from objectql.wire.identity import UserCreateRequest, UserUpdateRequest
 from objectql.wire.tenants import TenantChangeRequest, TenantCreateRequest, TenantExportRequest
 from objectql.wire.webhook_signatures import verify
-
-Ask = Callable[..., Context]
 
 
 @pytest.fixture
@@ -48,64 +45,6 @@ def settings() -> KernelSettings:
 async def receiver() -> AsyncGenerator[Receiver]:
     async with receiving() as found:
         yield found
-
-
-@asynccontextmanager
-async def delivering(kernel: Kernel, *holders: str) -> AsyncGenerator[Relay]:
-    """A relay that queues, and workers that deliver."""
-    driver = kernel.engine.system_driver
-
-    async def publish(messages: Any) -> None:
-        pass
-
-    relay = Relay(
-        "default", driver.outbox, driver.leases, publish,
-        holder="r", queue=kernel.webhooks.queueing,
-    )  # fmt: skip
-    workers = [kernel.webhooks.deliverer(holder) for holder in holders or ("w1",)]
-
-    def wake(webhooks: Collection[str]) -> None:
-        for worker in workers:
-            worker.wake(webhooks)
-
-    kernel.webhooks.queueing.on_queued = wake
-    kernel.pipeline.observe(lambda _: relay.nudge())
-    tasks = [asyncio.create_task(work.run()) for work in (relay, *workers)]
-    try:
-        yield relay
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def declare(kernel: Kernel, ask: Ask, receiver: Receiver, **more: Any) -> dict[str, Any]:
-    document = {
-        "name": "crm", "url": receiver.url, "objects": ["account"],
-        "run_as": {"roles": ["viewer"]}, **more,
-    }  # fmt: skip
-    request = w.WebhookCreateRequest(msgspec.json.encode(document))
-    reply = await kernel.webhooks.handle_create(request, ask("admin"))
-    return msgspec.json.decode(reply.body)
-
-
-async def call(kernel: Kernel, ask: Ask, verb: str, request: Any) -> Any:
-    handle = getattr(kernel.webhooks, f"handle_{verb}")
-    return msgspec.json.decode((await handle(request, ask("admin"))).body)
-
-
-async def log_of(kernel: Kernel, ask: Ask, state: str | None = None) -> list[dict[str, Any]]:
-    request = w.WebhookDeliveriesRequest("crm", state)
-    return (await call(kernel, ask, "deliveries", request))["items"]
-
-
-async def until_log(
-    kernel: Kernel, ask: Ask, enough: Callable[[list[dict[str, Any]]], bool]
-) -> list[dict[str, Any]]:
-    async with asyncio.timeout(30):
-        while not enough(found := await log_of(kernel, ask)):
-            await asyncio.sleep(0.02)
-    return found
 
 
 async def test_change_is_told_signed_and_in_the_words_of_live_queries(
@@ -179,15 +118,11 @@ async def test_refused_message_is_dead_at_once_and_the_next_one_goes_on(
         )
         assert (found[1]["status"], found[1]["reason"]) == (422, "422 no such field")
         assert found[1]["attempts"] == 1
-        receiver.answer = accepting
+        receiver.answer = accept
         replay = w.WebhookReplayRequest("crm", b'{"dead":true}')
         assert await call(kernel, ask, "replay", replay) == {"replayed": 1}
         await until_log(kernel, ask, lambda log: [d["state"] for d in log] == ["done", "done"])
     assert receiver.received[-1].id == receiver.received[0].id
-
-
-async def accepting(_request: Received) -> Reply:
-    return Reply()
 
 
 async def test_what_fails_too_often_is_dead(kernel: Kernel, ask: Ask, receiver: Receiver) -> None:
@@ -239,7 +174,7 @@ async def test_endpoint_that_is_gone_is_switched_off_and_loses_nothing(
         assert waiting["state"] == "pending"
         told = await call(kernel, ask, "get", w.WebhookGetRequest("crm"))
         assert "410" in told["disabled_because"]
-        receiver.answer = accepting
+        receiver.answer = accept
         change = w.WebhookChangeRequest("crm", b'{"active":true}')
         assert "disabled_because" not in await call(kernel, ask, "change", change)
         await until_log(kernel, ask, lambda log: [d["state"] for d in log] == ["done"])
@@ -300,7 +235,7 @@ async def test_webhook_sees_what_its_roles_may_read_when_it_is_told(
         await declare(kernel, ask, receiver, run_as={"roles": ["stranger"]})
     assert [issue.path for issue in caught.value.issues] == ["run_as"]
     await declare(kernel, ask, receiver, run_as={"roles": ["viewer"]}, active=True)
-    receiver.answer = accepting
+    receiver.answer = accept
     async with delivering(kernel):
         change = {"run_as": {"roles": ["sales"]}}
         request = w.WebhookChangeRequest("crm", msgspec.json.encode(change))
@@ -336,13 +271,14 @@ async def test_declaration_is_refused_with_every_mistake(
         )  # fmt: skip
     paths = {issue.path for issue in caught.value.issues}
     assert paths == {"name", "url", "objects", "run_as", "secret", "headers.Host", "headers.X-A"}
-    for wrong, error in (
+    mistakes: tuple[tuple[dict[str, Any], str], ...] = (
         ({"objects": ["nothing"]}, "OBJECT_NOT_FOUND"),
         ({"fields": ["nothing"]}, "INVALID_FIELD"),
         ({"where": {"nothing": 1}}, "INVALID_FIELD"),
         ({"timeout_s": 0}, "INVALID_REQUEST"),
         ({"surprise": 1}, "INVALID_REQUEST"),
-    ):
+    )
+    for wrong, error in mistakes:
         with pytest.raises(ObjectQLError) as refused:
             await declare(kernel, ask, receiver, **wrong)
         assert refused.value.code == error or error in {i.code for i in refused.value.issues}, wrong
@@ -437,11 +373,12 @@ async def test_suspended_tenant_is_told_nothing_until_it_may_act_again(
     await kernel.webhooks.handle_create(request, there)
     await kernel.create("account", {"name": "A"}, context=there)
     await suspended(True)
-    async with delivering(kernel):
-        async with asyncio.timeout(30):
-            while not (await kernel.webhooks.directory.store.counts()).pending:
-                await asyncio.sleep(0.02)
-        await kernel.create("account", {"name": "elsewhere"})
+    async with receiving() as elsewhere, delivering(kernel):
+        await declare(kernel, ask, elsewhere)
+        for count in (1, 2, 3):  # of others it is told all the while
+            await kernel.create("account", {"name": "elsewhere"})
+            await elsewhere.until(lambda got, count=count: len(got) == count)
+        assert (await kernel.webhooks.directory.store.counts()).pending >= 1
         assert receiver.received == []
         await suspended(False)
         await receiver.until(lambda got: len(got) == 1)

@@ -165,7 +165,7 @@ RECORD_TABLES = (
 TENANT_TABLES = (
     *RECORD_TABLES,
     *("oql_users", "oql_sessions", "oql_api_keys", "oql_sign_in_attempts"),
-    *("oql_webhooks", "oql_webhook_deliveries"),
+    *("oql_webhooks", "oql_webhook_events", "oql_webhook_queue", "oql_webhook_holds"),
 )
 """All tables with such a column."""
 

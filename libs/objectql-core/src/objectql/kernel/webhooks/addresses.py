@@ -65,6 +65,9 @@ _MAPPED: Final = IPv6Network("::ffff:0:0/96")
 _NAT64: Final = IPv6Network("64:ff9b::/96")
 
 
+NO_ADDRESS: Final = "the host has no address of the public internet"
+
+
 class UrlRefused(ValueError):
     """No webhook may be sent to such a URL; the text says why."""
 
@@ -161,7 +164,7 @@ def choose(texts: Iterable[str], networks: Iterable[Network]) -> list[str]:
     """
     found = list(dict.fromkeys(text for text in texts if is_allowed(ip_address(text), networks)))
     if not found:
-        raise AddressRefused("the host has no address of the public internet")
+        raise AddressRefused(NO_ADDRESS)
     return found
 
 

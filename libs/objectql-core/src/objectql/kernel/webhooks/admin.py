@@ -17,7 +17,7 @@ from objectql.errors import (
     Issue,
     ObjectQLError,
     PermissionDenied,
-    QuotaExceeded,
+    RateLimited,
     RecordNotFound,
     UniqueViolation,
     ValidationFailed,
@@ -25,6 +25,7 @@ from objectql.errors import (
 from objectql.ids import TenantId, uuid7
 from objectql.kernel.identity.directory import check_may_grant
 from objectql.kernel.tenancy.directory import TenantDirectory
+from objectql.kernel.webhooks import trail
 from objectql.kernel.webhooks.addresses import UrlRefused
 from objectql.kernel.webhooks.declaration import (
     Change,
@@ -108,7 +109,6 @@ class WebhookAdmin:
         """
         given = decode(document, Declaration)
         check_may_grant(context, given.run_as.roles)
-        await self._check_quota(context.tenant)
         secret = given.secret or _new_secret()
         now = self._now()
         webhook = Webhook(
@@ -121,7 +121,9 @@ class WebhookAdmin:
             **declared_fields(given),
         )
         await self._check(webhook, given.headers, secret)
-        saved = await self._directory.store.save(webhook)
+        record = [trail.created(context, webhook, self._tools.clock)]
+        most = self._most(context.tenant)
+        saved = await self._directory.store.save(webhook, most=most, record=record)
         return described(saved) | {"secret": secret}
 
     async def declare(self, given: Declaration, package: str) -> None:
@@ -153,7 +155,14 @@ class WebhookAdmin:
             if webhook == await self.find(DEFAULT_TENANT, given.name):
                 return
         await self._check(webhook, {}, None)
-        await self._directory.store.save(msgspec.structs.replace(webhook, updated_at=now))
+        clock = self._tools.clock
+        record = (
+            trail.created(None, webhook, clock)
+            if known is None
+            else trail.changed(None, known, webhook, clock)
+        )
+        webhook = msgspec.structs.replace(webhook, updated_at=now)
+        await self._directory.store.save(webhook, record=[record])
 
     async def withdraw(self, webhook: Webhook) -> None:
         """Switch off what its package does not declare any more; what was queued waits."""
@@ -161,7 +170,8 @@ class WebhookAdmin:
             off = msgspec.structs.replace(
                 webhook, active=False, disabled_because=NOT_DECLARED, updated_at=self._now()
             )
-            await self._directory.store.save(off)
+            record = [trail.changed(None, webhook, off, self._tools.clock)]
+            await self._directory.store.save(off, record=record)
 
     async def change(self, name: str, document: bytes, context: Context) -> dict[str, Any]:
         """The changed webhook; switching it on forgets why it was off.
@@ -183,13 +193,17 @@ class WebhookAdmin:
             changes["disabled_because"] = ""
         webhook = msgspec.structs.replace(known, updated_at=self._now(), **changes)
         await self._check(webhook, headers, None)
-        return await self._described(await self._directory.store.save(webhook))
+        record = [trail.changed(context, known, webhook, self._tools.clock)]
+        saved = await self._directory.store.save(webhook, record=record)
+        return await self._described(saved)
 
-    async def delete(self, tenant: TenantId, name: str) -> None:
+    async def delete(self, name: str, context: Context) -> None:
         """Forget it with its deliveries; see `get`."""
-        await self._directory.store.remove(await self.find(tenant, name))
+        webhook = await self.find(context.tenant, name)
+        record = [trail.entry("webhook_deleted", context, webhook, self._tools.clock)]
+        await self._directory.store.remove(webhook, record=record)
 
-    async def rotate(self, tenant: TenantId, name: str, document: bytes) -> dict[str, Any]:
+    async def rotate(self, name: str, document: bytes, context: Context) -> dict[str, Any]:
         """The webhook with its new secret; the newest old one signs beside it for a while.
 
         Raises:
@@ -197,7 +211,7 @@ class WebhookAdmin:
 
         """
         given = decode(document, Rotation)
-        known = await self.find(tenant, name)
+        known = await self.find(context.tenant, name)
         secret = given.secret or _new_secret()
         issue = secret_problem(secret)
         if issue is not None:
@@ -207,11 +221,20 @@ class WebhookAdmin:
         changed = msgspec.structs.replace(
             known, secrets=(self._sealed(secret), *old), updated_at=self._now()
         )
-        saved = await self._directory.store.save(changed)
+        clock = self._tools.clock
+        kind, overlap_s = "webhook_secret_replaced", given.overlap_s
+        record = [trail.entry(kind, context, changed, clock, overlap_s=overlap_s)]
+        saved = await self._directory.store.save(changed, record=record)
         return described(saved) | {"secret": secret}
 
     async def test(self, tenant: TenantId, name: str, deadline_ms: int) -> dict[str, Any]:
-        """What the endpoint answers to a message that tells nothing, active or not."""
+        """What the endpoint answers to a message that tells nothing, active or not.
+
+        Raises:
+            RecordNotFound
+            RateLimited: the tenant has as many requests under way as it may.
+
+        """
         webhook = await self.find(tenant, name)
         tools = self._tools
         left_s = (deadline_ms - tools.clock.now_ms()) / 1000 - 0.5
@@ -221,7 +244,12 @@ class WebhookAdmin:
         now = self._now()
         body = _encode({"type": "webhook.test", "timestamp": now, "data": {"webhook": name}})
         started_s = tools.clock.monotonic_s()
-        answer = await post(webhook, uuid7(), body, tools)
+        if not tools.places.enter_now(tenant):
+            raise RateLimited(retry_after_ms=1000)
+        try:
+            answer = await post(webhook, uuid7(), body, tools)
+        finally:
+            tools.places.leave(tenant)
         took_ms = round((tools.clock.monotonic_s() - started_s) * 1000)
         is_done = answer.status is not None and 200 <= answer.status < 300  # noqa: PLR2004
         told = {"ok": is_done, "status": answer.status, "duration_ms": took_ms}
@@ -250,7 +278,7 @@ class WebhookAdmin:
             meta["next"] = str(page[-1].position)
         return {"items": [_told(delivery) for delivery in page], "meta": meta}
 
-    async def replay(self, tenant: TenantId, name: str, document: bytes) -> dict[str, Any]:
+    async def replay(self, name: str, document: bytes, context: Context) -> dict[str, Any]:
         """How many deliveries will be repeated.
 
         Raises:
@@ -267,10 +295,12 @@ class WebhookAdmin:
             except ValueError as exc:
                 raise InvalidRequest(reason=f"since: {exc}") from exc
             since_ms = round(instant.timestamp() * 1000)
-        webhook = await self.find(tenant, name)
-        now_ms = self._tools.clock.now_ms()
+        webhook = await self.find(context.tenant, name)
+        clock = self._tools.clock
+        which = msgspec.to_builtins(given)
+        record = [trail.entry("webhook_replayed", context, webhook, clock, which=which)]
         replayed = await self._directory.store.replay(
-            webhook.id, now_ms, event_id=given.event, since_ms=since_ms
+            webhook.id, clock.now_ms(), event_id=given.event, since_ms=since_ms, record=record
         )
         return {"replayed": replayed}
 
@@ -281,7 +311,7 @@ class WebhookAdmin:
         if secret is not None and (issue := secret_problem(secret)) is not None:
             issues.append(issue)
         try:
-            await self._tools.sender.check(webhook.url)
+            await self._tools.sender.check(webhook.url, tenant=webhook.tenant)
         except UrlRefused as exc:
             issues.append(Issue(path="url", code="url_refused", message=str(exc)))
         if issues:
@@ -293,13 +323,11 @@ class WebhookAdmin:
             issue = Issue(path="run_as", code="not_readable", message=message)
             raise ValidationFailed(object="webhook", issues=(issue,)) from exc
 
-    async def _check_quota(self, tenant: TenantId) -> None:
-        await self._directory.refresh()
+    def _most(self, tenant: TenantId) -> int:
+        """How many webhooks the tenant may have."""
         registered = self._tenants.tenants.get(tenant)
         quota = None if registered is None else registered.quotas.webhooks
-        limit = self._per_tenant if quota is None else quota
-        if len(self._directory.of_tenant(tenant)) >= limit:
-            raise QuotaExceeded(quota="webhooks", limit=limit)
+        return self._per_tenant if quota is None else quota
 
     async def _described(self, webhook: Webhook) -> dict[str, Any]:
         """With what keeps it from hearing, as metadata and users are now."""

@@ -9,20 +9,21 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
-from objectql.context import Actor
+from objectql.context import DEFAULT_TENANT, Actor, Context
 from objectql.drivers.webhooks import Webhook, WebhookStore
 from objectql.errors import ObjectQLError, RecordNotFound
 from objectql.events import ChangeEvent
 from objectql.ids import TenantId
 from objectql.kernel.engine import Engine
-from objectql.kernel.planning import Planner
+from objectql.kernel.read import Reader
 from objectql.kernel.webhooks.subscription import Binder, Subscription
 from objectql.live.images import EventImages
 from objectql.live.matcher import Matcher
 from objectql.live.telling import telling
 from objectql.values import Value
+from objectql.wire.messages import GetRequest
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,20 @@ _Listeners: TypeAlias = Matcher[tuple[str, str]]
 USERS_FRESH_S: Final = 1.0
 """How old the roles may be of users whom webhooks stand for."""
 
+_READ_MS: Final = 5000
+_AT_ONCE: Final = 50
+"""So many are bound before others have a turn."""
+
+
+class _Bound(NamedTuple):
+    """What a webhook hears by object, and by what of it, of metadata and of roles."""
+
+    by: tuple[int, int, int | None, Actor | None]
+    subscriptions: dict[str, Subscription]
+
+
+_NEVER: Final = _Bound((0, 0, None, Actor("", DEFAULT_TENANT)), {})
+
 
 class WebhookDirectory:
     """See the head of this module."""
@@ -42,22 +57,22 @@ class WebhookDirectory:
     def __init__(
         self,
         engine: Engine,
-        planner: Planner,
+        reader: Reader,
         roles_of: RolesOf,
         converge: Callable[[], Awaitable[object]],
     ) -> None:
         """`converge` learns what tenants have of their own now."""
         self._engine = engine
+        self._reader = reader
         self._converge = converge
-        self._binder = Binder(engine, planner)
+        self._binder = Binder(engine, reader.planner)
         self._roles_of = roles_of
         self._turn = asyncio.Lock()
         self._versions: tuple[int, int, dict[TenantId, int]] = (-1, -1, {})
         self._looked_s = float("-inf")
         self._users_s = float("-inf")
         self._webhooks: Mapping[str, Webhook] = {}
-        self._actors: dict[str, Actor] = {}
-        self._bound: dict[tuple[str, str], Subscription] = {}
+        self._bound: dict[str, _Bound] = {}
         self._matcher: _Listeners = Matcher()
 
     @property
@@ -71,7 +86,8 @@ class WebhookDirectory:
 
     def subscription(self, id_: str, object_name: str) -> Subscription | None:
         """How a webhook hears of an object; None where it does not, or cannot."""
-        return self._bound.get((id_, object_name))
+        bound = self._bound.get(id_)
+        return None if bound is None else bound.subscriptions.get(object_name)
 
     def of_tenant(self, tenant: TenantId) -> list[Webhook]:
         """The webhooks of a tenant by name."""
@@ -91,8 +107,9 @@ class WebhookDirectory:
             if self._webhooks:  # after their declarations, so that all that those name is known
                 await self._converge()
             versions = (version, self._engine.model.version, self._own())
-            if versions != self._versions or await self._have_users_changed():
-                await self._bind_all()
+            if versions != self._versions or looked_s - self._users_s >= USERS_FRESH_S:
+                await self._bind_changed(versions[1], versions[2])
+                self._users_s = looked_s
             self._versions = versions
             self._looked_s = looked_s
 
@@ -111,6 +128,28 @@ class WebhookDirectory:
         """
         return self._binder.bind(webhook, await self._actor(webhook))
 
+    async def is_seen_now(self, subscription: Subscription, event: ChangeEvent) -> bool:
+        """Whether whom the webhook stands for may see the event's record as it is stored now.
+
+        The images in an event say who could see it when it was committed; a share may have been
+        taken back since, or the record given to somebody else. One that is deleted is seen by
+        nobody, except by those who may see all.
+
+        Raises:
+            ObjectQLError: nobody can say now.
+
+        """
+        deadline_ms = self._engine.clock.now_ms() + _READ_MS
+        scope = self._reader.scope(Context(subscription.actor, deadline_ms, request_id=""))
+        if scope.policy.reads_all(event.object):
+            return True
+        asked = GetRequest(event.object, event.record_id, fields=(("id",),))
+        try:
+            await self._reader.get_image(asked, scope)
+        except RecordNotFound:
+            return False
+        return True
+
     def concerned(self, event: ChangeEvent) -> Iterator[str]:
         """The active webhooks that are to be told of an event."""
         for match in self._matcher.match(EventImages(event)):
@@ -119,32 +158,42 @@ class WebhookDirectory:
                 log.error("event_misfit", extra=facts)
             found = telling(event.kind, was=match.was, now=match.now)
             for id_, _ in match.subscribers:
-                if found is not None and found.kind in self._webhooks[id_].events:
+                webhook = self._webhooks.get(id_)  # None: removed, and about to be unbound
+                if found is not None and webhook is not None and found.kind in webhook.events:
                     yield id_
 
-    async def _bind_all(self) -> None:
-        bound: dict[tuple[str, str], Subscription] = {}
-        actors: dict[str, Actor] = {}
-        listeners: _Listeners = Matcher()
-        users_s = self._engine.clock.monotonic_s()
-        for webhook in self._webhooks.values():
-            try:
-                actors[webhook.id] = actor = await self._actor(webhook)
-                found = self._binder.bind(webhook, actor)
-            except ObjectQLError as exc:
-                if exc.retryable:  # nobody can say now, and what nobody hears of is lost
-                    raise
-                facts = {"webhook": webhook.id, "tenant": webhook.tenant, "reason": str(exc)}
-                log.warning("webhook_not_bound", extra=facts)
-                continue
-            for name, subscription in found.items():
-                bound[webhook.id, name] = subscription
-                if webhook.active:
-                    listeners.add(
-                        (webhook.id, name), subscription.query, self._params_of(subscription)
-                    )
-        self._bound, self._actors, self._matcher = bound, actors, listeners
-        self._users_s = users_s
+    async def _bind_changed(self, version: int, own: Mapping[TenantId, int]) -> None:
+        """Bind those anew of which anything has changed: one in thousands is soon done."""
+        actors = await self._actors()
+        for id_ in self._bound.keys() - self._webhooks.keys():
+            self._forget(id_)
+        for number, webhook in enumerate(self._webhooks.values(), 1):
+            actor = actors[webhook.id]
+            by = (webhook.version, version, own.get(webhook.tenant), actor)
+            known = self._bound.get(webhook.id)
+            if known is None or known.by != by:
+                found = {} if actor is None else self._bind(webhook, actor)
+                self._forget(webhook.id)
+                self._bound[webhook.id] = _Bound(by, found)
+                for name, subscription in found.items() if webhook.active else ():
+                    params = self._params_of(subscription)
+                    self._matcher.add((webhook.id, name), subscription.query, params)
+            if number % _AT_ONCE == 0:
+                await asyncio.sleep(0)
+
+    def _bind(self, webhook: Webhook, actor: Actor) -> dict[str, Subscription]:
+        try:
+            return self._binder.bind(webhook, actor)
+        except ObjectQLError as exc:
+            if exc.retryable:  # nobody can say now, and what nobody hears of is lost
+                raise
+            _log_unbound(webhook, exc)
+            return {}
+
+    def _forget(self, id_: str) -> None:
+        bound = self._bound.pop(id_, None)
+        for name in () if bound is None else bound.subscriptions:
+            self._matcher.remove((id_, name))
 
     def _params_of(self, subscription: Subscription) -> Callable[[], tuple[Value, ...]]:
         return lambda: subscription.params(self._engine.clock.now_ms())
@@ -155,18 +204,26 @@ class WebhookDirectory:
         roles = await self._roles_of(webhook.tenant, webhook.user)
         return Actor(webhook.user, webhook.tenant, roles)
 
-    async def _have_users_changed(self) -> bool:
-        now_s = self._engine.clock.monotonic_s()
-        if now_s - self._users_s < USERS_FRESH_S:
-            return False
-        self._users_s = now_s
+    async def _actors(self) -> dict[str, Actor | None]:
+        """As whom each webhook sees now; None for users who are nobody any more."""
+        found: dict[str, Actor | None] = {}
+        users: dict[tuple[TenantId, str], Actor | None] = {}
         for webhook in self._webhooks.values():
             if webhook.user is None:
+                found[webhook.id] = await self._actor(webhook)
                 continue
-            try:
-                actor = await self._actor(webhook)
-            except RecordNotFound:
-                actor = None
-            if actor != self._actors.get(webhook.id):
-                return True
-        return False
+            key = (webhook.tenant, webhook.user)
+            if key not in users:
+                try:
+                    users[key] = await self._actor(webhook)
+                except RecordNotFound as exc:
+                    users[key] = None
+                    if self._bound.get(webhook.id, _NEVER).by[-1] is not None:
+                        _log_unbound(webhook, exc)
+            found[webhook.id] = users[key]
+        return found
+
+
+def _log_unbound(webhook: Webhook, why: ObjectQLError) -> None:
+    facts = {"webhook": webhook.id, "tenant": webhook.tenant, "reason": str(why)}
+    log.warning("webhook_not_bound", extra=facts)

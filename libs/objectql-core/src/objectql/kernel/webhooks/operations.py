@@ -9,12 +9,13 @@ from typing import Any, TypeVar
 
 from objectql.context import Context
 from objectql.errors import InvalidRequest, PermissionDenied, RecordNotFound
+from objectql.fairness import FairPlaces, PlaceLimits
 from objectql.ids import TenantId
 from objectql.kernel.engine import Engine
 from objectql.kernel.identity.identity import Identity
 from objectql.kernel.json import encode_json
 from objectql.kernel.pipeline import Pipeline
-from objectql.kernel.planning import Planner
+from objectql.kernel.read import Reader
 from objectql.kernel.tenancy.directory import TenantDirectory
 from objectql.kernel.webhooks.addresses import Allowed, networks_of
 from objectql.kernel.webhooks.admin import WebhookAdmin
@@ -34,6 +35,9 @@ Q = TypeVar("Q")
 
 _OPERATION = "webhooks"
 
+_NO_BOUND = 2**31
+"""Of what waits for a place: `endpoints` and `concurrency` bound it."""
+
 
 class Webhooks:
     """One method per verb, `queueing` for the relay, `deliverer` for a worker."""
@@ -42,7 +46,7 @@ class Webhooks:
         self,
         engine: Engine,
         pipeline: Pipeline,
-        planner: Planner,
+        reader: Reader,
         tenants: TenantDirectory,
         identity: Identity,
         *,
@@ -65,7 +69,7 @@ class Webhooks:
                 raise RecordNotFound(object="user", id=user)
             return known.roles
 
-        self.directory = WebhookDirectory(engine, planner, roles_of, tenants.converge)
+        self.directory = WebhookDirectory(engine, reader, roles_of, tenants.converge)
         self.queueing = Queueing(self.directory, engine.clock)
         self.observe: Callable[[str, float], None] = _to_nobody
         """Told of each attempt; see `Tools`."""
@@ -80,17 +84,22 @@ class Webhooks:
             clock=engine.clock,
             random=random.random,
             pauses=Pauses(policy.first_pause_s, policy.longest_pause_s),
+            places=FairPlaces(PlaceLimits(policy.connections, _NO_BOUND, policy.tenant_share)),
             concurrency=policy.concurrency,
             is_refused=tenants.is_suspended,
             observe=observed,
         )
         self.admin = WebhookAdmin(self._tools, tenants, policy.per_tenant)
 
-    def deliverer(self, holder: str) -> Deliverer:
-        """Delivers in the name of `holder`, once it runs."""
+    def deliverer(self, holder: str, **more: float) -> Deliverer:
+        """Delivers in the name of `holder`, once it runs; `more` limits than are settings."""
         policy = self._policy
         limits = DelivererLimits(
-            endpoints=policy.endpoints, max_age_s=policy.max_age_s, kept_s=policy.kept_s
+            endpoints=policy.endpoints,
+            tenant_share=policy.tenant_share,
+            max_age_s=policy.max_age_s,
+            kept_s=policy.kept_s,
+            **more,
         )
         leases = lambda: self._engine.system_driver.leases  # noqa: E731 - known once connected
         return Deliverer(self._tools, leases, holder=holder, limits=limits)
@@ -145,7 +154,7 @@ class Webhooks:
         """Nothing."""
 
         async def core(request: m.WebhookDeleteRequest, context: Context) -> Any:
-            await self.admin.delete(context.tenant, request.name)
+            await self.admin.delete(request.name, context)
 
         return await self._run(request, context, core)
 
@@ -153,7 +162,7 @@ class Webhooks:
         """The webhook with its new secret."""
 
         async def core(request: m.WebhookRotateRequest, context: Context) -> Any:
-            return await self.admin.rotate(context.tenant, request.name, request.document)
+            return await self.admin.rotate(request.name, request.document, context)
 
         return await self._run(request, context, core)
 
@@ -185,7 +194,7 @@ class Webhooks:
         """How many deliveries will be repeated."""
 
         async def core(request: m.WebhookReplayRequest, context: Context) -> Any:
-            told = await self.admin.replay(context.tenant, request.name, request.document)
+            told = await self.admin.replay(request.name, request.document, context)
             webhook = await self.admin.find(context.tenant, request.name)
             self.queueing.on_queued((webhook.id,))
             return told

@@ -38,6 +38,9 @@ class WebhookPolicy(msgspec.Struct, frozen=True, kw_only=True):
         int, Meta(ge=1, description="endpoints that a worker sends to at once")
     ] = 256
     connections: Annotated[int, Meta(ge=1, description="requests of a worker at once")] = 100
+    tenant_share: Annotated[
+        float, Meta(gt=0, le=1, description="the most of either that one tenant may have")
+    ] = 0.25
     first_pause_s: Annotated[
         float, Meta(gt=0, description="the longest pause after a first failure; it doubles")
     ] = 5.0

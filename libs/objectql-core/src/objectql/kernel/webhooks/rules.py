@@ -116,11 +116,22 @@ class Circuit:
 
     THRESHOLD: Final = 5
 
-    def __init__(self, pauses: Pauses, random: Callable[[], float]) -> None:
+    def __init__(self, pauses: Pauses, random: Callable[[], float], failures: int = 0) -> None:
+        """After so many `failures` in a row. Times are of any one clock."""
         self._pauses = pauses
         self._random = random
-        self._failures = 0
-        self._open_s = float("-inf")
+        self._failures = failures
+        self._open_s = 0.0
+
+    @property
+    def failures(self) -> int:
+        """How many there were in a row."""
+        return self._failures
+
+    @property
+    def open_s(self) -> float:
+        """From when on something may be sent; 0.0 for always."""
+        return self._open_s
 
     @property
     def is_broken(self) -> bool:
@@ -134,7 +145,7 @@ class Circuit:
     def succeeded(self) -> None:
         """The endpoint is well."""
         self._failures = 0
-        self._open_s = float("-inf")
+        self._open_s = 0.0
 
     def failed(self, now_s: float) -> None:
         """The endpoint could not be reached, or said that it is not well."""

@@ -9,7 +9,6 @@ unpack bodies.
 from __future__ import annotations
 
 import asyncio
-import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeAlias, cast
@@ -17,6 +16,7 @@ from typing import Any, Final, TypeAlias, cast
 import httpcore
 
 from objectql.kernel.webhooks.addresses import (
+    NO_ADDRESS,
     AddressRefused,
     Allowed,
     Network,
@@ -25,22 +25,34 @@ from objectql.kernel.webhooks.addresses import (
     choose,
     parse_url,
 )
+from objectql.kernel.webhooks.lookups import ASKER, Lookups
 from objectql.kernel.webhooks.rules import Answer
 
 Resolve: TypeAlias = Callable[[str, int], Awaitable[Sequence[str]]]
 """The addresses of a host, as text; raises `OSError` where there are none."""
 
+_CHECK_S: Final = 5.0
 _EXCERPT_BYTES: Final = 256
 _ADDRESSES_TRIED: Final = 2
 _IDLE_S: Final = 15.0
 """How long a connection is kept for the next request; its address was checked when it was made."""
 
 
-async def resolve_by_system(host: str, port: int) -> Sequence[str]:
-    """As the operating system resolves names."""
-    loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [str(entry[4][0]) for entry in found]
+async def _addresses(
+    resolve: Resolve, host: str, port: int, networks: Iterable[Network]
+) -> list[str]:
+    """The addresses of `host` that may be connected to.
+
+    Raises:
+        AddressRefused: there are none. A name without an address and one whose address is of a
+            network inside are refused alike: the difference would be a map of that network.
+
+    """
+    try:
+        found = await resolve(host, port)
+    except (OSError, UnicodeError):
+        found = ()
+    return choose(found, networks)
 
 
 class Sender:
@@ -50,37 +62,51 @@ class Sender:
         self,
         allowed: Allowed,
         *,
-        resolve: Resolve = resolve_by_system,
+        resolve: Resolve | None = None,
         trust: ssl.SSLContext | None = None,
         max_connections: int = 100,
     ) -> None:
-        """`trust` are the authorities of certificates, without one the system's."""
+        """`trust` are the authorities of certificates, without one the system's.
+
+        Without `resolve` names are looked up as the system does.
+        """
         self._allowed = allowed
-        self._resolve = resolve
+        self._lookups = Lookups() if resolve is None else None
+        self._resolve = resolve or cast("Resolve", self._lookups)
         self._trust = trust
         self._max_connections = max_connections
         self._pool: httpcore.AsyncConnectionPool | None = None
 
-    async def check(self, url: str) -> None:
+    async def check(self, url: str, *, tenant: str = "") -> None:
         """Return if `url` could be sent to now; each request is checked again.
+
+        `tenant` is for whom, here and in `post`.
 
         Raises:
             UrlRefused: it could not.
 
         """
         target = parse_url(url, self._allowed)
+        ASKER.set(tenant)
         try:
-            async with asyncio.timeout(5.0):
-                choose(await self._resolve(target.host, target.port), self._allowed.networks)
+            async with asyncio.timeout(_CHECK_S):
+                await _addresses(self._resolve, target.host, target.port, self._allowed.networks)
         except AddressRefused as exc:
             raise UrlRefused(str(exc)) from exc
-        except (OSError, UnicodeError) as exc:  # TimeoutError among them
-            raise UrlRefused("the host cannot be resolved") from exc
+        except TimeoutError as exc:
+            raise UrlRefused(NO_ADDRESS) from exc
 
     async def post(
-        self, url: str, headers: Mapping[str, str], body: bytes, timeout_s: float
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        timeout_s: float,
+        *,
+        tenant: str = "",
     ) -> Answer:
         """What came of it, whatever happens; within `timeout_s` all in all."""
+        ASKER.set(tenant)
         try:
             async with asyncio.timeout(timeout_s):
                 return await self._post(parse_url(url, self._allowed), headers, body)
@@ -129,6 +155,8 @@ class Sender:
         pool, self._pool = self._pool, None
         if pool is not None:
             await pool.aclose()
+        if self._lookups is not None:
+            self._lookups.close()
 
 
 _FAILURES: Final = (
@@ -156,7 +184,7 @@ class _CheckedBackend(httpcore.AsyncNetworkBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
         """A connection to one of the addresses that `host` has now."""
-        addresses = choose(await self._resolve(host, port), self._networks)
+        addresses = await _addresses(self._resolve, host, port, self._networks)
         failure: Exception | None = None
         for address in addresses[:_ADDRESSES_TRIED]:
             try:

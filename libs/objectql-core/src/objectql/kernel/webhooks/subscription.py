@@ -36,13 +36,13 @@ class Subscription:
     def __init__(self, webhook: Webhook, actor: Actor, query: LiveQuery) -> None:
         self.webhook = webhook
         self.query = query
-        self._actor = actor
+        self.actor = actor
         self._where = query.where()
         self._fields = tuple(fields_of(self._where).items())
 
     def params(self, now_ms: int) -> tuple[Value, ...]:
         """The parameters of the filter."""
-        return self.query.params(self._actor, now_ms)
+        return self.query.params(self.actor, now_ms)
 
     def hears(self, images: EventImages, now_ms: int) -> Telling | None:
         """What is told of the event, if anything."""

@@ -7,8 +7,6 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final, TypeAlias
 
-from objectql_gateway_rest.asgi import Request
-
 Address: TypeAlias = IPv4Address | IPv6Address
 
 UNKNOWN: Final = "unknown"
@@ -33,13 +31,21 @@ class Proxies:
         """
         self._networks = tuple(ip_network(network) for network in networks)
 
-    def client(self, request: Request) -> str:
-        """The address of the client, as IPv4 where it is one; `UNKNOWN` where nobody can tell."""
-        address = _parsed(request.peer)
+    def is_proxy(self, peer: str) -> bool:
+        """Whether `peer` is one of ours, which speaks for others."""
+        address = _parsed(peer)
+        return address is not None and self._is_ours(address)
+
+    def client(self, peer: str, forwarded: str) -> str:
+        """The address of the client that connects from `peer`; `UNKNOWN` where nobody can tell.
+
+        It is one of IPv4 where it can be. `forwarded` is the `X-Forwarded-For` of the request.
+        """
+        address = _parsed(peer)
         if address is None:
             return UNKNOWN
         if self._is_ours(address):
-            for hop in reversed(request.headers.get("x-forwarded-for", "").split(",")):
+            for hop in reversed(forwarded.split(",")):
                 if not hop.strip():
                     continue
                 address = _parsed(_without_port(hop.strip()))

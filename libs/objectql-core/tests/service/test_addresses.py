@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
-from objectql.service.settings import SettingsInvalid, load_settings
-from objectql_gateway_rest.addresses import UNKNOWN, Proxies, site_of
-from objectql_gateway_rest.asgi import Request
-from objectql_gateway_rest.settings import GatewayRestSettings
+from objectql.service.addresses import UNKNOWN, Proxies, site_of
 
 OURS = ("10.0.0.0/8", "2001:db8::/32")
 
 
 def client(peer: str | None, *forwarded: str, proxies: tuple[str, ...] = OURS) -> str:
-    scope: dict[str, Any] = {
-        "method": "GET",
-        "path": "/",
-        "query_string": b"",
-        "headers": [(b"x-forwarded-for", text.encode()) for text in forwarded],
-        "client": None if peer is None else (peer, 1234),
-    }
-
-    async def receive() -> Any: ...
-
-    return Proxies(proxies).client(Request(scope, receive))
+    return Proxies(proxies).client(peer or "", ", ".join(forwarded))
 
 
 def test_nobody_is_believed_who_is_not_trusted() -> None:
@@ -62,7 +47,15 @@ def test_a_site_has_an_ipv6_network_to_itself() -> None:
     assert site_of(UNKNOWN) == UNKNOWN
 
 
-def test_a_proxy_that_is_no_network_stops_the_start() -> None:
-    environ = {"OQL_GATEWAY_REST_HTTP__TRUSTED_PROXIES": "10.0.0.0/8,proxy.example.org"}
-    with pytest.raises(SettingsInvalid, match=r"proxy\.example\.org"):
-        load_settings(GatewayRestSettings, "OQL_GATEWAY_REST", environ)
+def test_a_proxy_that_is_no_network_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"proxy\.example\.org"):
+        Proxies(("10.0.0.0/8", "proxy.example.org"))
+
+
+def test_who_speaks_for_others_is_known() -> None:
+    proxies = Proxies(OURS)
+    assert [proxies.is_proxy(peer) for peer in ("10.0.0.1", "203.0.113.7", "")] == [
+        True,
+        False,
+        False,
+    ]

@@ -1,0 +1,271 @@
+"""Floods of connections and of frames: whoever sends them is bounded, and the others are served."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any, cast
+
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from objectql.clock import SystemClock
+from objectql.context import Actor
+from objectql.errors import Unauthenticated
+from objectql.ids import TenantId
+from objectql.service.addresses import Proxies
+from objectql.service.claims import Caller
+from objectql.service.revocations import Revocations, dependence
+from objectql_gateway_ws.gateway import Gateway
+from objectql_gateway_ws.server import SocketServer
+from objectql_gateway_ws.session import SILENT
+from objectql_gateway_ws.settings import SocketLimits, SocketSettings
+from objectql_gateway_ws.strangers import Strangers
+
+LIMITS = SocketLimits(site_strangers=3, strangers=5, frame_bytes=4096, subscribing="1/h:4")
+
+
+class Names:
+    """Believes any token to be its owner's name."""
+
+    async def caller(self, token: str) -> Caller:
+        if token == "nobody":  # noqa: S105 - a name
+            raise Unauthenticated
+        right = dependence("acme", 0.0, user=token)
+        return Caller(Actor(token, TenantId("acme")), 2.0**40, right)
+
+
+class Deaf:
+    """Neither a stream nor kernels: subscriptions begin, and nothing happens."""
+
+    version = 1
+    own: dict[str, int] = {}
+
+    async def begin(self, *_: Any, **__: Any) -> None: ...
+    def remove(self, _subscription: Any) -> None: ...
+    def is_behind(self, _subscription: Any) -> bool:
+        return False
+
+
+@asynccontextmanager
+async def serving(limits: SocketLimits = LIMITS, **more: Any) -> AsyncGenerator[SocketServer]:
+    settings = SocketSettings(host="127.0.0.1", port=0, **more)
+    deaf = cast("Any", Deaf())
+    gateway = Gateway(
+        hub=lambda _lost: deaf,
+        subscribing=lambda _hub: deaf,
+        verifier=Names(),
+        revocations=Revocations(),
+        clock=SystemClock(),
+        limits=limits,
+        strangers=Strangers(limits, Proxies(settings.trusted_proxies)),
+    )
+    server = SocketServer(gateway, settings, frame_bytes=limits.frame_bytes)
+    await server.start()
+    try:
+        yield server
+    finally:
+        await server.stop()
+
+
+@pytest.fixture
+async def server() -> AsyncGenerator[SocketServer]:
+    async with serving() as running:
+        yield running
+
+
+def opened(server: SocketServer, name: str = "", **headers: str) -> connect:
+    given = headers | ({"Authorization": f"Bearer {name}"} if name else {})
+    given = {key.replace("_", "-"): value for key, value in given.items()}
+    url = f"ws://127.0.0.1:{server.port}/ws"
+    return connect(url, additional_headers=given, max_size=None, compression=None)
+
+
+async def hear(client: ClientConnection) -> dict[str, Any]:
+    async with asyncio.timeout(30):
+        return json.loads(await client.recv())
+
+
+async def until(check: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not check():
+            await asyncio.sleep(0.01)
+
+
+async def ping(client: ClientConnection) -> None:
+    """The client is served."""
+    await client.send('{"type":"ping","id":"p"}')
+    while (await hear(client))["type"] != "pong":
+        pass
+
+
+async def tcp(server: SocketServer) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A connection that says nothing."""
+    return await asyncio.open_connection("127.0.0.1", server.port)
+
+
+async def is_cut(reader: asyncio.StreamReader) -> bool:
+    with suppress(ConnectionResetError):
+        async with asyncio.timeout(30):
+            return not await reader.read(1)
+    return True
+
+
+async def test_one_address_has_so_many_strangers_from_their_first_packet_on(
+    server: SocketServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    strangers = server.gateway.strangers
+    silent = [await tcp(server) for _ in range(3)]
+    await until(lambda: len(strangers) == 3)
+    reader, writer = await tcp(server)
+    assert await is_cut(reader)
+    writer.close()
+    silent[0][1].close()
+    await until(lambda: len(strangers) == 2)
+    async with opened(server, "ann") as client:
+        assert (await hear(client))["type"] == "ready"
+        assert len(strangers) == 2  # who is known takes no stranger's place
+        async with opened(server, "bob") as other:
+            assert (await hear(other))["type"] == "ready"
+    for _, writer in silent:
+        writer.close()
+    await until(lambda: len(strangers) == 0)
+    assert caplog.records == []  # a flood of connections is none of log lines
+
+
+async def test_strangers_of_all_addresses_have_so_many_places(server: SocketServer) -> None:
+    strangers = server.gateway.strangers
+    for number in range(4):
+        assert strangers.enter(f"203.0.113.{number}")
+    _, writer = await tcp(server)
+    await until(lambda: len(strangers) == 5)
+    reader, refused = await tcp(server)
+    assert await is_cut(reader)
+    writer.close()
+    refused.close()
+
+
+async def test_clients_of_a_proxy_are_counted_where_they_come_from() -> None:
+    async with serving(trusted_proxies=("127.0.0.0/8",)) as server:
+        one = {"X_Forwarded_For": "198.51.100.1"}
+        strangers = [await opened(server, **one) for _ in range(3)]
+        with pytest.raises(InvalidStatus) as refused:
+            await opened(server, **one)
+        assert refused.value.response.status_code == 429
+        async with opened(server, "ann", X_Forwarded_For="198.51.100.2") as client:
+            assert (await hear(client))["type"] == "ready"
+        for stranger in strangers:
+            await stranger.close()
+
+
+async def test_who_never_says_who_they_are_is_hung_up_on() -> None:
+    async with serving(auth_timeout_s=0.2) as server, opened(server) as client:
+        with pytest.raises(ConnectionClosed) as closed:
+            async with asyncio.timeout(30):
+                await client.recv()
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == SILENT
+
+
+HANDSHAKE = (
+    b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+    b"Authorization: Bearer ann\r\n\r\n"
+)
+
+
+async def is_hung_up_on(server: SocketServer, frames: bytes, times: int) -> bool:
+    """Whether a client that sends `frames` so often, and reads nothing, is hung up on meanwhile."""
+    loop = asyncio.get_running_loop()
+    with socket.socket() as raw:
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        raw.setblocking(False)
+        await loop.sock_connect(raw, ("127.0.0.1", server.port))
+        await loop.sock_sendall(raw, HANDSHAKE)
+        try:
+            async with asyncio.timeout(60):
+                for _ in range(times):
+                    await loop.sock_sendall(raw, frames)
+        except ConnectionError:
+            return True
+    return False
+
+
+@pytest.mark.parametrize(
+    ("frame", "what"),
+    [(b"\x89\xfd" + bytes(4) + b"x" * 125, "pings"), (b"\x81\x81" + bytes(4) + b"}", "junk")],
+    ids=["pings", "junk"],
+)
+async def test_who_reads_no_answers_is_hung_up_on(
+    server: SocketServer, frame: bytes, what: str
+) -> None:
+    async with opened(server, "bob") as other:
+        assert await is_hung_up_on(server, frame * 1000, 2000), what
+        await ping(other)
+
+
+async def test_fragments_without_an_end_are_no_message(server: SocketServer) -> None:
+    async def fragments() -> AsyncGenerator[str]:
+        while True:
+            yield "x"
+            await asyncio.sleep(0)
+
+    async with opened(server, "ann") as client, opened(server, "bob") as other:
+        with pytest.raises(ConnectionClosed):
+            async with asyncio.timeout(60):
+                await client.send(fragments())
+        assert client.close_code in {1002, 1008, 1009, 1011}
+        await ping(other)
+
+
+async def test_frame_that_is_too_long_is_not_read(server: SocketServer) -> None:
+    async with opened(server, "ann") as client, opened(server, "bob") as other:
+        assert (await hear(client))["type"] == "ready"
+        await client.send("x" * (LIMITS.frame_bytes + 1))
+        with pytest.raises(ConnectionClosed):
+            await hear(client)
+        assert client.close_code == 1009
+        await ping(other)
+
+
+async def test_junk_is_told_so_and_nobody_else_waits_for_it(server: SocketServer) -> None:
+    async with opened(server, "ann") as client, opened(server, "bob") as other:
+        assert (await hear(client))["type"] == "ready"
+
+        async def flood() -> None:
+            for number in range(5_000):
+                await client.send("}" * (number % 50))
+
+        async def read() -> int:
+            kinds = [(await hear(client))["type"] for _ in range(200)]
+            return kinds.count("error")
+
+        flooding = asyncio.create_task(flood())
+        assert await read() == 200
+        for _ in range(20):
+            await ping(other)
+        flooding.cancel()
+        await asyncio.wait({flooding})
+        client.transport.abort()  # or its end would wait behind what nobody reads
+
+
+async def test_nobody_subscribes_more_often_than_so(server: SocketServer) -> None:
+    async with opened(server, "ann") as client, opened(server, "bob") as other:
+        assert (await hear(client))["type"] == "ready"
+        for number in range(6):
+            await client.send(json.dumps({"type": "subscribe", "id": "s", "object": "note"}))
+            told = await hear(client) if number >= 4 else None
+            if told is None:
+                await client.send('{"type":"unsubscribe","sub":"s"}')
+                assert (await hear(client))["type"] == "unsubscribed"
+            else:
+                assert told["code"] == "RATE_LIMIT_EXCEEDED", told
+        await ping(other)
+        async with opened(server, "ann") as again:  # another socket is the same caller
+            assert (await hear(again))["type"] == "ready"
+            await again.send(json.dumps({"type": "subscribe", "id": "s", "object": "note"}))
+            assert (await hear(again))["code"] == "RATE_LIMIT_EXCEEDED"

@@ -5,22 +5,26 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Final
 
 import asyncpg  # noqa: TID251 - the truth is in the outbox
 import httpx
 from websockets.exceptions import InvalidHandshake, InvalidMessage, WebSocketException
 
-from tests.clusters import body
+from tests.clusters import body, eventually
 from tests.live.sockets import FrameDict, Socket, open_socket
 from tests.live.validator import Change, Fault, Heard, View, faults, record_of
 
 AWAY = (OSError, TimeoutError, WebSocketException, InvalidHandshake, InvalidMessage, EOFError)
 """What a client meets while a gateway or the network is away."""
 
-_PAUSE_S = 0.05
+END: Final = "the end of "
+
+_LATER: Final = ("SERVICE_UNAVAILABLE", "DEADLINE_EXCEEDED")
+"""Errors after which a subscriber comes again."""
+
+_PAUSE_S: Final = 0.05
 
 
 async def position(pg_url: str) -> int:
@@ -78,7 +82,6 @@ class Follower:
         self._pg_url = pg_url
         self._rng = random.Random(seed)
         self._socket: Socket | None = None
-        self._wanted: Callable[[FrameDict], bool] = lambda _: False
 
     @property
     def resyncs(self) -> int:
@@ -102,19 +105,19 @@ class Follower:
             self._socket.connection.transport.abort()
             self._socket = None
 
-    async def until(self, is_last: Callable[[FrameDict], bool]) -> None:
-        """Follow until an event comes that is the last."""
+    async def follow(self) -> None:
+        """Follow until the last event, which `finish` makes."""
         while True:
             try:
                 async with open_socket(self._rng.choice(self._urls), self._token) as socket:
-                    if await self._follow(socket, is_last):
+                    if await self._follow(socket):
                         return
             except AWAY:
                 pass
             self._socket = None
             await asyncio.sleep(_PAUSE_S)
 
-    async def _follow(self, socket: Socket, is_last: Callable[[FrameDict], bool]) -> bool:
+    async def _follow(self, socket: Socket) -> bool:
         """Whether the last event came; otherwise the subscription has ended."""
         start = {"snapshot": True} if self.cursor is None else {"from": self.cursor}
         await socket.connection.send(json.dumps(self._subscribe | start))
@@ -133,14 +136,14 @@ class Follower:
                     self.cursor = None
                     return False
                 case "error":
-                    assert told["code"] in {"UNAVAILABLE", "DEADLINE_EXCEEDED"}, told
+                    assert told["code"] in _LATER, told
                     return False
                 case "closing":
                     return False
                 case "created" | "updated" | "deleted" | "batch":
                     self.chapters[-1].frames.append(told)
                     self.cursor = told["cursor"]
-                    if any(map(is_last, told.get("events", [told]))):
+                    if any(map(is_end, told.get("events", [told]))):
                         return True
                 case other:
                     raise AssertionError(f"a frame of the type {other}")
@@ -156,19 +159,33 @@ class Follower:
 
 
 async def finish(
-    api: httpx.AsyncClient, followers: Sequence[asyncio.Task[None]], id_: str, **fields: Any
+    api: httpx.AsyncClient, following: Sequence[asyncio.Task[None]], topic: str
 ) -> None:
-    """Write the record `id_`, which all `followers` wait for, and return when they have it."""
-    answer = await api.post("/api/note", content=body({"id": id_} | fields))
-    assert answer.status_code == 201, answer.text
-    with suppress(asyncio.CancelledError):
-        async with asyncio.timeout(60):
-            await asyncio.gather(*followers)
+    """Write a last note of each owner in one commit, and return when all have heard of theirs."""
+    operations = [
+        {
+            "object": "note",
+            "action": "create",
+            "data": {"id": f"{END}{topic} {n}", "topic": topic} | own,
+        }
+        for n, own in enumerate(({"owner": "ann"}, {"owner": "bob"}))
+    ]
+
+    async def written() -> bool:
+        headers = {"Idempotency-Key": f"{END}{topic}"}  # what was broken before may still be
+        answer = await api.post(
+            "/api/batch", content=body({"operations": operations}), headers=headers
+        )
+        return answer.status_code == 200
+
+    await eventually(written, within_s=30, what="the last write")
+    async with asyncio.timeout(60):
+        await asyncio.gather(*following)
 
 
-def is_record(id_: str) -> Callable[[FrameDict], bool]:
-    """Whether an event is about the record `id_`."""
-    return lambda event: record_of(event) == id_
+def is_end(event: FrameDict) -> bool:
+    """Whether the event is about what `finish` writes."""
+    return record_of(event).startswith(END)
 
 
 async def ask_all(

@@ -11,7 +11,7 @@ import pytest
 
 from objectql_devstack.cluster import Cluster
 from tests.clusters import token_of
-from tests.live.following import Follower, ask_all, finish, is_record, truth, view
+from tests.live.following import Follower, ask_all, finish, truth, view
 from tests.live.sockets import open_socket, socket_urls
 from tests.live.writing import Writer
 
@@ -32,14 +32,14 @@ async def test_clients_that_are_dropped_again_and_again_hear_the_truth(
         for name, token in tokens.items()
         for number in range(2)
     }
-    following = [asyncio.ensure_future(f.until(is_record("end"))) for f in followers.values()]
+    following = [asyncio.ensure_future(f.follow()) for f in followers.values()]
     writers = [Writer(api, topic, seed=number) for number in range(3)]
     writing = [asyncio.ensure_future(writer.write(60)) for writer in writers]
     while not all(task.done() for task in writing):
         await asyncio.sleep(0.05)
         rng.choice(list(followers.values())).drop()
     await asyncio.gather(*writing)
-    await finish(api, following, "end", topic=topic, owner="ann")
+    await finish(api, following, topic)
     changes = await truth(pg_url, "note")
     now = await ask_all(api, "note", ["id", "name", "version", "owner"], {"topic": topic})
     for (name, _), follower in followers.items():

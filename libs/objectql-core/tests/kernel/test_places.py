@@ -38,7 +38,7 @@ from objectql.kernel.tenancy import places as tenant_places
 from objectql.query.ast import Query
 from objectql.values import instant_of_ms
 from objectql.wire.messages import HistoryRequest
-from objectql.wire.stream import StreamMessage
+from objectql.wire.stream import Stored, StreamMessage
 from objectql.wire.tenants import (
     TenantCreateRequest,
     TenantDeleteRequest,
@@ -326,9 +326,10 @@ class Stream:
         self.tenants: list[str] = []
         self.grew = asyncio.Event()
 
-    async def publish(self, messages: list[StreamMessage]) -> None:
+    async def publish(self, messages: list[StreamMessage]) -> Stored:
         self.tenants += [message.subject.split(".")[4] for message in messages]
         self.grew.set()
+        return Stored("s", [1] * len(messages))
 
     async def holds(self, *tenants: str) -> None:
         async with asyncio.timeout(20):

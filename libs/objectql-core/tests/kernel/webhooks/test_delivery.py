@@ -30,6 +30,7 @@ from objectql.kernel.webhooks.policy import WebhookPolicy
 from objectql.testing.receivers import Received, Receiver, Reply, receiving
 from objectql.wire import webhooks as w
 from objectql.wire.identity import UserCreateRequest, UserUpdateRequest
+from objectql.wire.stream import Stored
 from objectql.wire.tenants import TenantChangeRequest, TenantCreateRequest, TenantExportRequest
 from objectql.wire.webhook_signatures import verify
 
@@ -55,8 +56,8 @@ async def delivering(kernel: Kernel, *holders: str) -> AsyncGenerator[Relay]:
     """A relay that queues, and workers that deliver."""
     driver = kernel.engine.system_driver
 
-    async def publish(messages: Any) -> None:
-        pass
+    async def publish(messages: Any) -> Stored:
+        return Stored("s", [1] * len(messages))
 
     relay = Relay(
         "default", driver.outbox, driver.leases, publish,

@@ -24,6 +24,7 @@ from objectql_devstack.cluster import Cluster
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(1800)]
 
 log = logging.getLogger(__name__)
+logging.getLogger("httpx").setLevel(logging.WARNING)
 
 WRITES_PER_S = 200
 WRITERS = 8

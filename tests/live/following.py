@@ -19,7 +19,7 @@ from tests.live.validator import Change, Fault, Heard, View, faults, record_of
 AWAY = (OSError, TimeoutError, WebSocketException, InvalidHandshake, InvalidMessage, EOFError)
 """What a client meets while a gateway or the network is away."""
 
-END: Final = "the end of "
+END: Final = "end-"
 
 _LATER: Final = ("SERVICE_UNAVAILABLE", "DEADLINE_EXCEEDED")
 """Errors after which a subscriber comes again."""
@@ -166,7 +166,7 @@ async def finish(
         {
             "object": "note",
             "action": "create",
-            "data": {"id": f"{END}{topic} {n}", "topic": topic} | own,
+            "data": {"id": f"{END}{topic}-{n}", "topic": topic} | own,
         }
         for n, own in enumerate(({"owner": "ann"}, {"owner": "bob"}))
     ]

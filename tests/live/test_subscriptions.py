@@ -10,7 +10,7 @@ import pytest
 
 from objectql_devstack.cluster import Cluster
 from tests.clusters import body
-from tests.live.following import position, truth, view
+from tests.live.following import ask_all, position, truth, view
 from tests.live.sockets import Socket, open_socket
 from tests.live.validator import Heard, faults
 from tests.live.writing import Writer
@@ -76,6 +76,31 @@ async def test_a_snapshot_and_what_follows_it_are_from_one_position(
     assert [
         fault for heard in streams for fault in faults(heard, changes, view(topic, "admin"))
     ] == []
+
+
+async def test_the_mode_live_leads_to_the_same_state_with_fewer_words(
+    cluster: Cluster, api: httpx.AsyncClient, socket: Socket
+) -> None:
+    topic = "latest"
+    writers = [Writer(api, topic, seed=number) for number in (21, 22)]
+    where = {"topic": topic}
+    told = await socket.subscribe(
+        "note", "live", mode="live", snapshot=True, where=where, fields=["name", "version"]
+    )
+    heard = Heard(0, told["items"])
+    await asyncio.gather(*(writer.write(60) for writer in writers))
+    end = await create(api, name="end", topic=topic)
+    while end["id"] not in heard.state():
+        heard.frames.append(await socket.hear())
+    now = await ask_all(api, "note", ["id", "name", "version"], where)
+    assert heard.state() == {note["id"]: note for note in now}
+    async with open_socket(cluster.env["OQL_WS_URL"], cluster.env["OQL_ADMIN_TOKEN"]) as other:
+        # What has happened since the beginning is told at once, and each record only as it is now.
+        since = {"from_": told["cursor"], "where": where, "fields": ["name", "version"]}
+        await other.subscribe("note", "again", mode="live", **since)
+        again = Heard(0, told["items"])
+        while again.state() != heard.state():
+            again.frames.append(await other.hear())
 
 
 async def test_the_events_of_one_commit_come_in_one_frame(

@@ -24,7 +24,7 @@ from objectql.live.images import EventImages
 from objectql.live.matcher import Matcher
 from objectql.wire.codec import decode
 from objectql.wire.subjects import STREAM_SUBJECTS
-from objectql_gateway_ws.subscription import Seen, Subscription, TooMuchHeld
+from objectql_gateway_ws.subscription import TOO_MUCH, Seen, Subscription, TooMuchHeld
 
 log = logging.getLogger(__name__)
 
@@ -166,7 +166,7 @@ class Hub:
             try:
                 subscription.hear(told.place, seen_all, cursor)
             except TooMuchHeld:
-                self._lose([subscription], "too much happened meanwhile")
+                self._lose([subscription], TOO_MUCH)
         self._told(len(heard))
 
     def _lose(self, subscriptions: Iterable[Subscription], reason: str) -> None:

@@ -32,11 +32,11 @@ class KeeperLimits(msgspec.Struct, frozen=True):
 
     every_s: float = 0.5
     kept: int = 50_000
-    """Events of each outbox. They are a quarter of an hour at fifty writes a second, and are sent
-    in some seconds, in which nothing is published."""
-    gap: int = 10_000
-    """Positions behind the last one that is known: more than what relays have on their way."""
-    window: int = 256
+    """Positions. They are a quarter of an hour at fifty writes a second, and are sent in some
+    seconds, in which nothing is published."""
+    gap: int = 2_560
+    """Positions behind the last one that is known: what ten relays have on their way at most."""
+    window: int = 1000
 
 
 class _Kept(NamedTuple):
@@ -71,6 +71,7 @@ class StreamKeeper:
         self._clock = clock
         self._limits = limits or KeeperLimits()
         self._is_configured = False
+        self._is_missed = False
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -83,7 +84,7 @@ class StreamKeeper:
             await self._clock.sleep(self._limits.every_s)
 
     async def tend(self) -> None:
-        """Make the stream whole if it is not.
+        """Make the stream whole if it is not; one that is missing when it is missing the next time.
 
         Raises:
             ObjectQLError: a server is away; try again.
@@ -95,6 +96,10 @@ class StreamKeeper:
                 await self._stream.ensure()
                 self._is_configured = True
             return
+        if condition.is_ == "missing" and not self._is_missed:
+            self._is_missed = True  # relays may still be writing down what was stored before
+            return
+        self._is_missed = False
         kept = await self._kept()
         last = condition.last
         if condition.is_ == "missing":
@@ -115,7 +120,8 @@ class StreamKeeper:
             places |= mine
             if len(entries) >= self._limits.kept:  # there may be more of this one
                 floor = max(floor, min(mine, default=1))
-        first = max(floor, min(places, default=1))
+        oldest = max(places, default=0) - self._limits.kept + 1
+        first = max(floor, oldest, min(places, default=1))
         return _Kept(epoch, {at: place for at, place in places.items() if at >= first}, first)
 
     async def _fill(self, kept: _Kept, start: int) -> None:

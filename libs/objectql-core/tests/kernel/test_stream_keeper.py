@@ -169,7 +169,7 @@ async def test_only_the_last_events_come_back_and_never_with_a_hole_between_sour
     state = await world.stream.state()
     after = await world.events(state.first - 1, epoch)
     assert after == {at: id_ for at, id_ in before.items() if at >= state.first}
-    assert len(after) == 5
+    assert len(after) == 4
 
 
 async def test_what_is_written_down_while_the_stream_goes_comes_back_too() -> None:

@@ -113,15 +113,14 @@ class StreamKeeper:
     async def _kept(self) -> _Kept:
         found = [(outbox, await outbox.published(self._limits.kept)) for outbox in self._outboxes()]
         epoch = next((entries[0].epoch for _, entries in found if entries), uuid7())
-        places: dict[int, tuple[Outbox, int]] = {}
-        floor = 1
-        for outbox, entries in found:
-            mine = {entry.at: (outbox, entry.position) for entry in entries if entry.epoch == epoch}
-            places |= mine
-            if len(entries) >= self._limits.kept:  # there may be more of this one
-                floor = max(floor, min(mine, default=1))
+        places = {
+            entry.at: (outbox, entry.position)
+            for outbox, entries in found
+            for entry in entries
+            if entry.epoch == epoch
+        }
         oldest = max(places, default=0) - self._limits.kept + 1
-        first = max(floor, oldest, min(places, default=1))
+        first = max(oldest, min(places, default=1))
         return _Kept(epoch, {at: place for at, place in places.items() if at >= first}, first)
 
     async def _fill(self, kept: _Kept, start: int) -> None:

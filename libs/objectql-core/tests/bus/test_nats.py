@@ -153,6 +153,30 @@ async def test_bus_serves_again_after_the_server_was_killed_and_started(own: Nat
     await server.close()
 
 
+async def test_bus_comes_back_when_the_last_that_was_to_be_written_cannot_be(
+    own: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """nats-py writes that when the server has gone, and calls nobody back if it fails."""
+    own.start()
+    bus = await NatsBus.connect(own.url, name="full", wait_s=10)
+    client = await bus.connected()
+
+    async def refuse(_: object) -> None:
+        raise ConnectionResetError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("nats.aio.transport.TcpTransport.drain", refuse)
+        patch.setattr(client, "_pending_data_size", 1)
+        own.stop()
+        async with asyncio.timeout(10):
+            while bus.is_connected:
+                await asyncio.sleep(0.01)
+    own.start()
+    async with asyncio.timeout(20):
+        assert await bus.connected() is not client
+    await bus.close()
+
+
 async def test_bus_started_before_the_server_serves_when_it_comes(own: NatsServer) -> None:
     bus = NatsBus(own.url, name="early", reconnect_wait_s=0.1)
     await bus.start()

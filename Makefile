@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 MEMBERS := $(wildcard libs/* services/*)
 
 .PHONY: help setup lock check format format-check lint types layers test test-unit test-integration \
-	test-faults test-containers oracle permissions mutations images up down status logs load-flights bench bench-compare bench-memory bench-document \
+	test-faults live-faults test-containers oracle permissions mutations images up down status logs load-flights bench bench-compare bench-memory bench-document \
 	profile wrk docs reference changes
 
 ##@ Start here
@@ -54,6 +54,9 @@ test-integration: $(STAMP) ## Tests on real servers
 
 test-faults: $(STAMP) ## Kill and freeze real processes
 	@$(BIN)/pytest -q -m faults
+
+live-faults: $(STAMP) ## Live queries under a thousand breaks (DROPS=1000)
+	@OQL_LIVE_DROPS=$(or $(DROPS),1000) $(BIN)/pytest -q -m faults tests/faults/test_live_faults.py -o log_cli=true -o log_cli_level=INFO
 
 oracle: $(STAMP) ## Random queries against the oracle, for long (QUERIES=1000000 SEED=1)
 	@$(BIN)/python -m tests.oracle --queries $(or $(QUERIES),1000000) --seed $(or $(SEED),1)

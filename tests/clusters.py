@@ -54,6 +54,12 @@ def administrator(env: dict[str, str], tenant: str) -> httpx.AsyncClient:
     return client(env, token=jwt.encode(claims, env["OQL_JWT_SECRET"], algorithm="HS256"))
 
 
+def token_of(cluster: Cluster, user: str, *, role: str = "member", **claims: Any) -> str:
+    """A token of the development key for `user`."""
+    told = {"sub": user, "roles": [role], "exp": int(time.time()) + 600} | claims
+    return jwt.encode(told, cluster.env["OQL_JWT_SECRET"], algorithm="HS256")
+
+
 async def eventually(
     check: Callable[[], Awaitable[Any]], *, within_s: float, what: str
 ) -> tuple[Any, float]:

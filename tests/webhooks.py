@@ -14,6 +14,7 @@ from objectql.kernel.kernel import Kernel
 from objectql.kernel.relay import Relay
 from objectql.testing.receivers import Receiver
 from objectql.wire import webhooks as w
+from objectql.wire.stream import Stored
 
 Ask: TypeAlias = Callable[..., Context]
 
@@ -23,8 +24,8 @@ async def delivering(kernel: Kernel, *holders: str, **limits: float) -> AsyncGen
     """A relay that queues, and workers that deliver within `limits`."""
     driver = kernel.engine.system_driver
 
-    async def publish(messages: Any) -> None:
-        pass
+    async def publish(messages: Any) -> Stored:
+        return Stored("s", [1] * len(messages))
 
     relay = Relay(
         "default", driver.outbox, driver.leases, publish,

@@ -1,4 +1,4 @@
-"""One cluster with notes for all live tests of a module."""
+"""One cluster with notes for all live tests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.live.sockets import Socket, open_socket
 METADATA = ROOT / "tests" / "live" / "metadata"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Generator[Cluster]:
     root = tmp_path_factory.mktemp("live")
     with Cluster(

@@ -11,6 +11,8 @@ from typing import Any, TypeAlias
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from objectql_devstack.cluster import Cluster
+
 FrameDict: TypeAlias = dict[str, Any]
 
 PATIENCE_S = 30.0
@@ -55,6 +57,12 @@ class Socket:
                 while True:
                     await self.connection.recv()
         return self.connection.close_code or 0, self.connection.close_reason or ""
+
+
+def socket_urls(cluster: Cluster) -> list[str]:
+    """The addresses of all WebSocket gateways."""
+    names = [name for name in cluster.names if name.startswith("gateway-ws")]
+    return [f"ws://127.0.0.1:{cluster.port_of(name)}/ws" for name in names]
 
 
 @asynccontextmanager

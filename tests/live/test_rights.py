@@ -7,19 +7,13 @@ import time
 from typing import Any
 
 import httpx
-import jwt
 import pytest
 
 from objectql_devstack.cluster import Cluster
-from tests.clusters import body
+from tests.clusters import body, token_of
 from tests.live.sockets import Socket, open_socket
 
 pytestmark = pytest.mark.servers
-
-
-def token_of(cluster: Cluster, user: str, *, role: str = "member", **claims: Any) -> str:
-    told = {"sub": user, "roles": [role], "exp": int(time.time()) + 600} | claims
-    return jwt.encode(told, cluster.env["OQL_JWT_SECRET"], algorithm="HS256")
 
 
 async def create(api: httpx.AsyncClient, **fields: Any) -> str:

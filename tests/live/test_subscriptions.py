@@ -8,8 +8,12 @@ from typing import Any
 import httpx
 import pytest
 
+from objectql_devstack.cluster import Cluster
 from tests.clusters import body
-from tests.live.sockets import Socket
+from tests.live.following import ask_all, position, truth, view
+from tests.live.sockets import Socket, open_socket
+from tests.live.validator import Heard, faults
+from tests.live.writing import Writer
 
 pytestmark = pytest.mark.servers
 
@@ -47,44 +51,56 @@ async def test_changes_are_told_as_they_concern_the_filter(
 
 
 async def test_a_snapshot_and_what_follows_it_are_from_one_position(
-    api: httpx.AsyncClient, socket: Socket
+    cluster: Cluster, api: httpx.AsyncClient, socket: Socket
 ) -> None:
-    topic = "snapshot"
-    stop = asyncio.Event()
-
-    async def write() -> None:
-        number = 0
-        while not stop.is_set():
-            number += 1
-            made = await create(api, name=f"a{number}", topic=topic)
-            await api.patch(f"/api/note/{made['id']}", content=body({"name": f"b{number}"}))
-            if number % 3 == 0:
-                await api.delete(f"/api/note/{made['id']}")
-
-    writing = asyncio.ensure_future(write())
+    topic, pg_url = "snapshot", cluster.env["OQL_PG_URL"]
+    is_over = asyncio.Event()
+    writers = [Writer(api, topic, seed=number) for number in (11, 12)]
+    writing = [asyncio.ensure_future(w.until(is_over.is_set, per_s=300)) for w in writers]
+    streams: list[Heard] = []
+    asked: dict[str, Any] = {"where": {"topic": topic}, "fields": ["name", "version"]}
     try:
         for number in range(20):
             sub = f"s{number}"
-            told = await socket.subscribe(
-                "note", sub, where={"topic": topic}, fields=["name"], snapshot=True
-            )
-            state = {item["id"]: item["name"] for item in told["items"]}
-            for event in await socket.events(5):
-                if event["type"] == "created":
-                    assert event["data"]["id"] not in state
-                    state[event["data"]["id"]] = event["data"]["name"]
-                elif event["type"] == "updated":
-                    assert event["id"] in state
-                    assert state[event["id"]] != event["data"]["name"], "told twice"
-                    state[event["id"]] = event["data"]["name"]
-                else:
-                    del state[event["id"]]
+            told = await socket.subscribe("note", sub, snapshot=True, **asked)
+            heard = Heard(await position(pg_url), told["items"], is_cut=True)
+            streams.append(heard)
+            heard.frames += [await socket.hear() for _ in range(5)]
             await socket.say(type="unsubscribe", sub=sub)
-            while (await socket.hear())["type"] != "unsubscribed":
-                pass
+            while (told := await socket.hear())["type"] != "unsubscribed":
+                heard.frames.append(told)
     finally:
-        stop.set()
-        await writing
+        is_over.set()
+        await asyncio.gather(*writing)
+    changes = await truth(pg_url, "note")
+    assert [
+        fault for heard in streams for fault in faults(heard, changes, view(topic, "admin"))
+    ] == []
+
+
+async def test_the_mode_live_leads_to_the_same_state_with_fewer_words(
+    cluster: Cluster, api: httpx.AsyncClient, socket: Socket
+) -> None:
+    topic = "latest"
+    writers = [Writer(api, topic, seed=number) for number in (21, 22)]
+    where = {"topic": topic}
+    told = await socket.subscribe(
+        "note", "live", mode="live", snapshot=True, where=where, fields=["name", "version"]
+    )
+    heard = Heard(0, told["items"])
+    await asyncio.gather(*(writer.write(60) for writer in writers))
+    end = await create(api, name="end", topic=topic)
+    while end["id"] not in heard.state():
+        heard.frames.append(await socket.hear())
+    now = await ask_all(api, "note", ["id", "name", "version"], where)
+    assert heard.state() == {note["id"]: note for note in now}
+    async with open_socket(cluster.env["OQL_WS_URL"], cluster.env["OQL_ADMIN_TOKEN"]) as other:
+        # What has happened since the beginning is told at once, and each record only as it is now.
+        since = {"from_": told["cursor"], "where": where, "fields": ["name", "version"]}
+        await other.subscribe("note", "again", mode="live", **since)
+        again = Heard(0, told["items"])
+        while again.state() != heard.state():
+            again.frames.append(await other.hear())
 
 
 async def test_the_events_of_one_commit_come_in_one_frame(
@@ -104,13 +120,18 @@ async def test_the_events_of_one_commit_come_in_one_frame(
 
 
 async def test_a_write_right_after_the_acknowledgement_is_always_seen(
-    api: httpx.AsyncClient, socket: Socket
+    cluster: Cluster, api: httpx.AsyncClient
 ) -> None:
-    for number in range(100):
-        sub = f"z{number}"
-        await socket.subscribe("note", sub, where={"name": sub}, fields=["name"])
-        made = await create(api, name=sub, topic="zero")
-        told = await socket.hear()
-        assert (told["type"], told["data"]["id"]) == ("created", made["id"])
-        await socket.say(type="unsubscribe", sub=sub)
-        assert (await socket.hear())["type"] == "unsubscribed"
+    """A thousand times, by ten clients at a time."""
+    url, token = cluster.env["OQL_WS_URL"], cluster.env["OQL_ADMIN_TOKEN"]
+
+    async def attempt(client: int) -> None:
+        async with open_socket(url, token) as socket:
+            for number in range(100):
+                sub = f"z{client}-{number}"
+                await socket.subscribe("note", sub, where={"name": sub}, fields=["name"])
+                made = await create(api, name=sub, topic="zero")
+                told = await socket.hear()
+                assert (told["type"], told["data"]["id"]) == ("created", made["id"])
+
+    await asyncio.gather(*map(attempt, range(10)))

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from objectql.bus.memory import MemoryBus, MemoryNetwork, MemoryStream, matches
-from objectql.bus.port import Envelope, PositionLost
+from objectql.bus.port import Envelope, EventStream, PositionLost
 from objectql.errors import DeadlineExceeded, OutcomeUnknown, Unavailable
 from objectql.testing.bus import BusConformance, MakeBus, echo
 from objectql.testing.streams import ALL, StreamConformance, message
@@ -102,6 +102,10 @@ async def test_stream_stores_a_message_id_once_and_reaches_listeners() -> None:
 
 
 class TestMemoryStream(StreamConformance):
+    async def lose(self, stream: EventStream) -> None:
+        assert isinstance(stream, MemoryStream)
+        stream.vanish()
+
     @pytest.fixture
     def stream(self) -> MemoryStream:
         return MemoryStream(MemoryNetwork())

@@ -179,7 +179,7 @@ class TestPlaced:
             # One of the three was never made, which hides nothing of the others.
             await until_waiting(placed, places, {GLOBEX})
             [(position, _)] = await placed.of(GLOBEX).outbox.pending(10)
-            await placed.of(GLOBEX).outbox.mark_published([position])
+            await placed.of(GLOBEX).outbox.mark_published("s", {position: 1})
 
     async def test_history_is_that_of_the_tenants_own_tables(self, placed: PlacedDriver) -> None:
         tracked = make_object("tracked", field("text", "text"), enable=Features(track_history=True))

@@ -14,14 +14,14 @@ from objectql.clock import SystemClock
 from objectql.context import DEFAULT_TENANT
 from objectql.drivers.memory import MemoryDriver
 from objectql.drivers.protocol import Driver, RowWrite, WriteScope
-from objectql.errors import InvalidRequest, Unavailable
+from objectql.errors import InvalidRequest
 from objectql.events import ChangeEvent
 from objectql.ids import FieldName, ObjectName, uuid7
 from objectql.kernel import failpoints
 from objectql.kernel.relay import Entry, Relay, RelayLimits, windows
 from objectql.metadata.model import FieldDef, ObjectDef, system_fields
 from objectql.wire.codec import decode
-from objectql.wire.stream import StreamMessage
+from objectql.wire.stream import Stored, StreamMessage
 
 NOTE = ObjectDef(
     name=ObjectName("note"),
@@ -45,24 +45,24 @@ class Stream:
         self.refuse_next = 0
         self.grew = asyncio.Event()
 
-    async def publish(self, messages: Sequence[StreamMessage]) -> None:
-        is_refused = False
+    async def publish(self, messages: Sequence[StreamMessage]) -> Stored:
+        positions: list[int | None] = []
         for message in messages:  # some may be stored and others not
             if self.is_down or self.refuse_next > 0:
                 self.refuse_next -= 1
-                is_refused = True
+                positions.append(None)
             else:
-                self._store(message)
-        if is_refused:
-            raise Unavailable(what="the event stream")
+                positions.append(self._store(message))
+        return Stored("s", positions)
 
-    def _store(self, message: StreamMessage) -> None:
+    def _store(self, message: StreamMessage) -> int:
         event = decode(ChangeEvent, message.body)
         assert message.subject == f"oql.v1.evt.data.{event.tenant}.{event.object}.{event.kind}"
         if message.id not in self.ids:
             self.ids.add(message.id)
             self.stored.append(event)
             self.grew.set()
+        return [stored.id for stored in self.stored].index(event.id) + 1
 
     async def holds(self, count: int) -> None:
         async with asyncio.timeout(10):
@@ -183,10 +183,11 @@ async def test_events_gather_while_the_relay_is_busy_and_wait_for_nobody_after_a
     driver, stream, clock = await open_source(), Stream(), Paused()
     batches: list[int] = []
 
-    async def publish(messages: Sequence[StreamMessage]) -> None:
-        await stream.publish(messages)
+    async def publish(messages: Sequence[StreamMessage]) -> Stored:
+        stored = await stream.publish(messages)
         if len(stream.stored) <= 2:  # something is committed while two batches are on their way
             await driver.write([insert("bc"[len(stream.stored) - 1])], SCOPE)
+        return stored
 
     relay = Relay(
         "default",

@@ -20,6 +20,9 @@ MAX_ID = 64
 """Characters of a name that a client gives to a subscription or a request."""
 
 
+Mode: TypeAlias = Literal["changes", "live"]
+
+
 class Frame(msgspec.Struct, frozen=True, tag_field="type", forbid_unknown_fields=True):
     """Base of what clients say."""
 
@@ -34,7 +37,7 @@ class SubscribeFrame(Frame, frozen=True, tag="subscribe"):
     """Tell of changes of `object`: those of `record`, those that match `where`, or all.
 
     `snapshot` asks for the records that match now; `since` (on the wire `from`) for what has
-    changed since a cursor.
+    changed since a cursor. The mode `changes` tells of every change, `live` of the latest.
     """
 
     id: str
@@ -43,7 +46,7 @@ class SubscribeFrame(Frame, frozen=True, tag="subscribe"):
     where: Any = None
     fields: Any = None
     snapshot: bool = False
-    mode: Literal["changes", "live"] = "changes"
+    mode: Mode = "changes"
     since: str | None = msgspec.field(default=None, name="from")
 
 
@@ -73,8 +76,6 @@ def read_frame(text: bytes) -> AnyFrame:
     _check_served(text)
     frame = cast("AnyFrame", decode_json(text, cast("type[Frame]", AnyFrame), nesting=NESTING))
     if isinstance(frame, SubscribeFrame):
-        if frame.mode == "live":
-            raise NotSupported(feature='the mode "live"')
         decode_document(text, nesting=NESTING)  # no key of a filter may stand twice
         check_id(frame.id)
     return frame

@@ -23,8 +23,8 @@ from objectql.live.cursor import Cursors, Position
 from objectql.live.images import EventImages
 from objectql.live.matcher import Matcher
 from objectql.wire.codec import decode
-from objectql.wire.subjects import DATA_SUBJECTS
-from objectql_gateway_ws.subscription import Seen, Subscription, TooMuchHeld
+from objectql.wire.subjects import STREAM_SUBJECTS
+from objectql_gateway_ws.subscription import TOO_MUCH, Seen, Subscription, TooMuchHeld
 
 log = logging.getLogger(__name__)
 
@@ -123,7 +123,7 @@ class Hub:
                 self._lose(self._matcher.subscribers(), "the event stream was made anew")
 
     async def _read(self, start: int, epoch: str) -> None:
-        reading = self.stream.read(start, epoch=epoch, subject=DATA_SUBJECTS)
+        reading = self.stream.read(start, epoch=epoch, subject=STREAM_SUBJECTS)
         async with aclosing(reading):
             async for entries in reading:
                 self._take(entries)
@@ -166,7 +166,7 @@ class Hub:
             try:
                 subscription.hear(told.place, seen_all, cursor)
             except TooMuchHeld:
-                self._lose([subscription], "too much happened meanwhile")
+                self._lose([subscription], TOO_MUCH)
         self._told(len(heard))
 
     def _lose(self, subscriptions: Iterable[Subscription], reason: str) -> None:
@@ -177,6 +177,9 @@ class Hub:
 
 def take(commits: Commits, entry: StreamEntry, now_s: float) -> Told | None:
     """What `commits` tells after a message; one that is no event is logged and passed."""
+    if not entry.body:  # a hole: what lay here is not kept any more
+        commits.skip(entry.position)
+        return None
     try:
         event = decode(ChangeEvent, entry.body)
     except msgspec.MsgspecError:

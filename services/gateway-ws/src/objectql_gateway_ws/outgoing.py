@@ -5,22 +5,33 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 
 class Overflow(Exception):
     """The client reads too slowly."""
 
 
-class Outgoing:
-    """A queue of frames with the cursors that they leave the client at.
+class News(Protocol):
+    """What has something to tell, whose frame is made when the client can take it."""
 
-    More than `limit_bytes` may not wait; a frame alone may be longer.
+    def take_news(self) -> tuple[bytes, str] | None:
+        """The frame and its cursor; None: nothing is new after all."""
+        ...
+
+
+class Outgoing:
+    """A queue of frames with the cursors that they leave the client at, and behind it those with news.
+
+    More than `limit_bytes` may not wait; a frame alone may be longer. News do not count: they are
+    frames only when they are sent.
     """
 
     def __init__(self, send: Callable[[bytes], Awaitable[None]], limit_bytes: int) -> None:
         self._send = send
         self._limit = limit_bytes
         self._frames: deque[tuple[bytes, str | None]] = deque()
+        self._later: dict[News, None] = {}
         self._bytes = 0
         self._filled = asyncio.Event()
         self._emptied = asyncio.Event()
@@ -44,6 +55,11 @@ class Outgoing:
         self._bytes += len(frame)
         self._filled.set()
 
+    def put_later(self, news: News) -> None:
+        """Ask `news` for a frame when nothing else waits."""
+        self._later[news] = None
+        self._filled.set()
+
     async def room(self) -> None:
         """Return when less than half of what may wait does."""
         while self._bytes > self._limit // 2:
@@ -59,7 +75,10 @@ class Outgoing:
     async def run(self) -> None:
         """Send until cancelled, or until sending fails."""
         while True:
-            while self._frames:
+            while self._frames or self._later:
+                if not self._frames:
+                    self._put_news()
+                    continue
                 frame, cursor = self._frames.popleft()
                 await self._send(frame)
                 self._bytes -= len(frame)
@@ -67,3 +86,11 @@ class Outgoing:
                 self._emptied.set()
             self._filled.clear()
             await self._filled.wait()
+
+    def _put_news(self) -> None:
+        news = next(iter(self._later))
+        del self._later[news]
+        found = news.take_news()
+        if found is not None:
+            self._frames.append(found)
+            self._bytes += len(found[0])

@@ -39,7 +39,7 @@ from objectql_gateway_ws.hub import Hub
 from objectql_gateway_ws.outgoing import Outgoing, Overflow
 from objectql_gateway_ws.settings import SocketLimits
 from objectql_gateway_ws.subscribing import MeaningChanged, Subscribing
-from objectql_gateway_ws.subscription import Subscription
+from objectql_gateway_ws.subscription import TOO_MUCH, Subscription, TooMuchHeld
 
 log = logging.getLogger(__name__)
 
@@ -129,6 +129,11 @@ class Session:
         except Overflow:
             cursor = self._outgoing.cursor
             self.close(TOO_MANY, json.dumps({"reason": "too slow", "cursor": cursor}))
+
+    def tell_later(self, news: Subscription) -> None:
+        """Ask `news` for a frame when the client has read what it was told."""
+        if self._closing is None:
+            self._outgoing.put_later(news)
 
     async def room(self) -> None:
         """Return when the client has read most of what it was told."""
@@ -227,7 +232,9 @@ class Session:
             raise Overloaded(retry_after_ms=_OVERLOAD_RETRY_MS)
         request = _query(said)
         services.admission.count_subscriptions(actor.tenant, 1)
-        subscription = Subscription(self, said.id, request, actor, services.clock.now_ms)
+        subscription = Subscription(
+            self, said.id, request, actor, services.clock.now_ms, mode=said.mode
+        )
         self._subscriptions[said.id] = subscription
         self._spawn(self._begin(subscription, said))
 
@@ -240,6 +247,8 @@ class Session:
             self.lose(subscription, "what happened since the cursor is no longer known")
         except MeaningChanged:
             self.lose(subscription, "its meaning has changed")
+        except TooMuchHeld:
+            self.lose(subscription, TOO_MUCH)
         except ObjectQLError as exc:
             self._refuse(subscription, exc)
         except Exception:  # noqa: BLE001 - a bug must be told, and must not take the socket with it
@@ -279,6 +288,8 @@ class Session:
         try:
             if not await self._services.subscribing.rebind(subscription):
                 self.lose(subscription, "its meaning has changed")
+        except TooMuchHeld:
+            self.lose(subscription, TOO_MUCH)
         except ObjectQLError as exc:
             if exc.retryable:
                 raise

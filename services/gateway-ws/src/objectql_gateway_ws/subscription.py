@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from objectql.context import Actor
 from objectql.live.commits import Place
 from objectql.live.images import EventImages
+from objectql.live.latest import Latest
 from objectql.live.query import LiveQuery
-from objectql.live.telling import telling
+from objectql.live.telling import Telling, telling
 from objectql.query.ast import Query
 from objectql.values import Value
-from objectql_gateway_ws.frames import batch_frame, event_frame, event_tail
+from objectql_gateway_ws.frames import Mode, batch_frame, event_frame, event_tail
 
 MAX_HELD = 10_000
 """Events that wait while a subscription is made or bound anew."""
+
+
+TOO_MUCH: Final = "too much happened meanwhile"
+"""What a client is told then."""
 
 
 class Seen(NamedTuple):
@@ -34,6 +39,7 @@ class Client(Protocol):
     """To whom events go."""
 
     def tell(self, frame: bytes, cursor: str | None = None) -> None: ...
+    def tell_later(self, news: Subscription) -> None: ...
     async def room(self) -> None: ...
 
 
@@ -41,7 +47,14 @@ class Subscription:
     """`query` says what it is about; while `held` is a list, events wait there."""
 
     def __init__(
-        self, client: Client, name: str, request: Query, actor: Actor, now_ms: Callable[[], int]
+        self,
+        client: Client,
+        name: str,
+        request: Query,
+        actor: Actor,
+        now_ms: Callable[[], int],
+        *,
+        mode: Mode = "changes",
     ) -> None:
         self.client = client
         self.name = name
@@ -59,6 +72,8 @@ class Subscription:
         """Nobody wants it any more; whatever is still done for it is in vain."""
         self._held_count = 0
         self._now_ms = now_ms
+        self._latest: Latest[EventImages] | None = Latest() if mode == "live" else None
+        self._latest_cursor = ""
 
     def params(self) -> tuple[Value, ...]:
         """The parameters of the query at this time."""
@@ -87,14 +102,39 @@ class Subscription:
         self.held.append((place, seen))
 
     def send(self, seen: Sequence[Seen], cursor: str) -> None:
-        """Tell the client of one commit now."""
+        """Tell the client of one commit: now, or as soon as it has read what it was told before.
+
+        Raises:
+            TooMuchHeld: it does not read, and too many records have news for it.
+
+        """
         if self.is_over:
             return
+        told = [(each.images, _telling(each)) for each in seen]
+        if self._latest is None:
+            self.client.tell(self._frame(told, cursor), cursor)
+            return
+        for images, what in told:
+            self._latest.add(images.event.record_id, what, images)
+        if len(self._latest) > MAX_HELD:
+            raise TooMuchHeld
+        self._latest_cursor = cursor
+        self.client.tell_later(self)
+
+    def take_news(self) -> tuple[bytes, str] | None:
+        """A frame with the latest of each record that there is news of, and its cursor."""
+        assert self._latest is not None
+        news = self._latest.take()
+        if self.is_over or not news:
+            return None
+        told = [(each.event, each.telling) for each in news]
+        return self._frame(told, self._latest_cursor), self._latest_cursor
+
+    def _frame(self, told: Sequence[tuple[EventImages, Telling]], cursor: str) -> bytes:
         assert self.query is not None
         tail = event_tail(self.name, cursor)
-        frames = [_frame(each, self.query, tail) for each in seen]
-        told = frames[0] if len(frames) == 1 else batch_frame(frames, tail)
-        self.client.tell(told, cursor)
+        frames = [_event(images, what, self.query, tail) for images, what in told]
+        return frames[0] if len(frames) == 1 else batch_frame(frames, tail)
 
     def release(self, cursor_of: Callable[[Place], str]) -> None:
         """Tell what waits, and wait no longer."""
@@ -103,9 +143,13 @@ class Subscription:
             self.send(seen, cursor_of(place))
 
 
-def _frame(seen: Seen, query: LiveQuery, tail: bytes) -> bytes:
-    event = seen.images.event
-    found = telling(event.kind, was=seen.was, now=seen.now)
+def _telling(seen: Seen) -> Telling:
+    found = telling(seen.images.event.kind, was=seen.was, now=seen.now)
     assert found is not None  # the matcher tells of nobody who saw it neither before nor after
-    data = seen.images.data(query.outputs, query.masks) if seen.now else None
-    return event_frame(found.kind, event.object, event.record_id, data, found.match, tail)
+    return found
+
+
+def _event(images: EventImages, told: Telling, query: LiveQuery, tail: bytes) -> bytes:
+    event = images.event
+    data = None if told.kind == "deleted" else images.data(query.outputs, query.masks)
+    return event_frame(told.kind, event.object, event.record_id, data, told.match, tail)

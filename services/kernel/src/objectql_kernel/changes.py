@@ -9,19 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from objectql.bus.port import Bus, Envelope, EventStream
 from objectql.clock import Clock
 from objectql.drivers.placed import PlacedDriver
 from objectql.drivers.places import Place
 from objectql.drivers.protocol import Driver
+from objectql.drivers.stores import Outbox
 from objectql.errors import Unavailable
 from objectql.events import ChangeEvent
 from objectql.ids import DataSource, TenantId
 from objectql.kernel.audit.sealer import Sealer
 from objectql.kernel.place_relays import PlaceRelays
 from objectql.kernel.relay import Queue, Relay
+from objectql.kernel.stream_keeper import StreamKeeper
 from objectql.wire.codec import decode, encode
 from objectql.wire.messages import Committed
 from objectql.wire.subjects import kernel_event
@@ -52,7 +54,6 @@ class Changes:
         `sealers` chain what the places of a source have in their logs.
         """
         self._bus = bus
-        self._stream = stream
         self._clock = clock
         self._subject = kernel_event("outbox")
         self._committed = asyncio.Event()
@@ -77,6 +78,13 @@ class Changes:
             PlaceRelays(self.relays[name], driver, ready, sealers[name], clock=clock)
             for name, driver in placed.items()
         ]
+        self._drivers = drivers
+        self._keeper = StreamKeeper(
+            stream,
+            self._outboxes,
+            lambda: next(iter(self.relays.values())).is_leading,
+            clock=clock,
+        )
         self._tenants: set[TenantId] = set()
         """Those with places for which this worker has committed since it last told of it."""
 
@@ -92,22 +100,12 @@ class Changes:
         unsubscribe = await self._bus.subscribe(self._subject, self._on_nudge)
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._ensure_stream())
+                group.create_task(self._keeper.run())
                 group.create_task(self._tell())
                 for relay in (*self.relays.values(), *self._places):
                     group.create_task(relay.run())
         finally:
             await unsubscribe()
-
-    async def _ensure_stream(self) -> None:
-        while True:
-            try:
-                await self._stream.ensure()
-            except Unavailable as exc:
-                log.warning("event_stream_unavailable", extra={"reason": str(exc)})
-                await self._clock.sleep(0.5)
-            else:
-                return
 
     async def _tell(self) -> None:
         while True:
@@ -132,6 +130,13 @@ class Changes:
         if tenants:
             for places in self._places:
                 places.nudge(tenants)
+
+    def _outboxes(self) -> Iterator[Outbox]:
+        for driver in self._drivers.values():
+            yield driver.outbox
+        for source in self._placed.values():
+            for driver in source.placed.values():
+                yield driver.outbox
 
     def _count(self, events: Sequence[ChangeEvent]) -> None:
         self.published += len(events)

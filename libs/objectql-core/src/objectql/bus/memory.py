@@ -9,20 +9,23 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from objectql.bus.port import (
     Envelope,
     Handler,
     Listener,
     PositionLost,
+    StreamCondition,
     StreamEntry,
     StreamState,
     Unsubscribe,
 )
 from objectql.clock import Clock, SystemClock
 from objectql.errors import DeadlineExceeded, OutcomeUnknown, PayloadTooLarge, Unavailable
-from objectql.wire.stream import StreamMessage
+from objectql.ids import uuid7
+from objectql.wire.stream import Stored, StreamMessage
+from objectql.wire.subjects import HOLE
 
 MAX_PAYLOAD_BYTES = 1024 * 1024
 
@@ -290,20 +293,26 @@ class MemoryStream:
 
     def __init__(self, network: MemoryNetwork) -> None:
         self._network = network
-        self._known: set[str] = set()
+        self._known: dict[str, int] = {}
         self._grown = asyncio.Event()
-        self._epoch = 1
+        self._epoch = uuid7()
         self._lost = 0
+        self._condition: Literal["open", "filling", "missing"] = "open"
         self.messages: list[Envelope] = []
         self.is_down = False
 
     def lose(self) -> None:
         """Be another, empty stream from now on."""
-        self._epoch += 1
+        self._epoch = uuid7()
         self._known.clear()
         self.messages.clear()
         self._lost = 0
         self._wake()
+
+    def vanish(self) -> None:
+        """Be no stream at all until `begin`."""
+        self.lose()
+        self._condition = "missing"
 
     def expire(self, count: int) -> None:
         """Drop the first `count` messages."""
@@ -314,29 +323,65 @@ class MemoryStream:
         if self.is_down:
             raise Unavailable(what="the event stream")
 
-    async def publish(self, messages: Sequence[StreamMessage]) -> None:
+    async def publish(self, messages: Sequence[StreamMessage]) -> Stored:
+        await self._check_open()
+        return Stored(self._epoch, [self._store(message) for message in messages])
+
+    async def condition(self) -> StreamCondition:
         await self.ensure()
-        for message in messages:
-            if message.id in self._known:
-                continue
-            self._known.add(message.id)
-            envelope = Envelope(subject=message.subject, body=message.body)
-            self.messages.append(envelope)
-            self._wake()
-            for interest in self._network.route(message.subject):
-                interest.deliver(envelope, None)
+        return StreamCondition(self._condition, self._epoch, self._last)
+
+    async def begin(self, epoch: str, first: int) -> None:
+        await self.ensure()
+        self.lose()
+        self._epoch, self._lost, self._condition = epoch, first - 1, "filling"
+
+    async def fill(self, start: int, messages: Sequence[StreamMessage | None]) -> None:
+        await self.ensure()
+        if start != self._last + 1:
+            raise Unavailable(what="the event stream")
+        for number, message in enumerate(messages):
+            self._store(message or StreamMessage(HOLE, b"", f"hole {start + number}"))
+
+    async def open(self) -> None:
+        await self.ensure()
+        self._condition = "open"
+        self._wake()
 
     async def state(self) -> StreamState:
+        await self._check_open()
+        return StreamState(self._epoch, self._lost + 1, self._last)
+
+    @property
+    def _last(self) -> int:
+        return self._lost + len(self.messages)
+
+    async def _check_open(self) -> None:
         await self.ensure()
-        last = self._lost + len(self.messages)
-        return StreamState(str(self._epoch), self._lost + 1, last)
+        if self._condition != "open":
+            raise Unavailable(what="the event stream")
+
+    def _store(self, message: StreamMessage) -> int:
+        known = self._known.get(message.id)
+        if known is not None:
+            return known
+        envelope = Envelope(subject=message.subject, body=message.body)
+        self.messages.append(envelope)
+        self._known[message.id] = self._last
+        self._wake()
+        for interest in self._network.route(message.subject):
+            interest.deliver(envelope, None)
+        return self._last
 
     async def read(
         self, after: int, *, epoch: str, subject: str, until: int | None = None
     ) -> AsyncGenerator[Sequence[StreamEntry]]:
         while until is None or after < until:
-            held = self._lost + len(self.messages)
-            if epoch != str(self._epoch) or not self._lost <= after <= held:
+            if self._condition != "open":
+                await self._grown.wait()
+                continue
+            held = self._last
+            if epoch != self._epoch or not self._lost <= after <= held:
                 raise PositionLost
             grown = self._grown
             found = [

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 import msgspec
 
-from objectql.wire.stream import StreamMessage
+from objectql.wire.stream import Stored, StreamMessage
 
 
 class Envelope(msgspec.Struct, frozen=True):
@@ -105,6 +105,14 @@ class StreamEntry(NamedTuple):
     body: bytes
 
 
+class StreamCondition(NamedTuple):
+    """Whether publishers are let in; while a stream is `filling`, `last` is how far it is filled."""
+
+    is_: Literal["open", "filling", "missing"]
+    epoch: str = ""
+    last: int = 0
+
+
 class PositionLost(Exception):
     """The stream does not hold what follows a position: it is too old, or of another stream."""
 
@@ -113,14 +121,54 @@ class EventStream(Protocol):
     """A durable stream for change events (JetStream, or a list in memory)."""
 
     async def ensure(self) -> None:
-        """Create or update the stream."""
+        """Create an empty stream, or configure the one that there is."""
         ...
 
-    async def publish(self, messages: Sequence[StreamMessage]) -> None:
-        """Return when the stream has stored all `messages`, in whatever order.
+    async def publish(self, messages: Sequence[StreamMessage]) -> Stored:
+        """Where the stream has stored `messages`, in whatever order, or had them already.
 
         Raises:
-            Unavailable: some could not be stored now.
+            Unavailable: nothing could be stored now.
+
+        """
+        ...
+
+    async def condition(self) -> StreamCondition:
+        """What has to be done about the stream.
+
+        Raises:
+            Unavailable: nobody can say.
+
+        """
+        ...
+
+    async def begin(self, epoch: str, first: int) -> None:
+        """Create the stream again, with nothing in it and `first` as the next position.
+
+        Publishers find no stream and readers wait until it is `open`ed.
+
+        Raises:
+            Unavailable
+
+        """
+        ...
+
+    async def fill(self, start: int, messages: Sequence[StreamMessage | None]) -> None:
+        """Store messages at the positions from `start` on, which must be next; None leaves a hole.
+
+        A hole is a message with an empty body.
+
+        Raises:
+            Unavailable: not all lie where they belong; `condition` tells how far it got.
+
+        """
+        ...
+
+    async def open(self) -> None:
+        """Let publishers and readers in.
+
+        Raises:
+            Unavailable
 
         """
         ...

@@ -12,7 +12,7 @@ from objectql.drivers.memory_security_log import MemorySecurityLog
 from objectql.drivers.places import Place, PlaceKind
 from objectql.drivers.protocol import Driver
 from objectql.drivers.security_log import SecurityEntry
-from objectql.drivers.stores import StoredItem
+from objectql.drivers.stores import Published, StoredItem
 from objectql.drivers.tenants import Tenant
 from objectql.errors import WriteConflict
 from objectql.events import ChangeEvent
@@ -64,8 +64,8 @@ class MemoryOutbox:
         self._clock = clock
         self._last = 0
         self._pending: dict[int, tuple[ChangeEvent, int]] = {}
-        self._published: list[int] = []
-        """When each published event was published (Unix ms); the events themselves are dropped."""
+        self._published: dict[int, tuple[ChangeEvent, int, Published]] = {}
+        """Each with when it was published (Unix ms)."""
 
     def append(self, events: Sequence[ChangeEvent]) -> None:
         """Take over the events of a commit."""
@@ -86,15 +86,27 @@ class MemoryOutbox:
         ids = [e.id for e in events if e.tenant == tenant and e.object == object]
         return tuple(ids[:limit])
 
-    async def mark_published(self, positions: Sequence[int]) -> None:
+    async def mark_published(self, epoch: str, places: Mapping[int, int]) -> None:
         """See `Outbox`."""
         now_ms = self._clock.now_ms()
-        for position in positions:
-            if self._pending.pop(position, None) is not None:
-                self._published.append(now_ms)
+        for position, at in places.items():
+            found = self._pending.pop(position, None)
+            if found is not None:
+                self._published[position] = found[0], now_ms, Published(position, epoch, at)
+
+    async def published(self, limit: int) -> tuple[Published, ...]:
+        """See `Outbox`."""
+        return tuple(where for _, _, where in reversed(self._published.values()))[:limit]
+
+    async def events(self, positions: Sequence[int]) -> tuple[tuple[int, ChangeEvent], ...]:
+        """See `Outbox`."""
+        kept = self._published
+        return tuple((position, kept[position][0]) for position in positions if position in kept)
 
     def forget(self, tenant: TenantId) -> None:
-        """Drop what is pending of `tenant`."""
+        """Drop what is kept of `tenant`."""
+        for position in [p for p, (e, *_) in self._published.items() if e.tenant == tenant]:
+            del self._published[position]
         for position in [p for p, (event, _) in self._pending.items() if event.tenant == tenant]:
             del self._pending[position]
 
@@ -108,7 +120,7 @@ class MemoryOutbox:
     async def purge(self, older_than_s: float) -> int:
         """See `Outbox`."""
         limit_ms = self._clock.now_ms() - older_than_s * 1000
-        kept = [at_ms for at_ms in self._published if at_ms > limit_ms]
+        kept = {p: entry for p, entry in self._published.items() if entry[1] > limit_ms}
         count = len(self._published) - len(kept)
         self._published = kept
         return count

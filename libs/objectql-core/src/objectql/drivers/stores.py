@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -53,6 +53,14 @@ class MetadataStore(Protocol):
         ...
 
 
+class Published(NamedTuple):
+    """Where an event is kept (`position`), and where it lies in the stream `epoch` (`at`)."""
+
+    position: int
+    epoch: str
+    at: int
+
+
 class Outbox(Protocol):
     """Events committed but perhaps not yet published."""
 
@@ -67,8 +75,19 @@ class Outbox(Protocol):
         """The ids of the first `limit` unpublished events of an object."""
         ...
 
-    async def mark_published(self, positions: Sequence[int]) -> None:
-        """These need not be delivered again."""
+    async def mark_published(self, epoch: str, places: Mapping[int, int]) -> None:
+        """The events at these positions need not be delivered again.
+
+        Each value is the event's position in the stream `epoch`.
+        """
+        ...
+
+    async def published(self, limit: int) -> tuple[Published, ...]:
+        """The last `limit` events that were marked, those first that were marked last."""
+        ...
+
+    async def events(self, positions: Sequence[int]) -> tuple[tuple[int, ChangeEvent], ...]:
+        """Events with their positions, as `pending` gives them; of those that are still kept."""
         ...
 
     async def counts(self) -> tuple[int, float]:

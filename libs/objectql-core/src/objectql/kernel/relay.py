@@ -21,12 +21,12 @@ import msgspec
 
 from objectql.clock import Clock, SystemClock
 from objectql.drivers.stores import Leases, Outbox
-from objectql.errors import ObjectQLError
+from objectql.errors import ObjectQLError, Unavailable
 from objectql.events import ChangeEvent
 from objectql.kernel import failpoints
 from objectql.kernel.lease import HeldLease
 from objectql.wire.codec import encode
-from objectql.wire.stream import StreamMessage
+from objectql.wire.stream import Stored, StreamMessage
 from objectql.wire.subjects import data_event
 
 logger = logging.getLogger(__name__)
@@ -37,9 +37,9 @@ Queue: TypeAlias = Callable[[Sequence[ChangeEvent]], Awaitable[int]]
 
 
 class Publish(Protocol):
-    """Stores messages in the stream; one whose id is known is dropped."""
+    """Stores messages in the stream; one whose id is known is dropped. See `EventStream`."""
 
-    def __call__(self, messages: Sequence[StreamMessage]) -> Awaitable[None]: ...
+    def __call__(self, messages: Sequence[StreamMessage]) -> Awaitable[Stored]: ...
 
 
 class RelayLimits(msgspec.Struct, frozen=True):
@@ -179,12 +179,14 @@ class Relay:
         failpoints.hit(failpoints.BEFORE_PUBLISH)
         if self._queue:
             window = window[: await self._queue([event for _, event in window])]
-        events = [event for _, event in window]
-        await self._publish([_message(event) for event in events])
+        epoch, places = await self._publish([message_of(event) for _, event in window])
         failpoints.hit(failpoints.AFTER_PUBLISH)
-        await outbox.mark_published([position for position, _ in window])
+        stored = {p: at for (p, _), at in zip(window, places, strict=True) if at}
+        await outbox.mark_published(epoch, stored)
         if self._on_batch:
-            self._on_batch(events)
+            self._on_batch([event for position, event in window if position in stored])
+        if len(stored) < len(window):  # the others first, before anything behind them
+            raise Unavailable(what="the event stream")
         return len(window)
 
     async def _purge(self) -> None:
@@ -196,6 +198,7 @@ class Relay:
                 await self._sweep()
 
 
-def _message(event: ChangeEvent) -> StreamMessage:
+def message_of(event: ChangeEvent) -> StreamMessage:
+    """The event as it lies in the stream."""
     subject = data_event(event.tenant, event.object, event.kind)
     return StreamMessage(subject, encode(event), event.id)

@@ -15,6 +15,7 @@ from objectql.drivers.protocol import (
     RowWrite,
     WriteOutcome,
 )
+from objectql.drivers.stores import Published
 from objectql.errors import (
     UniqueViolation,
     WriteConflict,
@@ -76,7 +77,7 @@ class TransactionPromises:
         await write(driver, *(insert(CUSTOMERS, f"c{n}") for n in range(3)))
         entries = await driver.outbox.pending(10)
         assert [event.batch_size for _, event in entries] == [3, 3, 3]
-        await driver.outbox.mark_published([entries[0][0]])
+        await driver.outbox.mark_published("s", {entries[0][0]: 1})
         left = await driver.outbox.pending(10)
         assert [event.batch_size for _, event in left] == [3, 3]
 
@@ -95,7 +96,7 @@ class TransactionPromises:
         await write(driver, insert(CUSTOMERS, "c1"), insert(CUSTOMERS, "c2"))
         (position, _), _ = await driver.outbox.pending(10)
         assert (await driver.outbox.counts())[0] == 2
-        await driver.outbox.mark_published([position])
+        await driver.outbox.mark_published("s", {position: 1})
         assert [e.record_id for _, e in await driver.outbox.pending(10)] == ["c2"]
         count, age_s = await driver.outbox.counts()
         assert count == 1
@@ -103,6 +104,22 @@ class TransactionPromises:
         assert await driver.outbox.purge(3600.0) == 0
         assert await driver.outbox.purge(-1.0) == 1
         assert len(await driver.outbox.pending(10)) == 1
+
+    async def test_published_events_are_found_again_by_where_they_lie_in_the_stream(
+        self, driver: Driver
+    ) -> None:
+        await write(driver, *(insert(CUSTOMERS, f"c{n}") for n in range(3)))
+        entries = await driver.outbox.pending(10)
+        places = [position for position, _ in entries]
+        await driver.outbox.mark_published("one", {places[1]: 7, places[0]: 8})
+        await driver.outbox.mark_published("two", {places[2]: 2})
+        found = await driver.outbox.published(10)
+        assert found[0] == Published(places[2], "two", 2)
+        assert set(found[1:]) == {Published(places[1], "one", 7), Published(places[0], "one", 8)}
+        assert len(await driver.outbox.published(1)) == 1
+        assert dict(await driver.outbox.events(places)) == dict(entries)
+        await driver.outbox.purge(-1.0)
+        assert await driver.outbox.events(places) == ()
 
     async def test_events_of_a_record_are_in_the_order_of_its_versions(
         self, driver: Driver

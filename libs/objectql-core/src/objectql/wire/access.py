@@ -14,6 +14,7 @@ import msgspec
 from objectql.wire.subjects import (
     DATA_STREAM,
     DATA_SUBJECTS,
+    FILL_PREFIX,
     HEARTBEATS,
     KERNEL_EVENTS,
     KERNEL_QUEUE,
@@ -75,7 +76,9 @@ BUS_USERS: tuple[BusUser, ...] = (
         "kernel",
         (
             DATA_SUBJECTS,
+            f"{FILL_PREFIX}>",
             KERNEL_EVENTS,
+            f"$JS.API.STREAM.INFO.{DATA_STREAM}",
             f"$JS.API.STREAM.CREATE.{DATA_STREAM}",
             f"$JS.API.STREAM.UPDATE.{DATA_STREAM}",
             *_inboxes(*_GATEWAYS),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 
@@ -11,3 +12,10 @@ class StreamMessage(NamedTuple):
     subject: str
     body: bytes
     id: str
+
+
+class Stored(NamedTuple):
+    """At which positions of the stream `epoch` messages lie; None: not known to be stored."""
+
+    epoch: str
+    positions: Sequence[int | None]

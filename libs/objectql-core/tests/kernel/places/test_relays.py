@@ -19,7 +19,7 @@ from objectql.kernel.kernel import Kernel
 from objectql.kernel.place_relays import PlaceRelays
 from objectql.kernel.relay import Relay, RelayLimits
 from objectql.testing.driver_samples import count_inserts
-from objectql.wire.stream import StreamMessage
+from objectql.wire.stream import Stored, StreamMessage
 
 from .conftest import (
     ACME,
@@ -36,9 +36,10 @@ class Stream:
         self.tenants: list[str] = []
         self.grew = asyncio.Event()
 
-    async def publish(self, messages: list[StreamMessage]) -> None:
+    async def publish(self, messages: list[StreamMessage]) -> Stored:
         self.tenants += [message.subject.split(".")[4] for message in messages]
         self.grew.set()
+        return Stored("s", [1] * len(messages))
 
     async def holds(self, *tenants: str) -> None:
         async with asyncio.timeout(60):  # a server may count what was inserted ten seconds later

@@ -68,7 +68,7 @@ async def queued(kernel: Kernel) -> None:
     outbox = kernel.engine.system_driver.outbox
     while pending := await outbox.pending(1):
         await kernel.webhooks.queueing([event for _, event in pending])
-        await outbox.mark_published([position for position, _ in pending])
+        await outbox.mark_published("s", {position: 1 for position, _ in pending})
 
 
 async def share(kernel: Kernel, ask: Ask, level: Any) -> None:

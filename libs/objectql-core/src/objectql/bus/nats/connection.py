@@ -36,6 +36,9 @@ from objectql.wire.frames import Ask
 
 log = logging.getLogger(__name__)
 
+_LOOK_S = 0.5
+"""How often a connection is looked at."""
+
 _HEADER_ROOM_BYTES = 64 * 1024
 """The server counts headers into its limit, the client does not."""
 
@@ -249,7 +252,7 @@ class NatsBus:
             else:
                 was_told = False
                 self._tell(is_up=True)
-                await lost.wait()
+                await _ended(client, lost)
                 self._tell(is_up=False)
                 self._client = None
                 self._lose_calls()
@@ -304,6 +307,23 @@ class NatsBus:
 
 def _envelope(msg: Msg) -> Envelope:
     return Envelope(subject=msg.subject, body=msg.data, headers=msg.headers or {})
+
+
+async def _ended(client: Client, lost: asyncio.Event) -> None:
+    """Return when the connection has ended.
+
+    nats-py calls back then, unless the server goes while something waits to be written: its
+    `_close` writes that first, and ends with the error of the socket. So it is looked at too.
+    """
+    while not lost.is_set():
+        was_connected = client.is_connected
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LOOK_S):
+                await lost.wait()
+        if not was_connected and not lost.is_set():
+            transport = vars(client)["_transport"]  # nobody else closes it any more
+            transport.close()
+            return
 
 
 async def _flush(client: Client) -> None:

@@ -25,7 +25,7 @@ from nats.aio.client import Client  # noqa: TID251
 from nats.aio.msg import Msg  # noqa: TID251
 from nats.aio.subscription import Subscription  # noqa: TID251
 
-from objectql.bus.port import PositionLost, StreamEntry, StreamState
+from objectql.bus.port import PositionLost, StreamCondition, StreamEntry, StreamState
 from objectql.errors import Unavailable
 
 log = logging.getLogger(__name__)
@@ -46,8 +46,9 @@ _CONTROL: Final = "100"
 class _Answer(msgspec.Struct):
     """What the API of JetStream answers, as far as it matters here."""
 
-    error: Any = None
+    error: dict[str, Any] | None = None
     created: str = ""
+    config: dict[str, Any] = {}
     state: dict[str, Any] = {}
     num_pending: int = 0
     delivered: dict[str, Any] = {}
@@ -55,6 +56,14 @@ class _Answer(msgspec.Struct):
 
 
 _decode_answer = msgspec.json.Decoder(_Answer).decode
+
+_NO_STREAM: Final = 10059
+"""The error of JetStream's API where a stream is not there."""
+
+EPOCH: Final = "oql-epoch"
+FILLING: Final = "oql-filling"
+"""What we write into the metadata of the stream: its name among those that came before and after,
+and that it is being filled."""
 
 
 async def ask(client: Client, verb: str, body: Any = None) -> _Answer:
@@ -64,28 +73,65 @@ async def ask(client: Client, verb: str, body: Any = None) -> _Answer:
         Unavailable: there is none, or an error.
 
     """
-    payload = b"" if body is None else json.dumps(body).encode()
-    try:
-        reply = await client.request(f"$JS.API.{verb}", payload, timeout=API_TIMEOUT_S)
-        answer = _decode_answer(reply.data)
-    except (nats.errors.Error, OSError, TimeoutError, msgspec.MsgspecError) as exc:
-        raise Unavailable(what="the event stream") from exc
+    answer = await _ask(client, verb, body)
     if answer.error is not None:
         log.debug("jetstream_refused", extra={"verb": verb, "reason": str(answer.error)})
         raise Unavailable(what="the event stream")
     return answer
 
 
+async def _ask(client: Client, verb: str, body: Any = None) -> _Answer:
+    """The answer, which may tell of an error.
+
+    Raises:
+        Unavailable: there is none.
+
+    """
+    payload = b"" if body is None else json.dumps(body).encode()
+    try:
+        reply = await client.request(f"$JS.API.{verb}", payload, timeout=API_TIMEOUT_S)
+        answer = _decode_answer(reply.data)
+    except (nats.errors.Error, OSError, TimeoutError, msgspec.MsgspecError) as exc:
+        raise Unavailable(what="the event stream") from exc
+    return answer
+
+
+async def condition_of(client: Client, stream: str) -> StreamCondition:
+    """Whether there is a stream, and whether it is whole.
+
+    Raises:
+        Unavailable: nobody answers.
+
+    """
+    answer = await _ask(client, f"STREAM.INFO.{stream}")
+    if answer.error is not None:
+        if answer.error.get("err_code") == _NO_STREAM:
+            return StreamCondition("missing")
+        raise Unavailable(what="the event stream")
+    is_ = "filling" if FILLING in _notes(answer) else "open"
+    return StreamCondition(is_, _epoch(answer), int(answer.state["last_seq"]))
+
+
+def _notes(answer: _Answer) -> dict[str, str]:
+    return answer.config.get("metadata") or {}
+
+
+def _epoch(answer: _Answer) -> str:
+    return _notes(answer).get(EPOCH) or answer.created
+
+
 async def state_of(client: Client, stream: str) -> StreamState:
     """Which stream it is now, and what it holds.
 
     Raises:
-        Unavailable: there is none, or nobody answers.
+        Unavailable: there is none, it is not whole, or nobody answers.
 
     """
     answer = await ask(client, f"STREAM.INFO.{stream}")
+    if FILLING in _notes(answer):
+        raise Unavailable(what="the event stream")
     first, last = int(answer.state["first_seq"]), int(answer.state["last_seq"])
-    return StreamState(answer.created, first, last)
+    return StreamState(_epoch(answer), first, last)
 
 
 class Consumer:

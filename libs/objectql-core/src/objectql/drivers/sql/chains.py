@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from objectql.drivers.chains import LOGS, Chain, Entry, Head, Log, Seal
-from objectql.drivers.sql.system import SystemRunner, SystemWords, event_table
+from objectql.drivers.sql.system import SystemRunner, SystemWords, add_columns, event_table
 from objectql.errors import UniqueViolation, WriteConflict
 from objectql.ids import TenantId
 
@@ -59,16 +59,10 @@ which may still write while the cluster is upgraded."""
 
 
 async def create_audit_tables(runner: SystemRunner, words: SystemWords) -> None:
-    """Create what is missing, and add to a history of before what it lacks; any number of times.
-
-    Tables are looked at first: adding a column locks the table even if it is there.
-    """
+    """Create what is missing, and add to a history of before what it lacks; any number of times."""
     for statement in _tables(words):
         await runner.run(statement)
-    columns = {row[0] for row in await runner.run(words.columns, "oql_history")}
-    for name, type_ in _ADDED.items():
-        if name not in columns:
-            await runner.run(f"ALTER TABLE oql_history ADD COLUMN {name} {type_}")
+    await add_columns(runner, words, "oql_history", _ADDED)
     for statement in _INDEXES:
         await runner.run(statement)
 

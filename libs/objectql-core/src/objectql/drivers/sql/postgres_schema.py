@@ -30,8 +30,10 @@ from objectql.drivers.sql.scope import table_name
 from objectql.drivers.sql.system import (
     POSTGRES_WORDS,
     RECORD_TABLES,
+    STREAM_PLACE,
     TAKE_SCHEMA_LOCK,
     TENANT_TABLES,
+    add_columns,
     record_tables,
     system_tables,
 )
@@ -75,6 +77,7 @@ class PostgresSchema:
             for tables in self._system_tables:
                 for statement in tables(POSTGRES_WORDS):
                     await session.run(statement)
+            await add_columns(session, POSTGRES_WORDS, "oql_outbox", STREAM_PLACE)
             await create_audit_tables(session, POSTGRES_WORDS)
 
     async def plan(self, objects: Sequence[ObjectDef], *, allow_destructive: bool) -> SchemaPlan:

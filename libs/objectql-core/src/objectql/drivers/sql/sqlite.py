@@ -51,9 +51,11 @@ from objectql.drivers.sql.sqlite_session import IDEMPOTENCY_SQL, SqliteSession
 from objectql.drivers.sql.sqlite_writes import SqliteWriter
 from objectql.drivers.sql.system import (
     SQLITE_WORDS,
+    STREAM_PLACE,
     SqlLeases,
     SqlMetadataStore,
     SqlOutbox,
+    add_columns,
     idempotency_key,
     record_tables,
     remembered_of,
@@ -155,6 +157,7 @@ class SqliteDriver:
                 for tables in (record_tables, system_tables, identity_tables, webhook_tables):
                     for statement in tables(SQLITE_WORDS):
                         await session.run(statement)
+                await add_columns(session, SQLITE_WORDS, "oql_outbox", STREAM_PLACE)
                 await create_audit_tables(session, SQLITE_WORDS)
                 await session.run(IDEMPOTENCY_SQL.purge)
             await self._pool.open()

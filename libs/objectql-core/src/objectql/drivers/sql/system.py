@@ -12,16 +12,17 @@ records are not: a reader may see position 7 before 6 is committed, so `pending`
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol
+from types import MappingProxyType
+from typing import Any, Final, Protocol
 
 import msgspec
 
 from objectql.drivers.protocol import Idempotency, Remembered
 from objectql.drivers.security_log import SecurityEntry
 from objectql.drivers.sql.security_log import insert_entries
-from objectql.drivers.stores import StoredItem
+from objectql.drivers.stores import Published, StoredItem
 from objectql.errors import WriteConflict
 from objectql.events import ChangeEvent
 from objectql.ids import TenantId
@@ -104,6 +105,27 @@ def event_table(words: SystemWords) -> str:
             batch_size integer NOT NULL, before text, after text"""
 
 
+STREAM_PLACE: Final = MappingProxyType({"stream": "text", "stream_position": "bigint"})
+"""Where an event lies in the stream. Outboxes of before get these columns (`add_columns`)."""
+
+
+def _columns(types: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {type_}" for name, type_ in types.items())
+
+
+async def add_columns(
+    runner: SystemRunner, words: SystemWords, table: str, types: Mapping[str, str]
+) -> None:
+    """Give a table of before the columns that it lacks.
+
+    It is looked at first: adding a column locks the table even if it is there.
+    """
+    columns = {row[0] for row in await runner.run(words.columns, table)}
+    for name, type_ in types.items():
+        if name not in columns:
+            await runner.run(f"ALTER TABLE {table} ADD COLUMN {name} {type_}")
+
+
 def record_tables(words: SystemWords) -> tuple[str, ...]:
     """Statements that create what must stand beside records, where it is missing.
 
@@ -112,7 +134,7 @@ def record_tables(words: SystemWords) -> tuple[str, ...]:
     """
     return (
         f"""CREATE TABLE IF NOT EXISTS oql_outbox (
-            {event_table(words)}, published_at {words.instant})""",
+            {event_table(words)}, published_at {words.instant}, {_columns(STREAM_PLACE)})""",
         """CREATE INDEX IF NOT EXISTS oql_outbox_pending ON oql_outbox (position)
             WHERE published_at IS NULL""",
         """CREATE INDEX IF NOT EXISTS oql_outbox_published ON oql_outbox (published_at)
@@ -328,13 +350,32 @@ class SqlOutbox:
         )
         return tuple(row[0] for row in rows)
 
-    async def mark_published(self, positions: Sequence[int]) -> None:
+    async def mark_published(self, epoch: str, places: Mapping[int, int]) -> None:
         """See `Outbox`."""
         await self._runner.run(
-            f"""UPDATE oql_outbox SET published_at = {self._words.now}
+            f"""UPDATE oql_outbox SET published_at = {self._words.now},
+            stream = CAST($2 AS text), stream_position = p.sequence
+            FROM ({self._words.links}) AS p WHERE oql_outbox.position = p.position""",
+            *(msgspec.json.encode(list(places.items())).decode(), epoch),
+        )
+
+    async def published(self, limit: int) -> tuple[Published, ...]:
+        """See `Outbox`."""
+        rows = await self._runner.read(
+            """SELECT position, stream, stream_position FROM oql_outbox
+            WHERE published_at IS NOT NULL ORDER BY published_at DESC LIMIT CAST($1 AS bigint)""",
+            limit,
+        )
+        return tuple(Published(*row) for row in rows if row[1] is not None)
+
+    async def events(self, positions: Sequence[int]) -> tuple[tuple[int, ChangeEvent], ...]:
+        """See `Outbox`."""
+        rows = await self._runner.read(
+            f"""SELECT position, {_PENDING_COLUMNS} FROM oql_outbox
             WHERE position IN ({self._words.positions})""",
             msgspec.json.encode(positions).decode(),
         )
+        return tuple((row[0], event_of(row)) for row in rows)
 
     async def counts(self) -> tuple[int, float]:
         """See `Outbox`; the age is taken from the event's own time."""

@@ -1,0 +1,105 @@
+"""What waits for one client is bounded, in order, and news wait as long as it reads something else."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from objectql_gateway_ws.outgoing import Outgoing, Overflow
+
+
+class Client:
+    """Reads one frame for each `read`."""
+
+    def __init__(self) -> None:
+        self.got: list[bytes] = []
+        self._may = asyncio.Semaphore(0)
+        self._did = asyncio.Semaphore(0)
+
+    async def send(self, frame: bytes) -> None:
+        await self._may.acquire()
+        self.got.append(frame)
+        self._did.release()
+
+    async def read(self, count: int = 1) -> list[bytes]:
+        for _ in range(count):
+            self._may.release()
+        async with asyncio.timeout(10):
+            for _ in range(count):
+                await self._did.acquire()
+        return self.got[-count:]
+
+
+class Latest:
+    """Knows one number only, the last."""
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+
+    def take_news(self) -> tuple[bytes, str] | None:
+        number, self.number = self.number, None
+        return None if number is None else (b"%d" % number, f"at {number}")
+
+
+@asynccontextmanager
+async def sending(client: Client, limit_bytes: int = 100) -> AsyncGenerator[Outgoing]:
+    outgoing = Outgoing(client.send, limit_bytes)
+    task = asyncio.ensure_future(outgoing.run())
+    try:
+        yield outgoing
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+
+
+async def test_frames_go_out_in_order_and_leave_their_cursor() -> None:
+    client = Client()
+    async with sending(client) as outgoing:
+        for number in range(3):
+            outgoing.put(b"%d" % number, f"c{number}" if number < 2 else None)
+        assert await client.read(3) == [b"0", b"1", b"2"]
+        async with asyncio.timeout(10):
+            await outgoing.empty()
+        assert outgoing.cursor == "c1"
+
+
+async def test_more_than_may_wait_is_refused_and_a_frame_alone_may_be_longer() -> None:
+    client = Client()
+    async with sending(client, limit_bytes=10) as outgoing:
+        outgoing.put(b"x" * 50)
+        with pytest.raises(Overflow):
+            outgoing.put(b"y")
+        await client.read()
+        async with asyncio.timeout(10):
+            await outgoing.room()
+        outgoing.put(b"y")
+
+
+async def test_news_are_made_when_the_client_can_take_them_and_not_before() -> None:
+    client, news = Client(), Latest()
+    async with sending(client) as outgoing:
+        outgoing.put(b"first")
+        for number in range(1000):
+            news.number = number
+            outgoing.put_later(news)
+        outgoing.put(b"second")
+        assert outgoing.waiting_bytes < 100
+        assert await client.read(3) == [b"first", b"second", b"999"]
+        news.number = 1000
+        outgoing.put_later(news)
+        assert await client.read() == [b"1000"]
+        async with asyncio.timeout(10):
+            await outgoing.empty()
+        assert outgoing.cursor == "at 1000"
+
+
+async def test_news_that_are_none_any_more_are_nothing() -> None:
+    client, news = Client(), Latest()
+    async with sending(client) as outgoing:
+        outgoing.put_later(news)
+        await asyncio.sleep(0)
+        outgoing.put(b"later")
+        assert await client.read() == [b"later"]

@@ -14,7 +14,10 @@ from objectql_devstack.services import SERVICES
 from tests.clusters import CRM, ROOT
 from tests.security.cross_tenant.victim import Tenant, Victim, found_tenant
 
-ISOLATIONS = ("row", "schema", "database")
+PLACES = ("schema", "database")
+"""Where tenants have tables of their own. What differs is the connection alone, so that the longer
+probe has one of them and the one without walls has both."""
+ISOLATIONS = ("row", "schema")
 WALLS = ("both walls", "second wall", "no wall")
 """What stands between tenants who share tables: the condition on the tenant in each statement, and
 row-level security behind it."""

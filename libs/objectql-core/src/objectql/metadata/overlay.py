@@ -37,7 +37,7 @@ MAX_OWN_FIELDS: Final = 100
 _OBJECT_KEYS: Final = frozenset(
     """name label plural_label description icon name_field require_version enable fields indexes
     validation validations state_machine state_machines tags ai_context sharing_model field_groups
-    compact_layout title_format record_name keywords""".split()
+    compact_layout title_format record_name keywords audit""".split()
 )
 """Of an object of the tenant: nothing that says where it is kept, or that runs code."""
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any, Final
 
 import msgspec
@@ -46,14 +47,14 @@ _NOT_FOR_SHARED: Final = frozenset({"autonumber", "formula", "summary", "master_
 tenant's alone."""
 
 
-class TenantMetadata(msgspec.Struct, frozen=True, omit_defaults=True):
+class TenantMetadata(msgspec.Struct, frozen=True, omit_defaults=True, dict=True):
     """All that a tenant has of its own, as it is stored. `number` counts the publications, from 1."""
 
     number: int = 0
     documents: tuple[Document, ...] = ()
     slots: Slots = {}
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Equal where documents and slots are."""
         content = msgspec.json.encode((self.documents, self.slots))

@@ -517,6 +517,38 @@ class TestKeptAnswers:
         assert got.get("size__c") is None
 
 
+# --- permissions that sleep -----------------------------------------------------------------------
+
+
+class TestOpenByDefault:
+    @pytest.fixture
+    def settings(self) -> KernelSettings:
+        return KernelSettings(unknown_tenants="refuse", default_access="allow")
+
+    async def test_an_object_whose_permissions_sleep_is_closed(self, kernel: Kernel) -> None:
+        await kernel.publisher.put("object", "project", {"fields": {"name": {"type": "text"}}})
+        link = {"type": "lookup", "reference": "project"}
+        await give(kernel, ACME, "parcel__c", {"fields": {"title": {"type": "text"}, "in": link}})
+        grants = {
+            "object_permissions": {"read": ["sales"]},
+            "field_permissions": {"in": {"read": ["boss"]}},
+        }
+        await give(kernel, ACME, "parcel__c", grants, "permission")
+        await kernel.publisher.delete("object", "project")
+        await give(kernel, ACME, "parcel__c", {"fields": {"title": {"type": "text"}}})
+        assert {i["file"] for i in (await described(kernel, ACME))["asleep"]} == {
+            "permission/parcel__c"
+        }
+        for role in ("sales", "boss"):
+            with pytest.raises(PermissionDenied):
+                await kernel.find("parcel__c", {}, context=of(ACME, role))
+            with pytest.raises(PermissionDenied):
+                await kernel.create("parcel__c", {"title": "t"}, context=of(ACME, role))
+        assert (await kernel.find("parcel__c", {}, context=of(ACME))).value == []
+        await take(kernel, ACME, "parcel__c", "permission")
+        assert (await kernel.find("parcel__c", {}, context=of(ACME, "sales"))).value == []
+
+
 # --- what is refused ------------------------------------------------------------------------------
 
 

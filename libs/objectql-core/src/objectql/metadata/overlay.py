@@ -10,7 +10,7 @@ a problem. Slots are given by `slots`; an object here may still be without.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Final
 
@@ -75,7 +75,16 @@ def build_overlay(
         MetadataInvalid: with every problem.
 
     """
-    builder = _Builder(base, tenant, metadata)
+    return _build(base, tenant, metadata)
+
+
+def _build(
+    base: MetadataSnapshot,
+    tenant: TenantId,
+    metadata: TenantMetadata,
+    closed: Collection[str] = (),
+) -> TenantSnapshot:
+    builder = _Builder(base, tenant, metadata, closed)
     snapshot = builder.build()
     if builder.problems.errors:
         raise MetadataInvalid(issues=tuple(builder.problems.errors))
@@ -88,12 +97,14 @@ def fitting_overlay(
     """What `tenant` sees where `base` was published after its metadata.
 
     Documents that do not fit any more sleep: they are left out until they do. The snapshot's
-    `asleep` says why.
+    `asleep` says why. What sleeping permissions are about is permitted to nobody.
     """
     asleep: list[Issue] = []
+    permissions = {d.name for d in metadata.documents if d.type == "permission"}
     while True:
+        awake = {d.name for d in metadata.documents if d.type == "permission"}
         try:
-            snapshot = build_overlay(base, tenant, metadata)
+            snapshot = _build(base, tenant, metadata, closed=permissions - awake)
         except MetadataInvalid as exc:
             asleep += exc.issues
             files = {issue.file for issue in exc.issues}
@@ -106,8 +117,16 @@ def fitting_overlay(
 
 
 class _Builder:
-    def __init__(self, base: MetadataSnapshot, tenant: TenantId, metadata: TenantMetadata) -> None:
+    def __init__(
+        self,
+        base: MetadataSnapshot,
+        tenant: TenantId,
+        metadata: TenantMetadata,
+        closed: Collection[str],
+    ) -> None:
+        """`closed` are objects whose permissions are not known."""
         self.problems = Problems()
+        self._closed = closed
         self._base = base
         self._tenant = tenant
         self._metadata = metadata
@@ -217,7 +236,8 @@ class _Builder:
     def _permissions(
         self, objects: Mapping[ObjectName, ObjectDef]
     ) -> dict[ObjectName, ObjectPermissions]:
-        found: dict[ObjectName, ObjectPermissions] = {}
+        closed = [name for name in objects if name in self._closed]
+        found = {name: ObjectPermissions(name) for name in closed}
         for node in self._of_type("permission"):
             name = ObjectName(node.document.name)
             if not is_tenants_own(name) or name not in objects:

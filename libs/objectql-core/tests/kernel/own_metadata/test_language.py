@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from objectql.clock import SystemClock
-from objectql.context import SYSTEM_ROLE, Actor, Context, system_actor
-from objectql.drivers.memory import MemoryDriver
+from objectql.context import SYSTEM_ROLE
 from objectql.drivers.protocol import Driver
 from objectql.drivers.security_log import SecurityFilter
-from objectql.drivers.sql.sqlite import SqliteDriver, SqliteSettings
 from objectql.errors import (
     FieldUnknown,
     MetadataInvalid,
@@ -25,134 +20,33 @@ from objectql.errors import (
     ValidationFailed,
     VersionConflict,
 )
-from objectql.ids import FieldName, TenantId, uuid7
-from objectql.kernel.features import KernelSettings
+from objectql.ids import FieldName
 from objectql.kernel.kernel import Kernel
-from objectql.kernel.result_cache.cache import ResultCache
-from objectql.kernel.result_cache.store import MemoryStore
-from objectql.kernel.tenancy import admin as tenant_admin
 from objectql.kernel.tenancy import own_metadata
-from objectql.metadata.overlay import TenantMetadata
-from objectql.metadata.transfer import decode_own
 from objectql.wire.messages import MetaGetRequest, MetaListRequest, PermissionsRequest
 from objectql.wire.tenants import (
-    TenantCreateRequest,
     TenantDeleteRequest,
     TenantExportRequest,
     TenantMetadataDeleteRequest,
     TenantMetadataPutRequest,
     TenantMetadataRequest,
-    TenantPurgeRequest,
-    TenantSnapshotRequest,
 )
 
-ACME, GLOBEX, PLAIN = TenantId("acme"), TenantId("globex"), TenantId("plain")
-OPERATOR = Actor(id="op", roles=(SYSTEM_ROLE,))
-
-APP: dict[str, Any] = {
-    "name": "app",
-    "objects": {
-        "account": {
-            "fields": {
-                "name": {"type": "text", "required": True},
-                "code": {"type": "text", "unique": True},
-            },
-            "enable": {"trackHistory": True},
-        },
-        "contact": {
-            "fields": {
-                "name": {"type": "text"},
-                "account": {"type": "lookup", "reference": "account"},
-            }
-        },
-    },
-    "permissions": {
-        "account": {"object": "account", "object_permissions": {"read": ["sales"]}},
-    },
-}
-
-
-@pytest.fixture
-def settings() -> KernelSettings:
-    return KernelSettings(unknown_tenants="refuse")
-
-
-@pytest.fixture(params=["memory", "sqlite", pytest.param("postgres", marks=pytest.mark.servers)])
-def driver(
-    request: pytest.FixtureRequest, tmp_path: Path, bare_postgres: Callable[[], Driver]
-) -> Driver:
-    if request.param == "memory":
-        return MemoryDriver()
-    if request.param == "sqlite":
-        return SqliteDriver(SqliteSettings(str(tmp_path / "own.db")))
-    return bare_postgres()
-
-
-@pytest.fixture
-async def kernel(
-    driver: Driver, settings: KernelSettings, monkeypatch: pytest.MonkeyPatch
-) -> AsyncGenerator[Kernel]:
-    monkeypatch.setattr(tenant_admin, "SETTLE_S", 0.0)
-    kernel = Kernel([driver, APP], settings=settings)
-    await kernel.start()
-    for tenant in (ACME, GLOBEX, PLAIN):
-        await register(kernel, tenant)
-    yield kernel
-    await kernel.stop()
-
-
-def by(actor: Actor) -> Context:
-    return Context(actor, SystemClock().now_ms() + 60_000, uuid7())
-
-
-def of(tenant: TenantId, *roles: str) -> Context:
-    return by(Actor(id="u1", tenant=tenant, roles=roles or ("admin",)))
-
-
-async def register(kernel: Kernel, id: TenantId, isolation: str = "row") -> None:
-    document = json.dumps({"id": id, "isolation": isolation}).encode()
-    await kernel.tenancy.handle_create(TenantCreateRequest(document), by(OPERATOR))
-
-
-async def give(
-    kernel: Kernel, tenant: TenantId, name: str, document: dict[str, Any], type: str = "object"
-) -> int:
-    text = json.dumps(document).encode()
-    request = TenantMetadataPutRequest(tenant, type, name, text)
-    return (await kernel.tenancy.handle_metadata_put(request, by(OPERATOR))).version
-
-
-async def fields(kernel: Kernel, tenant: TenantId, **kinds: Any) -> int:
-    """Give `account` these fields, and no others."""
-    documents = {k: {"type": v} if isinstance(v, str) else v for k, v in kinds.items()}
-    return await give(kernel, tenant, "account", {"fields": documents})
-
-
-async def take(kernel: Kernel, tenant: TenantId, name: str, type: str = "object") -> None:
-    request = TenantMetadataDeleteRequest(tenant, type, name)
-    await kernel.tenancy.handle_metadata_delete(request, by(OPERATOR))
-
-
-async def described(kernel: Kernel, tenant: TenantId) -> dict[str, Any]:
-    reply = await kernel.tenancy.handle_metadata(TenantMetadataRequest(tenant), by(OPERATOR))
-    return json.loads(reply.body)
-
-
-async def purge(kernel: Kernel, tenant: TenantId) -> list[str]:
-    reply = await kernel.tenancy.handle_metadata_purge(TenantPurgeRequest(tenant), by(OPERATOR))
-    return json.loads(reply.body)["purged"]
-
-
-async def names(kernel: Kernel, tenant: TenantId, query: dict[str, Any]) -> list[str]:
-    result = await kernel.find("account", query, context=of(tenant))
-    return [row["name"] for row in result.value]
-
-
-async def problems(kernel: Kernel, name: str, document: Any, type: str = "object") -> set[str]:
-    with pytest.raises(MetadataInvalid) as caught:
-        await give(kernel, ACME, name, document, type)
-    return {f"{issue.path}: {issue.code}" for issue in caught.value.issues}
-
+from .conftest import (
+    ACME,
+    GLOBEX,
+    OPERATOR,
+    PLAIN,
+    by,
+    described,
+    fields,
+    give,
+    names,
+    of,
+    problems,
+    purge,
+    take,
+)
 
 # --- fields ---------------------------------------------------------------------------------------
 
@@ -424,129 +318,6 @@ async def test_a_deleted_tenant_leaves_nothing_of_its_own(kernel: Kernel) -> Non
     await kernel.tenancy.handle_delete(TenantDeleteRequest(ACME, ACME), by(OPERATOR))
     await kernel.tenancy.admin.finish_deletions()
     assert await kernel.count("account", context=of(PLAIN)) == 0
-
-
-async def end(kernel: Kernel, tenant: TenantId, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Delete the tenant, so that its id may be another's."""
-    await kernel.tenancy.handle_delete(TenantDeleteRequest(tenant, tenant), by(OPERATOR))
-    monkeypatch.setattr(tenant_admin, "TOMBSTONE_S", 0.0)
-    await kernel.tenancy.admin.finish_deletions()
-
-
-async def test_a_kernel_that_slept_through_a_tenants_end_knows_what_the_next_one_has(
-    kernel: Kernel, driver: Driver, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    other = Kernel([driver], settings=kernel.engine.settings)
-    await other.publisher.converge()
-    await fields(kernel, ACME, former__c="text")
-    await other.tenants.converge()
-    await end(kernel, ACME, monkeypatch)
-    await register(kernel, ACME)
-    await fields(kernel, ACME, new__c="text")
-    await other.tenants.converge()
-    known = other.engine.model_of(ACME).object("account").fields
-    assert {name for name in known if name.endswith("__c")} == {"new__c"}
-
-
-async def test_a_gateway_is_told_what_differs_from_what_it_has(
-    kernel: Kernel, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def told(known: str) -> TenantMetadata | None:
-        request = TenantSnapshotRequest(ACME, known)
-        reply = await kernel.tenancy.handle_snapshot(request, by(system_actor()))
-        return None if reply.items is None else decode_own(reply.items)
-
-    nothing = TenantMetadata().digest
-    assert await told(nothing) is None
-    await fields(kernel, ACME, former__c="text")
-    former = await told(nothing)
-    assert former is not None
-    assert await told(former.digest) is None
-    await end(kernel, ACME, monkeypatch)
-    await register(kernel, ACME)
-    await fields(kernel, ACME, new__c="text")
-    new = await told(former.digest)
-    assert new is not None
-    assert (new.number, [d.content for d in new.documents]) == (
-        former.number,
-        [{"fields": {"new__c": {"type": "text"}}}],
-    )
-
-
-class TestKeptAnswers:
-    """Nothing that was deleted is answered from the result cache, however long that keeps it."""
-
-    @pytest.fixture
-    async def kernel(
-        self, settings: KernelSettings, monkeypatch: pytest.MonkeyPatch
-    ) -> AsyncGenerator[Kernel]:
-        monkeypatch.setattr(tenant_admin, "SETTLE_S", 0.0)
-        cache = ResultCache(MemoryStore())
-        kernel = Kernel([MemoryDriver(), APP], settings=settings, cache=cache)
-        await kernel.start()
-        await register(kernel, ACME)
-        yield kernel
-        await kernel.stop()
-
-    async def test_of_a_tenant_whose_id_is_used_again(
-        self, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        made = await kernel.create("account", {"name": "former"}, context=of(ACME))
-        assert (await kernel.get("account", made["id"], context=of(ACME))) is not None
-        assert len((await kernel.find("account", {}, context=of(ACME))).value) == 1
-        await end(kernel, ACME, monkeypatch)
-        await register(kernel, ACME)
-        assert await kernel.get("account", made["id"], context=of(ACME)) is None
-        assert (await kernel.find("account", {}, context=of(ACME))).value == []
-
-    async def test_of_a_field_that_was_purged_and_is_declared_anew(
-        self, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        await fields(kernel, ACME, size__c="text")
-        data = {"name": "a", "size__c": "purged"}
-        made = await kernel.create("account", data, context=of(ACME))
-        got = await kernel.get("account", made["id"], context=of(ACME))
-        assert got is not None
-        assert got["size__c"] == "purged"
-        await take(kernel, ACME, "account")
-        monkeypatch.setattr(own_metadata, "PURGE_AFTER_MS", -1)
-        assert await purge(kernel, ACME) == ["account.size__c"]
-        await fields(kernel, ACME, size__c="text")
-        got = await kernel.get("account", made["id"], context=of(ACME))
-        assert got is not None
-        assert got.get("size__c") is None
-
-
-# --- permissions that sleep -----------------------------------------------------------------------
-
-
-class TestOpenByDefault:
-    @pytest.fixture
-    def settings(self) -> KernelSettings:
-        return KernelSettings(unknown_tenants="refuse", default_access="allow")
-
-    async def test_an_object_whose_permissions_sleep_is_closed(self, kernel: Kernel) -> None:
-        await kernel.publisher.put("object", "project", {"fields": {"name": {"type": "text"}}})
-        link = {"type": "lookup", "reference": "project"}
-        await give(kernel, ACME, "parcel__c", {"fields": {"title": {"type": "text"}, "in": link}})
-        grants = {
-            "object_permissions": {"read": ["sales"]},
-            "field_permissions": {"in": {"read": ["boss"]}},
-        }
-        await give(kernel, ACME, "parcel__c", grants, "permission")
-        await kernel.publisher.delete("object", "project")
-        await give(kernel, ACME, "parcel__c", {"fields": {"title": {"type": "text"}}})
-        assert {i["file"] for i in (await described(kernel, ACME))["asleep"]} == {
-            "permission/parcel__c"
-        }
-        for role in ("sales", "boss"):
-            with pytest.raises(PermissionDenied):
-                await kernel.find("parcel__c", {}, context=of(ACME, role))
-            with pytest.raises(PermissionDenied):
-                await kernel.create("parcel__c", {"title": "t"}, context=of(ACME, role))
-        assert (await kernel.find("parcel__c", {}, context=of(ACME))).value == []
-        await take(kernel, ACME, "parcel__c", "permission")
-        assert (await kernel.find("parcel__c", {}, context=of(ACME, "sales"))).value == []
 
 
 # --- what is refused ------------------------------------------------------------------------------

@@ -58,9 +58,10 @@ class Kernels:
         if not self.is_there:
             raise Unavailable(what="every kernel")
         known = self.own.get(request.tenant)
-        if known is None or known.number == request.known:
-            return SnapshotReply(0 if known is None else known.number)
-        return SnapshotReply(known.number, encode_own(known))
+        if known is None:
+            return SnapshotReply(0)
+        is_news = known.digest != request.digest
+        return SnapshotReply(known.number, encode_own(known) if is_news else None)
 
 
 @pytest.fixture
@@ -97,13 +98,25 @@ async def test_a_kernel_is_asked_once_a_moment_and_told_what_is_known(
     assert await view.over(base, ACME) is snapshot
     await clock.sleep(FRESH_S)
     assert await view.over(base, ACME) is snapshot
-    assert [request.known for request in kernels.asked] == [0, 3]
+    told = [request.digest for request in kernels.asked]
+    assert told == [TenantMetadata().digest, kernels.own["acme"].digest]
     kernels.give("acme", 4, "b__c")
     await clock.sleep(FRESH_S)
     assert fields(await view.over(base, ACME)) == {"b__c"}
     del kernels.own["acme"]
     await clock.sleep(FRESH_S)
     assert await view.over(base, ACME) is base
+
+
+async def test_id_that_is_used_again_shows_nothing_of_its_former_tenant(
+    view: OwnMetadataView, kernels: Kernels, clock: HandClock
+) -> None:
+    base = published()
+    kernels.give("acme", 1, "former__c")
+    assert fields(await view.over(base, ACME)) == {"former__c"}
+    kernels.give("acme", 1, "new__c")
+    await clock.sleep(FRESH_S)
+    assert fields(await view.over(base, ACME)) == {"new__c"}
 
 
 async def test_what_was_changed_here_is_asked_for_at_once(

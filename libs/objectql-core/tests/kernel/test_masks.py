@@ -171,6 +171,23 @@ async def test_a_search_in_all_fields_finds_nothing_by_masked_ones(kernel: Kerne
     assert await find(kernel, "person", *CLERK, search="1234") == []
 
 
+async def test_an_object_of_which_nothing_may_be_asked_is_left_out_of_a_search(
+    kernel: Kernel,
+) -> None:
+    await kernel.publisher.put(
+        "object", "secret", {"fields": {"word": {"type": "text", "searchable": True}}}
+    )
+    masked = {
+        "object_permissions": {"read": ["*"]},
+        "field_masking": {"word": {"mask_format": "***", "visible_to": ["boss"]}},
+    }
+    await kernel.publisher.put("permission", "secret", masked)
+    await kernel.create("secret", {"id": "s", "word": "Ann"})
+    for roles, found in ((CLERK, {"ann"}), (("boss",), {"ann", "s"})):
+        body = json.loads((await kernel.handle_search(SearchRequest("Ann"), caller(*roles))).body)
+        assert {hit["id"] for hit in body["hits"]} == found
+
+
 async def test_a_path_through_another_object_asks_nothing_either(kernel: Kernel) -> None:
     asked = {"where": {"person.card": CARD}}
     assert await find(kernel, "loan", "boss", **asked)

@@ -23,6 +23,8 @@ FRESH_S: Final = 1.0
 
 CAPACITY: Final = 256
 
+_NOTHING: Final = TenantMetadata()
+
 Ask = Callable[[TenantSnapshotRequest], Awaitable[SnapshotReply]]
 
 
@@ -56,10 +58,12 @@ class OwnMetadataView:
         now_s = self._clock.monotonic_s()
         if known is not None and known.base is base and now_s - known.asked_s < FRESH_S:
             return known.snapshot
-        metadata = TenantMetadata() if known is None else known.metadata
-        reply = await self._ask(TenantSnapshotRequest(tenant, metadata.number))
-        if reply.version != metadata.number:
-            metadata = TenantMetadata() if reply.items is None else decode_own(reply.items)
+        metadata = _NOTHING if known is None else known.metadata
+        reply = await self._ask(TenantSnapshotRequest(tenant, metadata.digest))
+        if reply.items is not None:
+            metadata = decode_own(reply.items)
+        elif not reply.version:
+            metadata = _NOTHING
         snapshot = base
         if known is not None and known.base is base and known.metadata is metadata:
             snapshot = known.snapshot

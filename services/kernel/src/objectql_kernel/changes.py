@@ -73,12 +73,12 @@ class Changes:
             )
             for name, driver in drivers.items()
         }
-        self._placed = placed
-        self._places = [
-            PlaceRelays(self.relays[name], driver, ready, sealers[name], clock=clock)
-            for name, driver in placed.items()
-        ]
         self._drivers = drivers
+        self._placed = placed
+        self._places = {
+            name: PlaceRelays(self.relays[name], driver, ready, sealers[name], clock=clock)
+            for name, driver in placed.items()
+        }
         self._keeper = StreamKeeper(
             stream,
             self._outboxes,
@@ -95,6 +95,20 @@ class Changes:
                 self._tenants.add(tenant)
         self._committed.set()
 
+    async def counts(self, source: DataSource) -> tuple[int, float]:
+        """See `Outbox.counts`: of the shared tables of `source` and of the places in it.
+
+        Raises:
+            ObjectQLError: the source is away.
+
+        """
+        number, age_s = await self._drivers[source].outbox.counts()
+        places = self._places.get(source)
+        if places is not None:
+            more, oldest_s = await places.counts()
+            number, age_s = number + more, max(age_s, oldest_s)
+        return number, age_s
+
     async def run(self) -> None:
         """Relay until cancelled."""
         unsubscribe = await self._bus.subscribe(self._subject, self._on_nudge)
@@ -102,7 +116,7 @@ class Changes:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._keeper.run())
                 group.create_task(self._tell())
-                for relay in (*self.relays.values(), *self._places):
+                for relay in (*self.relays.values(), *self._places.values()):
                     group.create_task(relay.run())
         finally:
             await unsubscribe()
@@ -128,7 +142,7 @@ class Changes:
         for relay in self.relays.values():
             relay.nudge()
         if tenants:
-            for places in self._places:
+            for places in self._places.values():
                 places.nudge(tenants)
 
     def _outboxes(self) -> Iterator[Outbox]:

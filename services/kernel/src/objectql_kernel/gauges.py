@@ -1,6 +1,7 @@
 """What a worker measures about itself, read at a steady pace.
 
-The outbox is counted only by the worker that relays it: one count per data source in the cluster.
+Outboxes are counted only by the worker that relays them, those of tenants' places too: one count
+per data source in the cluster.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 from objectql.drivers.pool import PoolManager
 from objectql.drivers.protocol import ReadCounts
 from objectql.errors import ObjectQLError
+from objectql.ids import DataSource
 from objectql.kernel.kernel import Kernel
 from objectql.service.run import Process
 from objectql.service.telemetry import MetricName
@@ -86,10 +88,9 @@ class Gauges:
         self._reads[metric, labels] = total
         self._process.metrics.count(metric, *labels, by=total - before)
 
-    async def _outbox(self, source: str) -> tuple[int, float]:
-        driver = next(d for name, d in self._kernel.engine.drivers.items() if name == source)
+    async def _outbox(self, source: DataSource) -> tuple[int, float]:
         try:
-            return await driver.outbox.counts()
+            return await self._changes.counts(source)
         except ObjectQLError:  # the source is away, which `oql_source_up` tells
             return 0, 0.0
 

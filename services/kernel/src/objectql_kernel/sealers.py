@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from objectql.bus.port import Bus
-from objectql.drivers.chains import Chain, Head
+from objectql.drivers.chains import Head
 from objectql.errors import Unavailable
-from objectql.ids import DataSource, ObjectName
+from objectql.ids import DataSource
+from objectql.kernel.audit.retention import retention_of
 from objectql.kernel.audit.sealer import Sealer, SealerLimits
 from objectql.kernel.kernel import Kernel
 from objectql.service.run import Process
@@ -21,13 +22,7 @@ from objectql_kernel.settings import KernelSettings
 def open_sealers(kernel: Kernel, process: Process[KernelSettings]) -> Mapping[DataSource, Sealer]:
     """They announce heads on the bus, and purge what objects and settings keep no longer."""
     settings = process.settings.audit
-
-    def retention(chain: Chain) -> float | None:
-        if chain.log == "security":
-            return settings.security_retention_days
-        object_ = kernel.engine.model.snapshot.objects.get(ObjectName(chain.object))
-        return None if object_ is None else object_.audit.retention_days
-
+    retention = retention_of(kernel.engine, settings.security_retention_days)
     return {
         name: Sealer(
             name,

@@ -75,6 +75,11 @@ class Engine:
             return self.model
         return self.tenant_models.of(tenant, self.model)
 
+    async def forget_kept_answers(self) -> None:
+        """Return when no later read is answered by what the result cache has kept until now."""
+        if self.cache is not None:
+            await self.cache.deleted()
+
     def driver(self, object_: ObjectDef) -> Driver:
         """The data source of an object.
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Final
 
 from objectql.clock import Clock
@@ -34,6 +35,9 @@ DOUBTFUL_AT_ONCE: Final = 2
 
 PATIENCE_S: Final = 10.0
 """With one place. What it has published by then stays so, and the rest is found again."""
+
+COUNT_S: Final = 1.0
+"""For what all places hold, which is asked every other second."""
 
 PURGE_PATIENCE_S: Final = 600.0
 """With one place that answers; the first purge of a large log takes long."""
@@ -95,6 +99,27 @@ class PlaceRelays:
                     self._under_way |= due
                     for tenant in due:
                         group.create_task(self._drain(tenant))
+
+    async def counts(self) -> tuple[int, float]:
+        """See `Outbox.counts`, for all places that are known to hold events.
+
+        Those that do not answer in `COUNT_S` are left out.
+        """
+        behind = self._nudged | self._under_way | self._doubtful
+        turns = asyncio.Semaphore(AT_ONCE)
+        found: list[tuple[int, float]] = []
+
+        async def count(tenant: TenantId) -> None:
+            driver = self._source.placed.get(tenant)
+            if driver is not None:
+                async with turns:
+                    with suppress(ObjectQLError):
+                        found.append(await driver.outbox.counts())
+
+        with suppress(TimeoutError):
+            async with asyncio.timeout(COUNT_S):
+                await asyncio.gather(*map(count, behind))
+        return sum(number for number, _ in found), max((age_s for _, age_s in found), default=0.0)
 
     async def _ask(self) -> None:
         """Find what nobody told of, or what one who led before has left."""

@@ -10,6 +10,7 @@ from objectql.kernel.planning import Scope
 from objectql.kernel.read import Reader
 from objectql.metadata.model import ObjectDef
 from objectql.query.ast import Query, Search, Sort
+from objectql.query.scope import Visibility
 from objectql.wire.messages import JsonReply, SearchRequest
 
 MAX_PER_OBJECT = 25
@@ -19,7 +20,8 @@ MAX_HITS = 200
 async def search(request: SearchRequest, scope: Scope, reader: Reader) -> JsonReply:
     """`{query, hits: [{object, id, title, record}], totalObjects, totalHits, truncated}`.
 
-    Objects that the caller may not read are left out when none were named.
+    Objects that the caller may not read, or of whose texts nothing may be asked, are left out when
+    none were named.
 
     Raises:
         InvalidRequest: there is nothing to search for.
@@ -60,6 +62,7 @@ def _searched(request: SearchRequest, scope: Scope) -> list[ObjectDef]:
             scope.policy.check_read(object_)
         return named
     found: list[ObjectDef] = []
+    visibility = Visibility(scope.model.snapshot, scope.policy)
     for object_ in scope.model.snapshot.objects.values():
         if not object_.enable.searchable or not _has_text(object_):
             continue
@@ -67,7 +70,8 @@ def _searched(request: SearchRequest, scope: Scope) -> list[ObjectDef]:
             scope.policy.check_read(object_)
         except PermissionDenied:
             continue
-        found.append(object_)
+        if visibility.searched(object_):
+            found.append(object_)
     return found
 
 

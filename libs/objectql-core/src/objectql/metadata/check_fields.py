@@ -28,7 +28,7 @@ _TEXT_KEYS = ("label", "description", "help_text", "placeholder")
 _FLAGS = """required index readonly hidden searchable sortable filterable multiple external_id
 encryption""".split()
 _VERBATIM = frozenset(
-    """required_when readonly_when visible_when required_permissions masking_rule depends_on
+    """required_when readonly_when visible_when required_permissions depends_on
     ai_context group sort_order width track_history currency_config lookup_filters rows currency
     language columns accept max_size min_size max_width max_height min_width min_height
     prefix step""".split()
@@ -80,6 +80,9 @@ def check_field(name: str, keys: Mapping[str, Node], place: Node) -> FieldDef | 
     _by_type(kind, keys, values, place)
     if "fields" in keys and FIELD_TYPES[kind].storage is Storage.JSON:
         values["fields"] = _members(keys["fields"])
+    if "masking_rule" in keys:  # who relies on it would be deceived
+        message = 'who sees a field under a mask is said by "field_masking" of a permission file'
+        keys["masking_rule"].fail("unsupported", message)
     if "required_permissions" in keys:
         check_required(keys["required_permissions"])
     values["extra"] = {key: node.value for key, node in keys.items() if key in _VERBATIM}

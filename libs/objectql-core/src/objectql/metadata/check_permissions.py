@@ -20,6 +20,12 @@ from objectql.metadata.model import SHARES, FieldDef, ObjectDef, ObjectPermissio
 from objectql.metadata.types import Storage
 
 _CONDITION_TYPES = ("simple", "complex", "lookup", "formula")
+_RECORDED = ("permission_grant", "permission_revoke", "access_denied")
+_NOT_KEPT = {
+    "retention_days": "security logs are kept as long as the installation says, and histories as "
+    'long as "audit" of the object says',
+    "alerts": "nobody is alerted",
+}
 _SHARING_TYPES = ("criteria", "manual", "team", "owner")
 
 
@@ -61,6 +67,8 @@ def check_permissions(node: Node, object: ObjectDef) -> ObjectPermissions:
         for name, member in keys["view_permissions"].entries().items():
             message = f'views have no permissions of their own; "{name}" would restrict nothing'
             member.fail("unsupported", message)
+    if "audit" in keys:
+        _check_audit(keys["audit"])
     if "field_masking" in keys:
         _check_masks(keys["field_masking"], object, roles)
     return ObjectPermissions(
@@ -193,6 +201,20 @@ def _check_row_security(node: Node, fields: Collection[str], roles: _Roles) -> N
         roles.read(exception.child("role", [members["role"].value]))
         if "condition" in members:
             check_row_condition(members["condition"], fields)
+
+
+def _check_audit(node: Node) -> None:
+    """What access is recorded; whoever reads the file must be able to rely on all that it says."""
+    keys = read_keys(node, accepted.AUDIT_OF_ACCESS)
+    if "enabled" in keys and keys["enabled"].boolean() is False:
+        keys["enabled"].fail("unsupported", "access that is denied is always recorded")
+    if "events" in keys:
+        for event, element in keys["events"].texts():
+            if event not in _RECORDED:
+                element.fail("unsupported", f'"{event}" is not recorded')
+    for key, message in _NOT_KEPT.items():
+        if key in keys:
+            keys[key].fail("unsupported", message)
 
 
 def _check_masks(node: Node, object: ObjectDef, roles: _Roles) -> None:

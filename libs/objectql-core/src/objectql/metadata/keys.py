@@ -110,6 +110,7 @@ PERMISSION = _keys(
     sharing_rules action_permissions view_permissions row_level_security field_masking audit
     ai_context""",
 )
+AUDIT_OF_ACCESS = _keys("`audit` of a permission file", "enabled events retention_days alerts")
 GRANTS = _keys("`object_permissions`", "create read update delete view_all modify_all export")
 FIELD_GRANTS = _keys("a field permission", "read update create", "edit=update")
 RECORD_RULE = _keys(

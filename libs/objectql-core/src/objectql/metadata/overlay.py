@@ -10,7 +10,8 @@ a problem. Slots are given by `slots`; an object here may still be without.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from functools import cached_property
 from typing import Any, Final
 
 import msgspec
@@ -37,7 +38,7 @@ MAX_OWN_FIELDS: Final = 100
 _OBJECT_KEYS: Final = frozenset(
     """name label plural_label description icon name_field require_version enable fields indexes
     validation validations state_machine state_machines tags ai_context sharing_model field_groups
-    compact_layout title_format record_name keywords""".split()
+    compact_layout title_format record_name keywords audit""".split()
 )
 """Of an object of the tenant: nothing that says where it is kept, or that runs code."""
 
@@ -46,14 +47,14 @@ _NOT_FOR_SHARED: Final = frozenset({"autonumber", "formula", "summary", "master_
 tenant's alone."""
 
 
-class TenantMetadata(msgspec.Struct, frozen=True, omit_defaults=True):
+class TenantMetadata(msgspec.Struct, frozen=True, omit_defaults=True, dict=True):
     """All that a tenant has of its own, as it is stored. `number` counts the publications, from 1."""
 
     number: int = 0
     documents: tuple[Document, ...] = ()
     slots: Slots = {}
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Equal where documents and slots are."""
         content = msgspec.json.encode((self.documents, self.slots))
@@ -74,7 +75,16 @@ def build_overlay(
         MetadataInvalid: with every problem.
 
     """
-    builder = _Builder(base, tenant, metadata)
+    return _build(base, tenant, metadata)
+
+
+def _build(
+    base: MetadataSnapshot,
+    tenant: TenantId,
+    metadata: TenantMetadata,
+    closed: Collection[str] = (),
+) -> TenantSnapshot:
+    builder = _Builder(base, tenant, metadata, closed)
     snapshot = builder.build()
     if builder.problems.errors:
         raise MetadataInvalid(issues=tuple(builder.problems.errors))
@@ -87,12 +97,14 @@ def fitting_overlay(
     """What `tenant` sees where `base` was published after its metadata.
 
     Documents that do not fit any more sleep: they are left out until they do. The snapshot's
-    `asleep` says why.
+    `asleep` says why. What sleeping permissions are about is permitted to nobody.
     """
     asleep: list[Issue] = []
+    permissions = {d.name for d in metadata.documents if d.type == "permission"}
     while True:
+        awake = {d.name for d in metadata.documents if d.type == "permission"}
         try:
-            snapshot = build_overlay(base, tenant, metadata)
+            snapshot = _build(base, tenant, metadata, closed=permissions - awake)
         except MetadataInvalid as exc:
             asleep += exc.issues
             files = {issue.file for issue in exc.issues}
@@ -105,8 +117,16 @@ def fitting_overlay(
 
 
 class _Builder:
-    def __init__(self, base: MetadataSnapshot, tenant: TenantId, metadata: TenantMetadata) -> None:
+    def __init__(
+        self,
+        base: MetadataSnapshot,
+        tenant: TenantId,
+        metadata: TenantMetadata,
+        closed: Collection[str],
+    ) -> None:
+        """`closed` are objects whose permissions are not known."""
         self.problems = Problems()
+        self._closed = closed
         self._base = base
         self._tenant = tenant
         self._metadata = metadata
@@ -216,7 +236,8 @@ class _Builder:
     def _permissions(
         self, objects: Mapping[ObjectName, ObjectDef]
     ) -> dict[ObjectName, ObjectPermissions]:
-        found: dict[ObjectName, ObjectPermissions] = {}
+        closed = [name for name in objects if name in self._closed]
+        found = {name: ObjectPermissions(name) for name in closed}
         for node in self._of_type("permission"):
             name = ObjectName(node.document.name)
             if not is_tenants_own(name) or name not in objects:

@@ -53,9 +53,6 @@ from objectql.values import Value
 __all__ = ["Schema", "bind"]
 
 _UNSORTABLE = frozenset({Storage.JSON, Storage.LIST})
-_SEARCHED_TYPES = frozenset(
-    "text textarea markdown html richtext email url phone code select autonumber".split()
-)
 
 
 def bind(
@@ -219,16 +216,7 @@ class _Binder:
                 if field.storage is not Storage.TEXT:
                     raise InvalidQuery(reason=f'"{field.name}" is not text')
             return fields
-        texts = [
-            field
-            for field in self.visibility.fields(object_).values()
-            if field.storage is Storage.TEXT and not field.system
-        ]
-        return [field for field in texts if field.searchable] or [
-            field
-            for field in texts
-            if field.type in _SEARCHED_TYPES or field.name == object_.name_field
-        ]
+        return self.visibility.searched(object_)
 
     def _bind_term(
         self, fields: Sequence[FieldDef], term: Slot | str, *, by_words: bool

@@ -40,6 +40,10 @@ from objectql.query.words import near_misses
 
 MAX_HOPS = 3
 
+_SEARCHED_TYPES = frozenset(
+    "text textarea markdown html richtext email url phone code select autonumber".split()
+)
+
 
 class Schema(Protocol):
     """The part of a metadata snapshot that queries look at."""
@@ -155,6 +159,19 @@ class Visibility:
             }
             self._shown[object_.name] = known
         return known
+
+    def searched(self, object_: ObjectDef) -> list[FieldDef]:
+        """The fields in which a search looks that names none; empty: it cannot be searched."""
+        texts = [
+            field
+            for field in self.fields(object_).values()
+            if field.storage is Storage.TEXT and not field.system
+        ]
+        return [field for field in texts if field.searchable] or [
+            field
+            for field in texts
+            if field.type in _SEARCHED_TYPES or field.name == object_.name_field
+        ]
 
     def mask(self, object_: ObjectDef, field: FieldDef) -> Mask | None:
         """The mask under which the caller sees the field, if any."""

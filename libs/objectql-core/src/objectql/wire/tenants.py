@@ -110,8 +110,9 @@ class TenantPurgeRequest(Message, frozen=True):
 class TenantSnapshotRequest(Message, frozen=True):
     """Verb `tenant_snapshot`: what a tenant has of its own, for gateways; answered by
     `SnapshotReply`, whose `version` counts the tenant's publications, 0 where it has nothing.
-    `known` is the version that the caller has.
+    `digest` is that of what the caller has, which is told again only where it differs: a number
+    tells nothing once the tenant's id is another's.
     """
 
     tenant: str
-    known: int = 0
+    digest: str = ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
@@ -10,16 +11,18 @@ import msgspec
 import pytest
 
 from objectql.clock import SystemClock
+from objectql.context import SYSTEM_ROLE, Actor, Context
 from objectql.drivers.chains import Chain, Entry, Head
 from objectql.drivers.memory import MemoryDriver
 from objectql.drivers.security_log import SecurityEntry
-from objectql.errors import Unavailable
+from objectql.errors import Unavailable, WriteConflict
 from objectql.kernel.audit import retention
 from objectql.kernel.audit.sealer import Sealer, SealerLimits
 from objectql.kernel.audit.verify import ChainReport, Verifier
 from objectql.kernel.kernel import Kernel
 from objectql.testing.driver_samples import ACME, ZOO
 from objectql.values import instant_of_ms
+from objectql.wire.tenants import TenantCreateRequest, TenantMetadataPutRequest
 
 DAY_MS = 86_400_000
 MINE, THEIRS = Chain(ACME, "security"), Chain(ZOO, "security")
@@ -110,6 +113,45 @@ async def test_a_purge_that_stops_anywhere_leaves_a_chain_that_holds(
     assert (found.intact, found.first, found.last) == (True, 2 * turns + 1, 7)
     assert await purged(source) == 6 - 2 * turns
     assert (await report(source)).intact
+
+
+async def test_a_chain_that_somebody_else_purges_keeps_no_other_from_it(
+    source: MemoryDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chains = sorted((MINE, THEIRS))
+    for chain in chains:
+        await record(source, 30, 1, tenant=chain.tenant)
+    purge = source.chains.purge
+
+    async def lose_the_first(before: Head, after: Head) -> None:
+        if before.chain == chains[0]:
+            raise WriteConflict
+        await purge(before, after)
+
+    monkeypatch.setattr(source.chains, "purge", lose_the_first)
+    assert await retention.purge(source.chains, lambda _: 7, SystemClock()) == 1
+    assert [(await source.chains.head(chain)).purged_sequence for chain in chains] == [0, 1]
+
+
+async def test_objects_of_all_and_of_one_tenant_say_how_long_their_histories_are_kept() -> None:
+    def kept(days: int) -> dict[str, Any]:
+        history = {"trackHistory": True}
+        return {
+            "enable": history, "audit": {"retentionDays": days}, "fields": {"a": {"type": "text"}}
+        }  # fmt: skip
+
+    kernel = Kernel([MemoryDriver(), {"name": "app", "objects": {"deal": kept(30)}}])
+    await kernel.start()
+    operator = Context(Actor(id="op", roles=(SYSTEM_ROLE,)), SystemClock().now_ms() + 30_000, "r1")
+    await kernel.tenancy.handle_create(TenantCreateRequest(b'{"id": "acme"}'), operator)
+    put = TenantMetadataPutRequest(ACME, "object", "parcel__c", json.dumps(kept(7)).encode())
+    await kernel.tenancy.handle_metadata_put(put, operator)
+    days = retention.retention_of(kernel.engine, 90)
+    asked = [
+        Chain(tenant, "history", name) for tenant in (ACME, ZOO) for name in ("deal", "parcel__c")
+    ]
+    assert [days(chain) for chain in (*asked, MINE)] == [30, 7, 30, None, 90]
+    await kernel.stop()
 
 
 async def test_evidence_is_not_purged(

@@ -144,6 +144,9 @@ async def test_places_that_do_not_answer_keep_no_other_waiting_and_are_found_aga
         async with asyncio.timeout(20):
             while len(silence.given_up) < len(silent):
                 await asyncio.sleep(0.01)
+        number, age_s = await relays.counts()
+        assert number == len(silent)
+        assert age_s > 0
         monkeypatch.setattr(place_relays, "PATIENCE_S", 60.0)
         silence.most_at_once = 0
         relays.nudge([*silent, ACME])
@@ -156,3 +159,6 @@ async def test_places_that_do_not_answer_keep_no_other_waiting_and_are_found_aga
         silence.speaks.set()
         relays.nudge(silent)
         await stream.holds(*silent, *[ACME] * 3)
+        async with asyncio.timeout(20):
+            while (await relays.counts())[0]:
+                await asyncio.sleep(0.01)

@@ -17,8 +17,11 @@ import msgspec
 
 from objectql.clock import Clock
 from objectql.drivers.chains import Chain, ChainStore, Entry, Head
+from objectql.errors import WriteConflict
+from objectql.ids import ObjectName, TenantId
 from objectql.kernel import failpoints
 from objectql.kernel.audit.links import Break, first_place, follow
+from objectql.kernel.engine import Engine
 from objectql.values import instant_of_ms
 
 log = logging.getLogger(__name__)
@@ -33,12 +36,26 @@ _HEADS: Final = 500
 _DAY_MS: Final = 86_400_000
 
 
+def retention_of(engine: Engine, security_days: float | None) -> Retention:
+    """What objects say of their histories in the metadata in force, those of tenants among them.
+
+    Security logs are kept for `security_days`.
+    """
+
+    def days(chain: Chain) -> float | None:
+        if chain.log == "security":
+            return security_days
+        objects = engine.model_of(TenantId(chain.tenant)).snapshot.objects
+        object_ = objects.get(ObjectName(chain.object))
+        return None if object_ is None else object_.audit.retention_days
+
+    return days
+
+
 async def purge(chains: ChainStore, retention: Retention, clock: Clock) -> int:
     """Delete what is too old in all these chains; how many entries that was.
 
-    Raises:
-        WriteConflict: somebody else purges; nothing of the last batch was deleted.
-
+    A chain that somebody else purges, or has changed, is left to them.
     """
     total = 0
     after: Chain | None = None
@@ -68,7 +85,12 @@ async def _purge_chain(chains: ChainStore, head: Head, oldest: str) -> int:
             head, purged_sequence=reached.sequence, purged_hash=reached.hash
         )
         failpoints.hit(failpoints.BEFORE_PURGE)
-        await chains.purge(head, moved)
+        try:
+            await chains.purge(head, moved)
+        except WriteConflict:  # nothing of this batch was deleted
+            told = {"tenant": head.chain.tenant, "chain": head.chain.name, "fault": "moved"}
+            log.warning("chain_not_purged", extra=told)
+            break
         failpoints.hit(failpoints.AFTER_PURGE)
         total += len(entries)
         head = moved

@@ -17,7 +17,7 @@ al., "Scaling Memcache at Facebook", 2013, §3.2.1): a lost counter starts anew 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -76,9 +76,18 @@ class ResultCache:
         for object_name, id_ in touched:
             tags[object_tag(tenant, object_name)] = None
             tags[record_tag(tenant, object_name, id_)] = None
-        if not tags:
-            return
-        if await self.trust.forget(tuple(tags)):
+        if tags:
+            await self._forget(tuple(tags))
+
+    async def deleted(self) -> None:
+        """Return when no later read gets anything that was kept before.
+
+        For what deletes more records than it could name: tenants that end, purges.
+        """
+        await self._forget((EVERYTHING,))
+
+    async def _forget(self, tags: Sequence[str]) -> None:
+        if await self.trust.forget(tags):
             self.statistics.forgotten += 1
         else:
             self.statistics.not_forgotten += 1

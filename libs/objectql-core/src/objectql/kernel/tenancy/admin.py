@@ -257,6 +257,7 @@ class TenantAdmin:
                 continue
             try:
                 await self._remove_data(tenant)
+                await self._engine.forget_kept_answers()  # the id may be another's one day
                 await self._directory.store.remove(tenant.id)
             except ObjectQLError as exc:  # it is tried again, and keeps no other waiting
                 log.warning("tenant_not_deleted", extra={"tenant": tenant.id, "reason": str(exc)})

@@ -156,10 +156,14 @@ class TenantDirectory:
 
     async def _take_over_metadata(self, tenants: Sequence[Tenant]) -> None:
         """Put in force what tenants have of their own; what is known already is not read again."""
-        models = self._engine.tenant_models
-        wanted = {tenant.id: tenant.metadata for tenant in tenants if tenant.metadata}
+        models, before = self._engine.tenant_models, self._tenants
+        wanted = {tenant.id: tenant for tenant in tenants if tenant.metadata}
         known = {
-            id_: found for id_, found in models.metadata.items() if found.number == wanted.get(id_)
+            id_: found
+            for id_, found in models.metadata.items()
+            if (tenant := wanted.get(id_)) is not None
+            and found.number == tenant.metadata
+            and before[id_].created_at == tenant.created_at  # else the id is another's now
         }
         news = await self.store.metadata_of([id_ for id_ in wanted if id_ not in known])
         if news or len(known) < len(models.metadata):

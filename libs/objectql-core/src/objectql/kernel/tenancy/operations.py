@@ -150,9 +150,10 @@ class TenantOperations:
             if tenant != context.tenant and not context.actor.is_system:
                 raise PermissionDenied(operation="read", object="metadata of another tenant")
             known = self._engine.tenant_models.metadata.get(tenant)
-            if known is None or known.number == request.known:
-                return SnapshotReply(0 if known is None else known.number)
-            return SnapshotReply(known.number, encode_own(known))
+            if known is None:
+                return SnapshotReply(0)
+            is_news = known.digest != request.digest
+            return SnapshotReply(known.number, encode_own(known) if is_news else None)
 
         return await self._pipeline.run("meta", "*", request, context, core)
 

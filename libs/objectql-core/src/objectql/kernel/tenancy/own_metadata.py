@@ -171,6 +171,7 @@ class OwnMetadata:
                 left[name] = {c: slot for c, slot in columns.items() if c not in gone}
                 purged += [f"{name}.{field}" for field in gone.values()]
             if purged:
+                await self._engine.forget_kept_answers()  # declared anew, it is as it was before
                 slots = {n: c for n, c in left.items() if c or ObjectName(n) in snapshot.own}
                 number = metadata.number + 1
                 changed = msgspec.structs.replace(metadata, number=number, slots=slots)

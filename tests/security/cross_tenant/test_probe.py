@@ -6,9 +6,13 @@ the same. That it is an attempt at all shows what the data's owner is answered t
 
 from __future__ import annotations
 
+import statistics
+import time
+
 import httpx
 import pytest
 
+from objectql.ids import uuid7
 from objectql_gateway_rest.application import ROUTES
 from objectql_gateway_rest.routes import Route, Router
 from tests.clusters import client
@@ -58,6 +62,23 @@ async def test_answer_about_foreign_data_is_that_about_none(route: Route, world:
     for ask in ATTEMPTS[route.label]:
         for object in ask.of if route.surface == "api" else ask.of[:1]:
             await _attempt(world, route, ask, object)
+
+
+@both_walls
+async def test_foreign_ids_take_as_long_as_those_of_nothing(world: World) -> None:
+    """S17. Medians of interleaved samples: that the statements are the same is what they show."""
+    made = await world.victim.tenant.http.post("/api/account", json={"name": "theirs"})
+    assert made.status_code == 201, made.text
+    took: dict[str, list[float]] = {"theirs": [], "nothing": []}
+    for turn in range(60):
+        for kind, id_ in (("theirs", made.json()["id"]), ("nothing", uuid7())):
+            started = time.perf_counter()
+            answer = await world.attacker.http.get(f"/api/account/{id_}")
+            if turn >= 10:  # the first ones warm what is kept of plans and connections
+                took[kind].append(time.perf_counter() - started)
+            assert answer.status_code == 404
+    theirs, nothing = (statistics.median(took[kind]) for kind in ("theirs", "nothing"))
+    assert nothing / 2 < theirs < nothing * 2, (theirs, nothing)
 
 
 @second_wall

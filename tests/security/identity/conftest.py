@@ -48,6 +48,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, issuer: Issuer) -> Generat
                 "OQL_GATEWAY_REST_COOKIES__ENABLED": "true",
                 "OQL_GATEWAY_REST_RATES__ADDRESS": "off",
             },
+            "gateway-rest-1": {"OQL_GATEWAY_REST_PUBLISH_KEYS": "false"},
         },
     ) as running:
         yield running

@@ -122,11 +122,27 @@ async def test_the_keys_of_the_cluster_verify_its_tokens(
     admin: httpx.AsyncClient, other: httpx.AsyncClient
 ) -> None:
     person = await new_person(admin)
-    answer = await other.get("/api/auth/jwks.json", headers={"authorization": ""})
+    kid = jwt.get_unverified_header(person.access)["kid"]
+
+    async def published() -> httpx.Response | None:
+        """The first key signs at once: another gateway may hear of it a moment later."""
+        answer = await other.get("/api/auth/jwks.json", headers={"authorization": ""})
+        return answer if kid in answer.text else None
+
+    answer, _ = await eventually(published, within_s=30, what="the key")
     assert answer.headers["cache-control"] == "public, max-age=15"
     keys = {key["kid"]: key for key in answer.json()["keys"]}
     assert all(key.keys() == {"kty", "crv", "alg", "use", "kid", "x"} for key in keys.values())
-    key = jwt.PyJWK(keys[jwt.get_unverified_header(person.access)["kid"]])
+    key = jwt.PyJWK(keys[kid])
     claims = jwt.decode(person.access, key, algorithms=["EdDSA"], issuer="objectql")
     assert claims["sub"] == person.id
     assert (await admin.get("/api/auth/me", headers=bearer(person.access))).status_code == 200
+
+
+async def test_a_gateway_that_is_not_to_publish_keys_has_no_such_page(
+    admin: httpx.AsyncClient, other: httpx.AsyncClient
+) -> None:
+    kept, nothing = [await admin.get(f"/api/auth/{page}") for page in ("jwks.json", "no-such-page")]
+    assert kept.status_code == nothing.status_code == 404
+    assert kept.json()["code"] == nothing.json()["code"]
+    assert (await other.get("/api/auth/jwks.json")).status_code == 200

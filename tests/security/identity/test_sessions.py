@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import statistics
 import time
+from typing import Any
 
 import httpx
 import jwt
@@ -112,6 +113,31 @@ async def test_an_unknown_name_takes_as_long_as_a_wrong_password(admin: httpx.As
         assert (await sign_in(admin, user["name"])).status_code == 200  # never locked
     known, unknown = (statistics.median(took[kind]) for kind in ("known", "unknown"))
     assert known / 2 < unknown < known * 2, (known, unknown)
+
+
+async def test_a_locked_name_is_answered_alike_and_as_soon_whether_or_not_it_exists(
+    admin: httpx.AsyncClient, other: httpx.AsyncClient
+) -> None:
+    """S17, with the right password where there is one."""
+    user = await make_user(admin)
+    names = {"known": user["name"], "unknown": "locked-and-nobody"}
+    for name in names.values():
+        for number in range(4):
+            await sign_in(other, name, password=f"guess {number}")
+    took: dict[str, list[float]] = {kind: [] for kind in names}
+    told: dict[str, tuple[set[str], dict[str, Any]]] = {}
+    for _ in range(20):
+        for kind, name in names.items():
+            started = time.perf_counter()
+            answer = await sign_in(other, name)
+            took[kind].append(time.perf_counter() - started)
+            assert answer.status_code == 429
+            problem = answer.json()
+            del problem["request_id"], problem["retry_after_ms"]
+            told[kind] = (set(answer.headers), problem)
+    assert told["known"] == told["unknown"]
+    known, unknown = (statistics.median(took[kind]) for kind in ("known", "unknown"))
+    assert known / 3 < unknown < known * 3, (known, unknown)
 
 
 async def test_a_refresh_token_is_good_once_and_a_second_use_ends_the_session(

@@ -23,7 +23,7 @@ $(STAMP): requirements.lock $(addsuffix /pyproject.toml,$(MEMBERS))
 
 lock: ## Resolve the dependencies again and rewrite requirements.lock
 	@$(BIN)/uv lock --upgrade --quiet
-	@$(BIN)/uv export --quiet --all-packages --all-groups --no-emit-workspace --no-emit-index-url --no-header --output-file requirements.lock
+	@$(BIN)/uv export --quiet --all-packages --all-groups --all-extras --no-emit-workspace --no-emit-index-url --no-header --output-file requirements.lock
 
 ##@ Check
 check: format-check lint layers types test-unit ## Everything that needs no server

@@ -45,7 +45,7 @@ def changes(told: Told) -> tuple[Change, ...]:
 
 
 def names_of(told: Told) -> list[str | None]:
-    return [change.data and change.data["name"] for change in changes(told)]
+    return [change.data["name"] if change.data else None for change in changes(told)]
 
 
 async def test_records_are_written_read_and_refused_as_over_http(client: Client) -> None:

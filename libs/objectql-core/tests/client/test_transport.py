@@ -64,7 +64,7 @@ def ok(body: Any = None, token: str | None = None) -> httpx.Response:
 
 
 def problem(status: int, code: str, **more: Any) -> httpx.Response:
-    body = {"code": code, "detail": "no", "errors": [], **more}
+    body: dict[str, Any] = {"code": code, "detail": "no", "errors": [], **more}
     return httpx.Response(status, content=json.dumps(body))
 
 

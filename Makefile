@@ -7,9 +7,11 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 MEMBERS := $(wildcard libs/* services/*)
 
-.PHONY: help setup lock check format format-check lint types layers test test-unit test-integration \
-	test-faults test-containers oracle permissions images up down status logs load-flights bench bench-compare bench-memory bench-document \
-	profile wrk docs reference changes
+JAVASCRIPT := clients/javascript
+
+.PHONY: help setup lock lock-javascript check check-javascript format format-check lint types layers test test-unit \
+	test-integration test-faults test-containers browser oracle permissions images up down status logs load-flights bench \
+	bench-compare bench-memory bench-document profile wrk docs reference changes
 
 ##@ Start here
 help: ## List the commands
@@ -17,7 +19,7 @@ help: ## List the commands
 
 setup: $(STAMP) ## Install everything the project needs (Python packages, Java and ZooKeeper)
 
-$(STAMP): requirements.lock $(addsuffix /pyproject.toml,$(MEMBERS))
+$(STAMP): requirements.lock $(addsuffix /pyproject.toml,$(MEMBERS)) $(JAVASCRIPT)/package-lock.json
 	@scripts/setup.sh
 	@touch $@
 
@@ -25,12 +27,17 @@ lock: ## Resolve the dependencies again and rewrite requirements.lock
 	@$(BIN)/uv lock --upgrade --quiet
 	@$(BIN)/uv export --quiet --all-packages --all-groups --all-extras --no-emit-workspace --no-emit-index-url --no-header --output-file requirements.lock
 
+lock-javascript: ## Resolve the JavaScript packages again and rewrite their lock, which names no registry
+	@cd $(JAVASCRIPT) && rm -rf package-lock.json && npm install --package-lock-only --ignore-scripts --no-audit --no-fund --silent
+	@sed -i '/^ *"resolved": /d' $(JAVASCRIPT)/package-lock.json
+
 ##@ Check
-check: format-check lint layers types test-unit ## Everything that needs no server
+check: format-check lint layers types test-unit check-javascript ## Everything that needs no server
 
 format: $(STAMP) ## Format the code
 	@$(BIN)/ruff format --quiet .
 	@$(BIN)/ruff check --quiet --fix .
+	@! command -v npm >/dev/null || npm --prefix $(JAVASCRIPT) run --silent format
 
 format-check: $(STAMP) ## Fail on unformatted code
 	@$(BIN)/ruff format --check --quiet .
@@ -44,12 +51,15 @@ layers: $(STAMP) ## Fail on an import that goes up or sideways
 types: $(STAMP) ## Type-check everything, strictly
 	@$(BIN)/pyright --warnings
 
+check-javascript: $(STAMP) ## Format, lint, types and unit tests of the JavaScript client; skipped without npm
+	@! command -v npm >/dev/null || npm --prefix $(JAVASCRIPT) run --silent check
+
 test: check test-integration test-faults ## Everything that must pass
 
 test-unit: $(STAMP) ## Unit, property and conformance tests that need no server
 	@$(BIN)/pytest -q -m "not servers and not faults and not containers" -n 2
 
-test-integration: $(STAMP) ## Tests on real servers
+test-integration: $(STAMP) browser ## Tests on real servers
 	@$(BIN)/pytest -q -m "servers and not faults"
 
 test-faults: $(STAMP) ## Kill and freeze real processes
@@ -108,6 +118,9 @@ bench-document: $(STAMP) ## Write the tables and the chart of docs/performance.m
 
 profile: $(STAMP) wrk ## Show where gateway and kernel spend their time (SCENARIOS="get update")
 	@$(BIN)/python -m bench profile $(SCENARIOS)
+
+browser:
+	@command -v chromium-headless-shell chromium google-chrome >/dev/null || scripts/setup.sh chromium-headless-shell
 
 wrk:
 	@command -v wrk >/dev/null || scripts/setup.sh wrk

@@ -30,8 +30,8 @@ export interface OutboxListener {
 export class Outbox<S extends Schema<S> = Untyped> {
   #waiting: readonly Entry[] = [];
   #loaded: Promise<void> | undefined;
-  #saving: Promise<void> = Promise.resolve();
   #sending: Promise<void> | undefined;
+  #again = false;
   readonly #listeners = new Set<OutboxListener>();
   readonly #closed = new AbortController();
   #hurry = new AbortController();
@@ -43,7 +43,7 @@ export class Outbox<S extends Schema<S> = Untyped> {
     private readonly now: () => number = Date.now,
   ) {}
 
-  /** What waits, in order. */
+  /** What waits, in order, as far as this page knows. */
   get waiting(): readonly Entry[] {
     return this.#waiting;
   }
@@ -81,11 +81,9 @@ export class Outbox<S extends Schema<S> = Untyped> {
 
   /** Send what waits, also what an earlier page has kept; resolves when nothing can be sent now. */
   async flush(): Promise<void> {
-    await this.#load();
     this.hurry();
-    this.#sending ??= this.#exclusively(() => this.#sendAll()).finally(() => {
-      this.#sending = undefined;
-    });
+    this.#again = true;
+    this.#sending ??= this.#run();
     await this.#sending;
   }
 
@@ -101,52 +99,58 @@ export class Outbox<S extends Schema<S> = Untyped> {
 
   /** Resolves when the entry is in the store; sending goes on by itself. */
   async #keep(entry: Omit<Entry, "key">): Promise<void> {
-    await this.#load();
-    await this.#change((waiting) => [...waiting, { ...entry, key: newId() }]);
+    this.#loaded ??= this.#load();
+    await this.#loaded;
+    const kept = { ...entry, key: newId() };
+    await this.store.put(kept);
+    this.#set([...this.#waiting, kept]);
     void this.flush();
   }
 
-  #load(): Promise<void> {
-    this.#loaded ??= this.store.load().then((entries) => {
-      this.#waiting = entries;
-    });
-    return this.#loaded;
+  async #load(): Promise<void> {
+    this.#set(await this.store.load());
   }
 
-  /** Change what waits, here and in the store, one change after the other. */
-  #change(change: (waiting: readonly Entry[]) => readonly Entry[]): Promise<void> {
-    const done = this.#saving.then(async () => {
-      const waiting = change(this.#waiting);
-      await this.store.save(waiting);
-      this.#waiting = waiting;
-      for (const listener of this.#listeners) listener.changed?.(waiting);
-    });
-    this.#saving = done.catch(() => {});
-    return done;
+  #set(waiting: readonly Entry[]): void {
+    this.#waiting = waiting;
+    for (const listener of this.#listeners) listener.changed?.(waiting);
   }
 
-  /** Two pages with one store do not send at the same time, where the browser has locks. */
-  async #exclusively(work: () => Promise<void>): Promise<void> {
-    const locks = (globalThis as { navigator?: Navigator }).navigator?.locks;
-    await (locks
-      ? locks.request("objectql-outbox", { signal: this.#closed.signal }, work)
-      : work());
+  /** What is kept while the last of a round is sent has a round of its own. */
+  async #run(): Promise<void> {
+    while (this.#again) {
+      this.#again = false;
+      await this.#exclusively();
+    }
+    this.#sending = undefined;
+  }
+
+  /** Send, where the browser has locks never in two pages at the same time. */
+  async #exclusively(): Promise<void> {
+    const { signal } = this.#closed;
+    try {
+      const locks = (globalThis as { navigator?: Navigator }).navigator?.locks;
+      await (locks
+        ? locks.request("objectql-outbox", { signal }, () => this.#sendAll())
+        : this.#sendAll());
+    } catch (error) {
+      if (signal.aborted) return;
+      for (const listener of this.#listeners) listener.stopped?.(error);
+    }
   }
 
   async #sendAll(): Promise<void> {
     const backoff = new Backoff(this.patience);
-    try {
-      for (let entry = this.#next(); entry; entry = this.#next()) {
-        const error = await this.#sendOne(entry);
-        if (error === undefined) {
-          backoff.succeeded();
-          continue;
-        }
-        this.#hurry = new AbortController();
-        await pause(backoff.failed(error.retryAfterMs), this.#hurry.signal);
+    await this.#load(); // another page may have sent what this one knows
+    for (let entry = this.#next(); entry; entry = this.#next()) {
+      const error = await this.#sendOne(entry);
+      if (error === undefined) {
+        backoff.succeeded();
+        continue;
       }
-    } catch (error) {
-      for (const listener of this.#listeners) listener.stopped?.(error);
+      this.#hurry = new AbortController();
+      if (this.#closed.signal.aborted) return;
+      await pause(backoff.failed(error.retryAfterMs), this.#hurry.signal);
     }
   }
 
@@ -156,15 +160,13 @@ export class Outbox<S extends Schema<S> = Untyped> {
 
   /** Why `entry` still waits; throws what stops the sending. */
   async #sendOne(entry: Entry): Promise<ObjectQLError | undefined> {
-    if (entry.triedAt !== undefined && this.now() - entry.triedAt > REPEATABLE_MS) {
-      await this.#settle(entry, (listener) => listener.refused?.(entry, outcomeUnknown()));
-      return undefined;
-    }
     if (entry.triedAt === undefined) {
       const tried = { ...entry, triedAt: this.now() };
-      await this.#change((waiting) =>
-        waiting.map((each) => (each.key === entry.key ? tried : each)),
-      );
+      await this.store.put(tried);
+      this.#set(this.#waiting.map((each) => (each.key === entry.key ? tried : each)));
+    } else if (this.now() - entry.triedAt > REPEATABLE_MS) {
+      await this.#settle(entry, (listener) => listener.refused?.(entry, outcomeUnknown()));
+      return undefined;
     }
     try {
       const answer = await this.transport.write(entry, entry.key);
@@ -178,7 +180,8 @@ export class Outbox<S extends Schema<S> = Untyped> {
   }
 
   async #settle(entry: Entry, tell: (listener: OutboxListener) => void): Promise<void> {
-    await this.#change((waiting) => waiting.filter((each) => each.key !== entry.key));
+    await this.store.remove(entry.key);
+    this.#set(this.#waiting.filter((each) => each.key !== entry.key));
     for (const listener of this.#listeners) tell(listener);
   }
 }

@@ -21,6 +21,8 @@ const OPEN_WITHIN_MS = 10_000;
 const HEARTBEAT_MS = 20_000;
 const HEARD = new Set(["subscribed", "created", "updated", "deleted", "batch"]);
 
+const closed = () => new ObjectQLError("CLIENT_CLOSED", { message: "the client is closed" });
+
 type Frame = Record<string, unknown> & { type: string };
 
 /**
@@ -58,7 +60,7 @@ export class Sockets implements Connection {
   /** Hang up; live queries that are still open fail. */
   close(): void {
     this.#closed.abort();
-    this.#giveUp(new ObjectQLError("CLIENT_CLOSED", { message: "the client is closed" }));
+    this.#giveUp(closed());
     this.#socket?.close(1000);
     this.#hurry.abort();
   }
@@ -69,6 +71,10 @@ export class Sockets implements Connection {
   }
 
   add(live: Live): void {
+    if (this.#closed.signal.aborted) {
+      live.fail(closed());
+      return;
+    }
     this.#lives.set(live, undefined);
     if (!this.#isRunning) void this.#run();
     this.#subscribe(live);

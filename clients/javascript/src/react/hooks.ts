@@ -16,34 +16,24 @@ import { type Overlay, Overlays } from "./overlays.js";
 /** What all hooks below one provider share. */
 class Shared {
   readonly overlays = new Overlays();
-  readonly queries = new Map<string, Set<() => Promise<void>>>();
+  readonly #looked = new Map<string, Set<() => Promise<void>>>();
 
   constructor(readonly client: Client) {}
 
-  /** Read all lists of `object` again. */
+  /** Read the lists of `object` again that somebody looks at. */
   async refetch(object: string): Promise<void> {
-    await Promise.all([...(this.queries.get(object) ?? [])].map((refetch) => refetch()));
-    if (this.queries.get(object)?.size) this.overlays.heard(object);
+    const looked = [...(this.#looked.get(object) ?? [])];
+    if (looked.length === 0) return;
+    await Promise.all(looked.map((refetch) => refetch()));
+    this.overlays.heard(object);
   }
 
-  /** Have `list` read again after mutations of `object`, for as long as somebody looks at it. */
-  query<R>(object: string, list: QueryList<R>): QueryList<R> {
-    const lists = this.queries.get(object) ?? new Set();
-    this.queries.set(object, lists);
-    const { subscribe } = list;
-    let lookers = 0;
-    const counted = (listener: () => void) => {
-      lookers += 1;
-      lists.add(list.refetch);
-      const end = subscribe(listener);
-      return () => {
-        lookers -= 1;
-        if (lookers === 0) lists.delete(list.refetch);
-        end();
-      };
-    };
-    return Object.assign(list, { subscribe: counted });
-  }
+  /** Call `refetch` after mutations of `object`, until what is answered is called. */
+  readonly look = (object: string, refetch: () => Promise<void>): (() => void) => {
+    const looked = this.#looked.get(object) ?? new Set();
+    this.#looked.set(object, looked.add(refetch));
+    return () => looked.delete(refetch);
+  };
 }
 
 const Context = createContext<Shared | undefined>(undefined);
@@ -78,7 +68,7 @@ export function useQuery<S extends Schema<S> = Untyped, O extends ObjectName<S> 
   const question = JSON.stringify(query);
   const list = useMemo(() => {
     const read = async () => (await shared.client.query(object, JSON.parse(question))).items;
-    return shared.query(object, new QueryList<Row>(read));
+    return new QueryList<Row>(read, (refetch) => shared.look(object, refetch));
   }, [shared, object, question]);
   const state = useSyncExternalStore(list.subscribe, list.getState, list.getState);
   return { ...useOverlaid<S, O>(shared, object, state), refetch: list.refetch };

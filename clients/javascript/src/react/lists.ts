@@ -37,8 +37,13 @@ abstract class List<R> {
 /** The records of one question, read when it is first asked and whenever `refetch` is called. */
 export class QueryList<R> extends List<R> {
   #latest: object | undefined;
+  #lookAway: () => void = () => {};
 
-  constructor(private readonly read: () => Promise<readonly R[]>) {
+  /** `look` is called with `refetch` while somebody looks at the records; what it answers ends that. */
+  constructor(
+    private readonly read: () => Promise<readonly R[]>,
+    private readonly look: (refetch: () => Promise<void>) => () => void,
+  ) {
     super();
   }
 
@@ -57,10 +62,12 @@ export class QueryList<R> extends List<R> {
   };
 
   protected start(): void {
+    this.#lookAway = this.look(this.refetch);
     void this.refetch();
   }
 
   protected stop(): void {
+    this.#lookAway();
     this.#latest = undefined;
   }
 }

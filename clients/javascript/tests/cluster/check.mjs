@@ -126,7 +126,7 @@ async function offline() {
   const all = ["sent POST", "sent PATCH", "refused POST VALIDATION_FAILED", "sent PATCH"];
   assert.deepEqual(settled, all);
 
-  await store.save(kept); // as if the page had died before it took note of the answers
+  for (const entry of kept) await store.put(entry); // as if the page had died before it took note of the answers
   const again = connect({ store });
   await again.outbox.flush();
   assert.deepEqual(await store.load(), []);

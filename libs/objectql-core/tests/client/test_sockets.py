@@ -267,3 +267,5 @@ async def test_who_waits_when_the_client_closes_is_told_so() -> None:
         await connection.close()
         with pytest.raises(RuntimeError, match="closed"):
             await waiting
+        with pytest.raises(RuntimeError, match="closed"):
+            await first(notes(connection), 1)

@@ -57,13 +57,15 @@ class LiveConnection:
         self._refusals = 0
         """In a row, of tokens."""
         self._running: asyncio.Task[None] | None = None
+        self._is_closed = False
         self._work: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:
         """Hang up; live queries that are still open fail."""
+        self._is_closed = True
         running, self._running = self._running, None
         for live in self._lives:
-            live.fail(RuntimeError("the client is closed"))
+            live.fail(_closed())
         self._lives.clear()
         tasks = [*self._work, *([running] if running else [])]
         for task in tasks:
@@ -74,6 +76,9 @@ class LiveConnection:
 
     def add(self, live: Live) -> None:
         """Tell `live` from now on, until it is removed."""
+        if self._is_closed:
+            live.fail(_closed())
+            return
         self._lives[live] = None
         if self._running is None or self._running.done():
             self._running = asyncio.ensure_future(self._run())
@@ -229,6 +234,10 @@ class LiveConnection:
         task = asyncio.ensure_future(work)
         self._work.add(task)
         task.add_done_callback(self._work.discard)
+
+
+def _closed() -> RuntimeError:
+    return RuntimeError("the client is closed")
 
 
 _quiet = logging.getLogger("websockets.client.objectql")

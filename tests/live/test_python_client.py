@@ -11,7 +11,7 @@ import jwt
 import pytest
 
 from objectql.client import Change, Client, Commit, Patience, Snapshot, Told, apply, operations
-from objectql.errors import FieldUnknown, RecordNotFound, VersionConflict
+from objectql.errors import FieldUnknown, ObjectUnknown, RecordNotFound, VersionConflict
 from objectql.service.settings import AuthSettings
 from objectql_devstack.cluster import Cluster
 
@@ -175,3 +175,12 @@ async def test_states_follow_every_commit(client: Client) -> None:
                 break
     await states.aclose()
     assert seen == [[], ["x"], ["y"]]
+
+
+async def test_what_is_wrong_with_a_live_query_is_raised_as_over_http(client: Client) -> None:
+    with pytest.raises(FieldUnknown) as caught:
+        async with client.live("note", {"nam": "x"}):
+            raise AssertionError
+    assert (caught.value.object, caught.value.field) == ("note", "nam")
+    with pytest.raises(ObjectUnknown):
+        await anext(client.live("notes").__aiter__())

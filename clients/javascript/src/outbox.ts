@@ -103,7 +103,8 @@ export class Outbox<S extends Schema<S> = Untyped> {
     await this.#loaded;
     const kept = { ...entry, key: newId() };
     await this.store.put(kept);
-    this.#set([...this.#waiting, kept]);
+    const isLoaded = this.#waiting.some((each) => each.key === kept.key); // a round has begun
+    if (!isLoaded) this.#set([...this.#waiting, kept]);
     void this.flush();
   }
 

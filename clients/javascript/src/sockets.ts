@@ -19,6 +19,8 @@ export type SocketFactory = (url: string) => Socket;
 const UNAUTHENTICATED = 4401;
 const OPEN_WITHIN_MS = 10_000;
 const HEARTBEAT_MS = 20_000;
+/** What a socket must last that the next pause is short again. */
+const STEADY_MS = 1000;
 const HEARD = new Set(["subscribed", "created", "updated", "deleted", "batch"]);
 
 const closed = () => new ObjectQLError("CLIENT_CLOSED", { message: "the client is closed" });
@@ -46,6 +48,7 @@ export class Sockets implements Connection {
   #names = 0;
   #refusals = 0;
   #waitMs = 0;
+  #readyAt = Number.POSITIVE_INFINITY;
 
   constructor(
     private readonly url: string,
@@ -139,49 +142,59 @@ export class Sockets implements Connection {
 
   /** Tell over one socket until it breaks; throws what no repetition helps against. */
   async #serveOnce(): Promise<void> {
-    let token: string;
+    this.#readyAt = Number.POSITIVE_INFINITY;
     try {
-      token = await this.credentials.token(this.post);
+      const token = await this.credentials.token(this.post);
+      const code = await this.#converse(token);
+      if (Date.now() - this.#readyAt >= STEADY_MS) this.#backoff.succeeded();
+      if (code === UNAUTHENTICATED) this.#renew(token);
     } catch (error) {
       if (!(error instanceof ObjectQLError && error.retryable)) throw error;
       this.#waitMs = error.retryAfterMs;
-      return;
+    } finally {
+      this.#socket = undefined;
+      for (const live of this.#lives.keys()) this.#forget(live);
     }
-    const code = await this.#converse(token);
-    this.#socket = undefined;
-    for (const live of this.#lives.keys()) this.#forget(live);
-    if (code !== UNAUTHENTICATED) return;
+  }
+
+  #renew(refused: string): void {
     this.#refusals += 1;
-    if (this.#refusals > 1 || !this.credentials.renew(token)) {
+    if (this.#refusals > 1 || !this.credentials.renew(refused)) {
       throw new ObjectQLError("UNAUTHENTICATED", { message: "valid credentials are required" });
     }
   }
 
-  /** The code with which the socket was closed. */
+  /** The code with which the socket was closed; rejects with what was told instead of `ready`. */
   #converse(token: string): Promise<number> {
-    return new Promise((resolve) => {
+    return new Promise((resolve, reject) => {
       const socket = this.open(this.url);
       let isAlive = true;
-      const end = (code: number) => {
+      const forget = () => {
         clearTimeout(patience);
         clearInterval(heart);
         socket.onmessage = socket.onclose = socket.onopen = null;
         socket.onerror = () => {}; // what a socket says that is being closed
-        if (code === 0) socket.close();
-        resolve(code);
       };
-      const patience = setTimeout(() => end(0), OPEN_WITHIN_MS);
+      const hangUp = () => {
+        forget();
+        socket.close();
+        resolve(0);
+      };
+      const patience = setTimeout(hangUp, OPEN_WITHIN_MS);
       // Browsers do not show the server's own pings, nor miss them.
       const heart = setInterval(() => {
         if (!isAlive) {
-          end(0);
+          hangUp();
         } else if (this.#socket) {
           isAlive = false;
           this.#send({ type: "ping" });
         }
       }, HEARTBEAT_MS);
       socket.onopen = () => socket.send(JSON.stringify({ type: "auth", token }));
-      socket.onclose = ({ code }) => end(code);
+      socket.onclose = ({ code }) => {
+        forget();
+        resolve(code);
+      };
       socket.onerror = () => {}; // `close` follows
       socket.onmessage = ({ data }) => {
         isAlive = true;
@@ -189,10 +202,14 @@ export class Sockets implements Connection {
         if (frame.type === "ready") {
           clearTimeout(patience);
           this.#refusals = 0;
+          this.#readyAt = Date.now();
           this.#socket = socket;
           for (const live of [...this.#lives.keys()]) this.#subscribe(live);
-        } else {
+        } else if (this.#socket) {
           this.#take(frame);
+        } else if (frame.type === "error" && frame.code !== "UNAUTHENTICATED") {
+          reject(frameError(frame));
+          hangUp();
         }
       };
     });
@@ -205,10 +222,7 @@ export class Sockets implements Connection {
     if (live === undefined) return;
     if (HEARD.has(frame.type)) {
       live.take(frame as unknown as HeardFrame);
-      if (frame.type === "subscribed") {
-        this.#backoff.succeeded();
-        this.#pauses.delete(live);
-      }
+      if (frame.type === "subscribed") this.#pauses.delete(live);
       if (live.isFull) this.#unsubscribe(live);
     } else if (frame.type === "resync") {
       this.#forget(live);

@@ -7,6 +7,7 @@ import type { Told } from "../../src/changes.js";
 import type { Client } from "../../src/client.js";
 import { type Connection, Live } from "../../src/live.js";
 import { ObjectQLProvider, useLiveQuery, useMutation, useQuery } from "../../src/react/index.js";
+import { QueryList } from "../../src/react/lists.js";
 import type { Row } from "../../src/schema.js";
 
 declare global {
@@ -128,6 +129,28 @@ test.each(["live", "query"] as const)(
     expect(text()).toBe("Acme failed");
   },
 );
+
+test("what others change meanwhile is seen below a mutation that is under way", async () => {
+  await show(<Names kind="live" />);
+  await click();
+  await act(async () => client.change("b", "Bolt"));
+  expect(text()).toBe("New,Bolt pending");
+  await act(async () => client.mutation?.reject(new Error("refused")));
+  expect(text()).toBe("Acme,Bolt failed");
+});
+
+test("an answer that comes after that to a later question is forgotten", async () => {
+  const answers: ((records: string[]) => void)[] = [];
+  const read = () => new Promise<string[]>((resolve) => answers.push(resolve));
+  const list = new QueryList(read, () => () => {});
+  list.subscribe(() => {});
+  const later = list.refetch();
+  answers[1]?.(["new"]);
+  await later;
+  answers[0]?.(["old"]);
+  await Promise.resolve();
+  expect(list.getState().records).toEqual(["new"]);
+});
 
 test("a mutation that succeeds is seen until the live query has heard of it", async () => {
   vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });

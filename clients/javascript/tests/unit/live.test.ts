@@ -3,7 +3,7 @@ import type { Told } from "../../src/changes.js";
 import { credentialsOf } from "../../src/credentials.js";
 import { Live, type LiveOptions, WAITING } from "../../src/live.js";
 import type { Sockets } from "../../src/sockets.js";
-import { withGateway } from "./gateway.js";
+import { type Peer, withGateway } from "./gateway.js";
 
 const notes = (sockets: Sockets, options: LiveOptions = {}): Live =>
   new Live(sockets, { object: "note" }, options);
@@ -62,6 +62,37 @@ test("a broken socket is made again and told on behind the last cursor", async (
         [undefined, true],
         ["c1", undefined],
       ]);
+    },
+  );
+});
+
+test("what waits to be taken is not told again", async () => {
+  let isAgain = () => {};
+  const again = new Promise<void>((resolve) => {
+    isAgain = resolve;
+  });
+  await withGateway(
+    [
+      async (peer) => {
+        await peer.ready();
+        const { id } = await peer.subscribed("c0");
+        peer.created(id, "a", "c1");
+        peer.created(id, "b", "c2");
+        peer.close(1012);
+      },
+      async (peer) => {
+        await peer.ready();
+        const { id, from } = await peer.subscribed("c2");
+        expect(from).toBe("c2");
+        peer.created(id, "c", "c3");
+        isAgain();
+      },
+    ],
+    async (sockets) => {
+      const live = notes(sockets);
+      await again;
+      const all = [created("a", "c1"), created("b", "c2"), created("c", "c3")];
+      expect(await take(live, 3)).toEqual(all);
     },
   );
 });
@@ -198,6 +229,17 @@ test("an expired token is replaced, and a refused one ends all", async () => {
     },
     credentialsOf(fetch),
   );
+});
+
+test("what is told instead of a welcome ends all, unless it may pass", async () => {
+  const refuse = (code: string) => async (peer: Peer) => {
+    await peer.hear();
+    peer.say({ type: "error", code, message: "no" });
+    peer.close(4429);
+  };
+  await withGateway([refuse("OVERLOADED"), refuse("QUOTA_EXCEEDED")], async (sockets) => {
+    await expect(take(notes(sockets), 1)).rejects.toMatchObject({ code: "QUOTA_EXCEEDED" });
+  });
 });
 
 test("a gateway that closes is come back to when it says", async () => {

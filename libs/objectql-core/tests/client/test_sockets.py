@@ -17,7 +17,7 @@ from objectql.client.changes import Change, Commit, Missed, Snapshot, Told
 from objectql.client.credentials import Credentials, FetchedToken, StaticToken
 from objectql.client.live import Live
 from objectql.client.sockets import LiveConnection
-from objectql.errors import RemoteError, Unauthenticated
+from objectql.errors import Overloaded, QuotaExceeded, RemoteError, Unauthenticated
 
 Frame: TypeAlias = dict[str, Any]
 
@@ -54,10 +54,13 @@ async def gateway(
     *scripts: Script, credentials: Credentials | None = None
 ) -> AsyncGenerator[LiveConnection]:
     """A connection to a gateway that plays a script for each socket, the last one again and again."""
-    left = list(scripts)
+    left, failures = list(scripts), list[AssertionError]()
 
     async def play(connection: ServerConnection) -> None:
-        await (left.pop(0) if len(left) > 1 else left[0])(Peer(connection))
+        try:
+            await (left.pop(0) if len(left) > 1 else left[0])(Peer(connection))
+        except AssertionError as exc:
+            failures.append(exc)
 
     async def no_post(path: str, body: Frame) -> Frame:
         raise AssertionError(path)
@@ -74,6 +77,7 @@ async def gateway(
             yield connection
         finally:
             await connection.close()
+    assert failures == []
 
 
 def notes(connection: LiveConnection, *, snapshot: bool = False, since: str | None = None) -> Live:
@@ -120,6 +124,30 @@ async def test_a_broken_socket_is_made_again_and_told_on_behind_the_last_cursor(
     assert [frame.get("from") for frame in asked] == [None, "c1"]
     assert [frame.get("snapshot") for frame in asked] == [True, None]
     assert live.cursor == "c2"
+
+
+async def test_what_waits_to_be_taken_is_not_told_again() -> None:
+    is_again = asyncio.Event()
+
+    async def one(peer: Peer) -> None:
+        await peer.say(type="ready")
+        asked = await peer.subscribed("c0")
+        await peer.created(asked["id"], "a", "c1")
+        await peer.created(asked["id"], "b", "c2")
+        await peer.connection.close(1012)
+
+    async def two(peer: Peer) -> None:
+        await peer.say(type="ready")
+        asked = await peer.subscribed("c2")
+        assert asked["from"] == "c2"
+        await peer.created(asked["id"], "c", "c3")
+        is_again.set()
+        await peer.connection.wait_closed()
+
+    async with gateway(one, two) as connection, notes(connection) as live:
+        async with asyncio.timeout(20):
+            await is_again.wait()
+        assert await first(live, 3) == [made("a", "c1"), made("b", "c2"), made("c", "c3")]
 
 
 @pytest.mark.parametrize("snapshot", [True, False])
@@ -234,6 +262,19 @@ async def test_an_expired_token_is_replaced_and_a_refused_one_ends_all() -> None
         with pytest.raises(Unauthenticated):
             await first(notes(connection), 1)
     assert next(numbers) <= 6
+
+
+async def test_what_is_told_instead_of_a_welcome_ends_all_unless_it_may_pass() -> None:
+    refusals = iter([Overloaded(), QuotaExceeded(quota="sockets", limit=1)])
+
+    async def play(peer: Peer) -> None:
+        error = next(refusals)
+        await peer.say(type="error", code=error.code, message="no", details=error.details())
+        await peer.connection.close(4429)
+
+    async with gateway(play) as connection:
+        with pytest.raises(QuotaExceeded):
+            await first(notes(connection), 1)
 
 
 async def test_a_gateway_that_closes_is_come_back_to_when_it_says() -> None:

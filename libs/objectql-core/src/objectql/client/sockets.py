@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Coroutine
 from contextlib import suppress
 from http import HTTPStatus
 from itertools import count
+from math import inf
 from typing import Any, Final
 
 import msgspec
@@ -28,6 +30,9 @@ log = logging.getLogger(__name__)
 
 UNAUTHENTICATED: Final = 4401
 OPEN_WITHIN_S: Final = 10.0
+STEADY_S: Final = 1.0
+"""What a socket must last that the next pause is short again."""
+
 FRAME_BYTES: Final = 64 * 1024 * 1024
 """Longest frame that is taken: a snapshot of a thousand records, and far more."""
 
@@ -146,6 +151,7 @@ class LiveConnection:
             ObjectQLError: the server says why it does not serve.
 
         """
+        ready_s = inf
         token = await self._credentials.token(self._post)
         async with connect(
             self._url,
@@ -159,6 +165,7 @@ class LiveConnection:
                     first: dict[str, Any] = msgspec.json.decode(await socket.recv())
                 if first["type"] == "ready":
                     self._refusals = 0
+                    ready_s = time.monotonic()
                     self._socket = socket
                     for live in list(self._lives):
                         self._subscribe(live)
@@ -168,6 +175,8 @@ class LiveConnection:
                     raise frame_error(first)
                 else:
                     await socket.wait_closed()
+        if time.monotonic() - ready_s >= STEADY_S:
+            self._backoff.succeeded()
         if socket.close_code == UNAUTHENTICATED:
             self._refusals += 1
             if self._refusals > 1 or not await self._credentials.renew(token):
@@ -194,7 +203,6 @@ class LiveConnection:
         elif kind in _HEARD:
             live.take(frame)
             if kind == "subscribed":
-                self._backoff.succeeded()
                 self._pauses.pop(live, None)
             if live.is_full:
                 self._unsubscribe(live)

@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the project needs into .venv, the JavaScript client's packages where there is Node.js with npm, and
-# Java with ZooKeeper from the distribution when absent.
+# Installs what the project needs into .venv, and Java with ZooKeeper from the distribution when absent.
 # Arguments are further programs whose Debian package has the same name (`setup.sh wrk`).
 # Safe to run again: it only adds what is missing.
 set -euo pipefail
@@ -34,12 +33,6 @@ say "installing the locked Python packages"
 members=()
 for member in libs/* services/*; do [ -f "$member/pyproject.toml" ] && members+=(-e "$member"); done
 .venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps "${members[@]}"
-
-if command -v npm >/dev/null; then
-  say "installing the locked JavaScript packages"
-  # Not `npm ci`: it refuses a lock that lacks the binaries of other platforms, which not every registry has.
-  (cd clients/javascript && npm install --no-save --ignore-scripts --no-audit --no-fund --prefer-offline --silent)
-fi
 
 missing=()
 command -v java >/dev/null || missing+=(default-jre-headless)

@@ -52,7 +52,8 @@ def declared() -> list[tuple[str, str]]:
     ]:
         document: dict[str, Any] = tomllib.loads(path.read_text())
         wanted: list[str] = list(document["project"].get("dependencies", []))
-        for group in document.get("dependency-groups", {}).values():
+        extras: dict[str, list[str]] = document["project"].get("optional-dependencies", {})
+        for group in [*document.get("dependency-groups", {}).values(), *extras.values()]:
             wanted += group
         found += [(str(path.relative_to(ROOT)), text) for text in wanted]
     return found

@@ -7,30 +7,43 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 MEMBERS := $(wildcard libs/* services/*)
 
-.PHONY: help setup lock check format format-check lint types layers test test-unit test-integration \
-	test-faults live-faults test-containers oracle permissions mutations images up down status logs load-flights bench bench-compare bench-memory bench-document \
-	profile wrk docs reference changes
+JAVASCRIPT := clients/javascript
+PACKAGES := $(JAVASCRIPT)/node_modules/.installed
+
+.PHONY: help setup lock lock-javascript check check-javascript format format-check lint types layers test test-unit \
+	test-integration test-faults live-faults test-containers browser oracle permissions mutations images up down status logs load-flights bench \
+	bench-compare bench-memory bench-document profile wrk docs reference changes
 
 ##@ Start here
 help: ## List the commands
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-zA-Z0-9_-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(STAMP) ## Install everything the project needs (Python packages, Java and ZooKeeper)
+setup: $(STAMP) $(PACKAGES) ## Install everything the project needs (Python packages, Java and ZooKeeper; with npm, those of the JavaScript client)
 
 $(STAMP): requirements.lock $(addsuffix /pyproject.toml,$(MEMBERS))
 	@scripts/setup.sh
 	@touch $@
 
+# Not `npm ci`: it refuses a lock that lacks the binaries of other platforms, which not every registry has.
+$(PACKAGES): $(JAVASCRIPT)/package-lock.json
+	@! command -v npm >/dev/null || (cd $(JAVASCRIPT) && \
+		npm install --no-save --ignore-scripts --no-audit --no-fund --prefer-offline --silent && touch node_modules/.installed)
+
 lock: ## Resolve the dependencies again and rewrite requirements.lock
 	@$(BIN)/uv lock --upgrade --quiet
 	@$(BIN)/uv export --quiet --all-packages --all-groups --no-emit-workspace --no-emit-index-url --no-header --output-file requirements.lock
 
-##@ Check
-check: format-check lint layers types test-unit ## Everything that needs no server
+lock-javascript: ## Resolve the JavaScript packages again and rewrite their lock, which names no registry
+	@cd $(JAVASCRIPT) && rm -rf package-lock.json && npm install --package-lock-only --ignore-scripts --no-audit --no-fund --silent
+	@sed -i '/^ *"resolved": /d' $(JAVASCRIPT)/package-lock.json
 
-format: $(STAMP) ## Format the code
+##@ Check
+check: format-check lint layers types test-unit check-javascript ## Everything that needs no server
+
+format: $(STAMP) $(PACKAGES) ## Format the code
 	@$(BIN)/ruff format --quiet .
 	@$(BIN)/ruff check --quiet --fix .
+	@! command -v npm >/dev/null || npm --prefix $(JAVASCRIPT) run --silent format
 
 format-check: $(STAMP) ## Fail on unformatted code
 	@$(BIN)/ruff format --check --quiet .
@@ -44,12 +57,15 @@ layers: $(STAMP) ## Fail on an import that goes up or sideways
 types: $(STAMP) ## Type-check everything, strictly
 	@$(BIN)/pyright --warnings
 
+check-javascript: $(PACKAGES) ## Format, lint, types and unit tests of the JavaScript client; skipped without npm
+	@! command -v npm >/dev/null || npm --prefix $(JAVASCRIPT) run --silent check
+
 test: check test-integration test-faults ## Everything that must pass
 
 test-unit: $(STAMP) ## Unit, property and conformance tests that need no server
 	@$(BIN)/pytest -q -m "not servers and not faults and not containers" -n 2
 
-test-integration: $(STAMP) ## Tests on real servers
+test-integration: $(STAMP) $(PACKAGES) browser ## Tests on real servers
 	@$(BIN)/pytest -q -m "servers and not faults"
 
 test-faults: $(STAMP) ## Kill and freeze real processes
@@ -90,7 +106,7 @@ load-flights: $(STAMP) ## Load the flights into the running cluster; again loads
 	@$(BIN)/python -m examples.flights.load
 
 ##@ Write
-docs: $(STAMP) ## Run the commands of the README and the guides on a cluster, and check what is generated
+docs: $(STAMP) $(PACKAGES) ## Run the commands of the README and the guides on a cluster, and check what is generated
 	@$(BIN)/pytest -q tests/test_reference.py tests/integration/test_docs.py
 
 reference: $(STAMP) ## Write the generated parts of the documentation anew
@@ -114,6 +130,9 @@ bench-document: $(STAMP) ## Write the tables and the chart of docs/performance.m
 
 profile: $(STAMP) wrk ## Show where gateway and kernel spend their time (SCENARIOS="get update")
 	@$(BIN)/python -m bench profile $(SCENARIOS)
+
+browser: # of the distribution; no test downloads one
+	@command -v chromium-headless-shell chromium google-chrome >/dev/null || scripts/setup.sh chromium-headless-shell
 
 wrk:
 	@command -v wrk >/dev/null || scripts/setup.sh wrk

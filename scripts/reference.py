@@ -1,7 +1,8 @@
 """Writes what the code itself can tell into the documentation: `make reference`.
 
-Whole files (`docs/reference/settings.md`) and tables between `<!-- generated: name -->` and
-`<!-- end -->` in guides and in the list of attacks. `tests/test_reference.py` fails where a file is not current.
+Whole files (`docs/reference/settings.md`, the JavaScript client's list of codes) and tables between
+`<!-- generated: name -->` and `<!-- end -->` in guides and in the list of attacks.
+`tests/test_reference.py` fails where a file is not current.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from tests.security import mutations
 
+from objectql.errors import ObjectQLError, RemoteError
 from objectql.metadata.types import FIELD_TYPES, TYPE_ALIASES
 from objectql.plugins.hooks import EVENTS
 from objectql.service.settings import ServiceSettings, settings_markdown
@@ -27,6 +29,7 @@ from objectql_kernel.settings import KernelSettings
 
 ROOT = Path(__file__).resolve().parent.parent
 SETTINGS = ROOT / "docs" / "reference" / "settings.md"
+CODES = ROOT / "clients" / "javascript" / "src" / "codes.ts"
 GUIDES = ROOT / "docs" / "guides"
 ATTACKS = ROOT / "tests" / "security" / "README.md"
 
@@ -58,6 +61,17 @@ def settings_reference() -> str:
         table = settings_markdown(type_, type_.prefix())
         parts.append(f"## {type_.service}\n\n{table}")
     return "\n".join(parts)
+
+
+def retryable_codes() -> str:
+    """A set of TypeScript: the errors after which the same request may be sent again."""
+    leaves = (leaf for leaf in ObjectQLError.leaves() if leaf is not RemoteError)
+    codes = sorted(leaf.code for leaf in leaves if leaf.__new__(leaf).retryable)
+    lines = "".join(f'  "{code}",\n' for code in codes)
+    return (
+        "/** Written by `make reference`: the codes of errors after which the same request may be sent again. */\n"
+        f"export const RETRYABLE: ReadonlySet<string> = new Set([\n{lines}]);\n"
+    )
 
 
 def field_types() -> str:
@@ -135,6 +149,8 @@ def current(path: Path) -> str:
     """What `path` should hold."""
     if path == SETTINGS:
         return settings_reference()
+    if path == CODES:
+        return retryable_codes()
 
     def fill(found: re.Match[str]) -> str:
         return f"{found[1]}{PARTS[found[2]]()}{found[3]}"
@@ -144,7 +160,7 @@ def current(path: Path) -> str:
 
 def files() -> list[Path]:
     """Every file that is written, or has parts that are."""
-    return [SETTINGS, ATTACKS, *sorted(GUIDES.glob("*.md"))]
+    return [SETTINGS, CODES, ATTACKS, *sorted(GUIDES.glob("*.md"))]
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import tomllib
@@ -51,7 +52,8 @@ def declared() -> list[tuple[str, str]]:
     ]:
         document: dict[str, Any] = tomllib.loads(path.read_text())
         wanted: list[str] = list(document["project"].get("dependencies", []))
-        for group in document.get("dependency-groups", {}).values():
+        extras: dict[str, list[str]] = document["project"].get("optional-dependencies", {})
+        for group in [*document.get("dependency-groups", {}).values(), *extras.values()]:
             wanted += group
         found += [(str(path.relative_to(ROOT)), text) for text in wanted]
     return found
@@ -71,3 +73,13 @@ def test_every_locked_package_has_a_hash_and_no_address() -> None:
     assert "://" not in text
     packages = re.findall(r"(?m)^[A-Za-z0-9].*?==.*?\\\n((?:    --hash=.*\n)+)", text)
     assert len(packages) == len(re.findall(r"(?m)^[A-Za-z0-9].*==", text))
+
+
+def test_the_lock_of_the_javascript_packages_has_hashes_and_names_no_registry() -> None:
+    lock: dict[str, Any] = json.loads(
+        (ROOT / "clients" / "javascript" / "package-lock.json").read_text()
+    )
+    packages = [package for path, package in lock["packages"].items() if path]
+    assert len(packages) > 50
+    assert not any("resolved" in package for package in packages)
+    assert all("integrity" in package for package in packages if "version" in package)

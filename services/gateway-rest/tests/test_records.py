@@ -246,6 +246,18 @@ async def test_who_names_neither_token_nor_policy_sees_what_was_written_here(
     assert (context.consistency_token, context.recent_token) == ("1.default:1", None)
 
 
+async def test_the_token_of_a_write_contains_those_that_were_presented_with_it(
+    client: Any, kernel: Any
+) -> None:
+    kernel.answers["delete"] = DeleteReply(id="1", consistency_token="1.default:16B")
+    presented = {"oql-consistency-token": "1.default:17;b:1, 1.b:2"}
+    answer = await client.delete("/api/task/1", headers=presented)
+    assert kernel.last[2].consistency_token == "1.b:2;default:17"
+    assert answer.headers["oql-consistency-token"] == "1.b:2;default:16B"
+    answer = await client.delete("/api/task/1", headers={"oql-consistency-token": "1.a:1,mine"})
+    assert answer.status_code == 400
+
+
 async def test_a_write_is_keyed_only_by_its_caller(client: Any, kernel: Any) -> None:
     await client.post("/api/task", json={})
     assert kernel.last[2].idempotency_key is None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import reduce
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 import msgspec
@@ -23,7 +24,7 @@ from objectql.service.bodies import (
     decode_json,
     decode_object,
 )
-from objectql.wire.consistency import parse_token
+from objectql.wire.consistency import ConsistencyToken, parse_token
 from objectql.wire.headers import TRACE, parse_read_policy
 from objectql.wire.messages import Timing
 from objectql_gateway_rest.asgi import Request, WhileClientWaits
@@ -159,10 +160,12 @@ class Call:
         )
 
     def _consistency_token(self) -> str | None:
-        token = self.request.headers.get("oql-consistency-token")
-        if token is not None:
-            parse_token(token)
-        return token
+        """What the caller must see, who may name several tokens with commas between them."""
+        given = self.request.headers.get("oql-consistency-token")
+        if given is None:
+            return None
+        first, *others = map(parse_token, map(str.strip, given.split(",")))
+        return reduce(ConsistencyToken.merged, others, first).text
 
     def _recent_token(self, actor: Actor) -> str | None:
         """What was written here lately, for a caller with neither token nor policy."""
@@ -238,7 +241,8 @@ class Call:
 
         With the caller's idempotency key the client of the bus may repeat it when a kernel dies in
         the middle. Without one it is sent once; a lost answer is `OutcomeUnknown`. The reply's
-        consistency token becomes a header of the answer, see `written`.
+        consistency token becomes a header of the answer, see `written`; it contains the one that
+        the caller presented, so that a caller needs to keep the last one only.
         """
         context = self.context
         reply = await self.services.kernel.call(verb, message, context, reply_type)
@@ -246,8 +250,9 @@ class Call:
         if token is not None:
             now_s = self.services.clock.monotonic_s()
             self.services.writes.remember(context.tenant, token, now_s)
-            if self.written is not None and self.written != token:
-                token = parse_token(self.written).merged(parse_token(token)).text
+            known = self.written or context.consistency_token
+            if known is not None and known != token:
+                token = parse_token(known).merged(parse_token(token)).text
             self.written = token
         return reply
 

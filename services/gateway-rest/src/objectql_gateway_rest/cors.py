@@ -11,7 +11,7 @@ from objectql_gateway_rest.settings import CorsSettings
 _METHODS = b"GET, HEAD, POST, PUT, PATCH, DELETE"
 _ASKED = (
     b"authorization, content-type, idempotency-key, if-match, if-none-match, oql-consistency-token, "
-    b"oql-read-policy, oql-timeout-ms, prefer, traceparent, tracestate, x-oql-csrf, x-request-id"
+    b"oql-read-policy, prefer, traceparent, tracestate, x-oql-csrf, x-request-id, x-timeout-ms"
 )
 _TOLD = (
     b"etag, location, oql-consistency-token, ratelimit, ratelimit-policy, retry-after, "

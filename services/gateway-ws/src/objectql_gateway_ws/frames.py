@@ -166,8 +166,10 @@ def resync_frame(sub: str, reason: str) -> bytes:
 
 
 def error_frame(error: ObjectQLError, *, sub: str | None = None) -> bytes:
-    """What went wrong, of which subscription if of one."""
+    """What went wrong, with the error's own fields; of which subscription if of one."""
     told: dict[str, Any] = {"type": "error", "code": error.code, "message": error.message}
+    if details := error.details():
+        told["details"] = details
     if error.issues:
         told["errors"] = [
             {"path": i.path, "code": i.code, "message": i.message} for i in error.issues

@@ -125,6 +125,39 @@ def validate(
     raise typer.Exit(1)
 
 
+@app.command("types")
+def print_types(
+    directories: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[DIR]...",
+            exists=True,
+            file_okay=False,
+            help="Folders of metadata files. Default: the objects of the gateway.",
+        ),
+    ] = None,
+    url: Annotated[
+        str, typer.Option(envvar="OQL_REST_URL", help="The gateway.")
+    ] = "http://127.0.0.1:8080",
+    token: Annotated[
+        str, typer.Option(envvar="OQL_ADMIN_TOKEN", help="Who asks; see `objectql token`.")
+    ] = "",
+) -> None:
+    """Print TypeScript types of all objects, for the client in JavaScript."""
+    from objectql.cli.types import types_of_files, types_of_server
+
+    try:
+        text = types_of_files(directories) if directories else types_of_server(url, token)
+    except MetadataInvalid as exc:
+        for line in problem_lines(directories or [], exc.issues):
+            typer.echo(line, err=True)
+        raise typer.Exit(1) from exc
+    except ValueError as exc:
+        typer.echo(str(exc), err=True)
+        raise typer.Exit(1) from exc
+    typer.echo(text, nl=False)
+
+
 @tokens.callback(invoke_without_command=True)
 def token(  # noqa: PLR0917 - the options of the command
     ctx: typer.Context,

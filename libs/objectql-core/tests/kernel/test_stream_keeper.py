@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Never
 
 import pytest
 from hypothesis import given
@@ -155,6 +156,37 @@ async def test_a_keeper_goes_on_where_another_one_died() -> None:
     assert (await world.stream.condition()).is_ == "filling"
     await world.tend()
     assert await world.events(0, epoch) == before
+
+
+@pytest.mark.parametrize("is_begun", [False, True], ids=["missing", "half filled"])
+async def test_an_outbox_that_cannot_be_read_keeps_nobodys_events_for_long(
+    is_begun: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = await World(2, KeeperLimits(patience_s=0.01)).open()
+    for source in (0, 1):
+        await world.write(source)
+    await world.publish()
+    epoch = (await world.stream.state()).epoch
+    world.stream.vanish()
+    if is_begun:
+        await world.stream.begin(epoch, 1)
+
+    async def silent(_limit: int) -> Never:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    monkeypatch.setattr(world.drivers[1].outbox, "published", silent)
+    if not is_begun:
+        await world.keeper.tend()  # it looks twice
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            await world.tend()
+    await world.keeper.tend()
+    after = await world.stream.state()
+    assert after.epoch != epoch, "readers must hear that events are missing"
+    await world.write(0)
+    await world.publish()
+    assert len(await world.events(after.last, after.epoch)) == 1
 
 
 async def test_only_the_last_events_come_back_and_never_with_a_hole_between_sources() -> None:

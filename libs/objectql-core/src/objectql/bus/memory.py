@@ -343,9 +343,9 @@ class MemoryStream:
         for number, message in enumerate(messages):
             self._store(message or StreamMessage(HOLE, b"", f"hole {start + number}"))
 
-    async def open(self) -> None:
+    async def open(self, epoch: str) -> None:
         await self.ensure()
-        self._condition = "open"
+        self._epoch, self._condition = epoch, "open"
         self._wake()
 
     async def state(self) -> StreamState:

@@ -164,8 +164,8 @@ class EventStream(Protocol):
         """
         ...
 
-    async def open(self) -> None:
-        """Let publishers and readers in.
+    async def open(self, epoch: str) -> None:
+        """Let publishers and readers in; the stream is called `epoch` from now on.
 
         Raises:
             Unavailable

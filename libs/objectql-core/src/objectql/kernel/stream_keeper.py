@@ -6,25 +6,30 @@ go on as if nothing had happened. Publishers are kept out until it is whole. Wha
 stream and nobody had written down yet is published anew, behind a gap of positions that were never
 anybody's: a reader may hear it a second time, by its id, and never misses it.
 
-How far back it is filled is bounded; readers from before hear that their position is lost.
+How far back it is filled is bounded; readers from before hear that their position is lost. So do all
+of them where an outbox cannot be read, for a database of one tenant must not keep everybody's events.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterable
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
 
 from objectql.bus.port import EventStream
 from objectql.clock import Clock
 from objectql.drivers.stores import Outbox
-from objectql.errors import ObjectQLError
+from objectql.errors import ObjectQLError, Unavailable
 from objectql.ids import uuid7
 from objectql.kernel.relay import message_of
 
 log = logging.getLogger(__name__)
+
+
+_TRIES: Final = 3
 
 
 class KeeperLimits(msgspec.Struct, frozen=True):
@@ -37,6 +42,8 @@ class KeeperLimits(msgspec.Struct, frozen=True):
     gap: int = 2_560
     """Positions behind the last one that is known: what ten relays have on their way at most."""
     window: int = 1000
+    patience_s: float = 10.0
+    """How long outboxes that do not answer are waited for, each time and three times in all."""
 
 
 class _Kept(NamedTuple):
@@ -72,6 +79,7 @@ class StreamKeeper:
         self._limits = limits or KeeperLimits()
         self._is_configured = False
         self._is_missed = False
+        self._failed = 0
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -99,18 +107,31 @@ class StreamKeeper:
         if condition.is_ == "missing" and not self._is_missed:
             self._is_missed = True  # relays may still be writing down what was stored before
             return
-        self._is_missed = False
         kept = await self._kept()
+        self._is_missed = False
         last = condition.last
         if condition.is_ == "missing":
             log.warning("event_stream_missing", extra={"events": len(kept.places)})
             await self._stream.begin(kept.epoch, kept.first)
             last = kept.first - 1
         await self._fill(kept, last + 1)
-        await self._stream.open()
+        await self._stream.open(kept.epoch)
+        self._failed = 0
         log.info("event_stream_filled", extra={"events": len(kept.places)})
 
     async def _kept(self) -> _Kept:
+        """What is known of the lost stream; nothing, and another name, when that cannot be told."""
+        try:
+            async with asyncio.timeout(self._limits.patience_s):
+                return await self._read()
+        except (ObjectQLError, TimeoutError) as exc:
+            self._failed += 1
+            if self._failed < _TRIES:
+                raise Unavailable(what="an outbox") from exc
+            log.error("event_stream_forgotten", extra={"reason": str(exc)})  # noqa: TRY400 - no bug
+            return _Kept(uuid7(), {}, 1)
+
+    async def _read(self) -> _Kept:
         found = [(outbox, await outbox.published(self._limits.kept)) for outbox in self._outboxes()]
         epoch = next((entries[0].epoch for _, entries in found if entries), uuid7())
         places = {

@@ -98,7 +98,7 @@ class StreamConformance:
             await stream.fill(12, [message(8)])
         reading = asyncio.ensure_future(bodies(stream, 2, after=12, epoch="lost"))
         await stream.fill(13, [message(1)])
-        await stream.open()
+        await stream.open("lost")
         assert await stream.condition() == ("open", "lost", 13)
         assert await stream.publish([message(1), message(2)]) == ("lost", [13, 14])
         assert await reading == [b"1", b"2"]

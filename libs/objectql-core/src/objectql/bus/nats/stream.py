@@ -113,8 +113,8 @@ class NatsEventStream:
         if await self._store(asks) != list(range(start, start + len(asks))):
             raise Unavailable(what="the event stream")
 
-    async def open(self) -> None:
-        await self._configure("UPDATE", {EPOCH: (await self.condition()).epoch})
+    async def open(self, epoch: str) -> None:
+        await self._configure("UPDATE", {EPOCH: epoch})
 
     async def state(self) -> StreamState:
         return await state_of(await self._bus.connected(), self._name)

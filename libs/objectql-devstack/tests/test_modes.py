@@ -197,12 +197,15 @@ def test_what_nobody_wants_again_lies_in_memory_where_there_is_room(
     def lies(path: Path) -> str:
         return path.relative_to(tmp_path).parts[0]
 
+    def is_memory(path: Path) -> bool:
+        return path == tmp_path / "memory"
+
     for name in ("disk", "memory"):
         (tmp_path / name).mkdir()
         monkeypatch.setattr(folders, f"_{name.upper()}", tmp_path / name)
     private = tmp_path / "private"
     private.mkdir(mode=0o700)
-    monkeypatch.setattr(Path, "is_mount", lambda path: path == tmp_path / "memory")
+    monkeypatch.setattr(Path, "is_mount", is_memory)
     monkeypatch.setattr(folders, "_room_bytes", lambda: room)
     folder = folders.fleeting_folder(private / "pg", OTHER)
     assert lies(folder) == place

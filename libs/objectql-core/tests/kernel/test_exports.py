@@ -16,7 +16,7 @@ from objectql.kernel.kernel import Kernel
 from objectql.query.parse import parse_query
 from objectql.wire.messages import ExportRequest
 
-PERMISSIONS = {
+PERMISSIONS: dict[str, Any] = {
     "object": "note",
     "object_permissions": {
         "read": ["clerk", "auditor"],
@@ -25,7 +25,7 @@ PERMISSIONS = {
     },
     "field_permissions": {"secret": {"read": []}},
 }
-NOTES = {
+NOTES: dict[str, Any] = {
     "name": "notes",
     "objects": {
         "note": {"fields": {"text": {"type": "text"}, "secret": {"type": "text"}}},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
+from typing import cast
 
 from objectql.bus.port import EventStream, StreamEntry, StreamState
 from objectql.events import ChangeEvent
@@ -11,6 +12,7 @@ from objectql.ids import ObjectName, TenantId
 from objectql.live.cursor import Cursors
 from objectql.wire.codec import encode
 from objectql_gateway_ws.hub import WARM_UP, Hub
+from objectql_gateway_ws.subscription import Subscription
 
 
 class QuickClock:
@@ -68,8 +70,12 @@ async def test_a_commit_that_began_before_reading_holds_up_snapshots_for_a_momen
     size = WARM_UP + 100
     bodies = [event(n, "large", size) for n in range(size)]
     clock = QuickClock()
-    stream: EventStream = IdleStream(bodies)  # type: ignore[assignment] # reads only
-    hub = Hub(stream, Cursors(b"s" * 32), clock, lost=lambda *_: None)
+    stream = cast("EventStream", IdleStream(bodies))  # nobody writes to it
+
+    def lost(subscription: Subscription, reason: str) -> None:
+        raise AssertionError((subscription, reason))
+
+    hub = Hub(stream, Cursors(b"s" * 32), clock, lost=lost)
     reading = asyncio.ensure_future(hub.run())
     try:
         async with asyncio.timeout(20):

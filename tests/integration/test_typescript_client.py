@@ -42,7 +42,7 @@ def packages() -> None:
 def test_the_client_loses_and_doubles_nothing_while_the_gateways_restart(
     cluster: Cluster, tmp_path: Path
 ) -> None:
-    run("npx", "tsc", "-p", "tsconfig.build.json", "--outDir", str(tmp_path / "dist"))
+    run("npx", "tsc", "-p", "tsconfig.build.json", "--noCheck", "--outDir", str(tmp_path / "dist"))
     (tmp_path / "package.json").write_text('{"type": "module"}')
     with subprocess.Popen(
         ["node", "tests/cluster/check.mjs", str(tmp_path / "dist")],

@@ -33,10 +33,12 @@ const browser = await chromium.launch({
   executablePath: CHROMIUM,
   args: ["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
 });
+const errors = [];
+const heard = [];
+const page = await browser.newPage();
+page.on("pageerror", (error) => errors.push(error));
+page.on("console", (said) => said.type() === "error" && heard.push(said.text()));
 try {
-  const page = await browser.newPage();
-  const errors = [];
-  page.on("pageerror", (error) => errors.push(error));
   page.setDefaultTimeout(WITHIN_MS);
 
   const where = { dep_delay: { $gt: 15 }, carrier: "UA" };
@@ -75,6 +77,9 @@ try {
   assert((await page.locator("tbody tr").count()) > 0);
   assert.deepEqual(errors, []);
   await api("PATCH", `/api/flight/${id}`, { dep_delay: before });
+} catch (error) {
+  process.stderr.write(`${await page.content()}\n${[...errors, ...heard].join("\n")}\n`);
+  throw error;
 } finally {
   await browser.close();
   await server.close();

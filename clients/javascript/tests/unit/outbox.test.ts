@@ -193,6 +193,7 @@ test("a write that is kept just when the last one was sent is sent too", async (
     await box.update("note", "1", {});
     for (let tick = 0; tick < ticks; tick += 1) await Promise.resolve();
     await box.update("note", "2", {});
-    await vi.waitFor(() => expect(told).toEqual(["sent /api/note/1", "sent /api/note/2"]));
+    const both = ["sent /api/note/1", "sent /api/note/2"];
+    await vi.waitFor(() => expect(told).toEqual(both), { timeout: 10_000, interval: 1 });
   }
 });

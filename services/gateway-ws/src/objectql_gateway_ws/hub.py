@@ -34,6 +34,10 @@ WARM_UP: Final = 2000
 TORN_S: Final = 10.0
 """How long a commit may stay incomplete; a relay stores a commit's events one after another."""
 
+CUT_S: Final = 2.0
+"""How long a commit may stay incomplete that had begun before reading did: most likely its first
+events lie before that, and never come. Snapshots wait for it."""
+
 _PAUSE_S: Final = 0.5
 
 
@@ -57,6 +61,8 @@ class Hub:
         self._told = told
         self._matcher: Matcher[Subscription] = Matcher()
         self._commits = Commits(Place(0, 0))
+        self._begun_at = 0
+        """The end of the stream when reading began."""
         self._epoch: str | None = None
         self._moved = asyncio.Event()
 
@@ -106,6 +112,19 @@ class Hub:
 
     async def run(self) -> None:
         """Read until cancelled."""
+        watching = asyncio.ensure_future(self._watch_torn())
+        try:
+            await self._read_on()
+        finally:
+            watching.cancel()
+
+    async def _watch_torn(self) -> None:
+        """Give up torn commits also while nothing comes."""
+        while True:
+            await self._clock.sleep(_PAUSE_S)
+            self._give_up_torn(self._clock.monotonic_s())
+
+    async def _read_on(self) -> None:
         while True:
             try:
                 state = await self.stream.state()
@@ -114,6 +133,7 @@ class Hub:
                 continue
             start = max(state.first - 1, state.last - WARM_UP, 0)
             self._commits = Commits(Place(start, start))
+            self._begun_at = state.last
             self._epoch = state.epoch
             try:
                 await self._read(start, state.epoch)
@@ -131,8 +151,12 @@ class Hub:
     def _take(self, entries: Iterable[StreamEntry]) -> None:
         now_s = self._clock.monotonic_s()
         for entry in entries:
-            if told := take(self._commits, entry, now_s):
+            is_old = entry.position <= self._begun_at
+            if told := take(self._commits, entry, now_s - TORN_S + CUT_S if is_old else now_s):
                 self._tell(told)
+        self._give_up_torn(now_s)
+
+    def _give_up_torn(self, now_s: float) -> None:
         torn = self._commits.give_up(now_s - TORN_S)
         if torn:
             log.error("commit_torn", extra={"events": [event.id for event in torn]})

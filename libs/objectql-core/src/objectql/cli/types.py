@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import replace
 
 from objectql.cli.requests import send
 from objectql.metadata.build import build_snapshot
 from objectql.metadata.document import Document
 from objectql.metadata.loader import load_directory
+from objectql.metadata.model import SHARES, shares_field
 from objectql.metadata.typescript import typescript
 
 _OF_SERVER = "server"
@@ -32,10 +35,19 @@ def types_of_server(url: str, token: str) -> str:
         Refused: it cannot be reached, or says no.
 
     """
-    documents: list[dict[str, Any]] = send(url, token, "GET", "/api/meta/object")["items"]
-    return _types(Document(_OF_SERVER, "object", each["name"], each) for each in documents)
+    items: list[dict[str, Any]] = send(url, token, "GET", "/api/meta/object")["items"]
+    documents = [Document(_OF_SERVER, "object", each["name"], each) for each in items]
+    shared = {each["name"] for each in items if SHARES in each["fields"]}
+    return _types(documents, shared)
 
 
-def _types(documents: Iterable[Document]) -> str:
-    objects = build_snapshot(documents, version=1).objects
-    return typescript(each for each in objects.values() if not each.is_system)
+def _types(documents: Iterable[Document], shared: Collection[str] = ()) -> str:
+    """`shared` names the objects that have `SHARES` by permissions that are not among `documents`."""
+    objects = build_snapshot(documents, version=1).objects.values()
+    return typescript(
+        replace(each, fields={**each.fields, SHARES: shares_field()})
+        if each.name in shared
+        else each
+        for each in objects
+        if not each.is_system
+    )

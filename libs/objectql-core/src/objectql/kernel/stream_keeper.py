@@ -14,17 +14,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
-from typing import Final, NamedTuple, TypeAlias
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, NamedTuple, Protocol, TypeAlias
 
 import msgspec
 
-from objectql.bus.port import EventStream
 from objectql.clock import Clock
 from objectql.drivers.stores import Outbox
 from objectql.errors import ObjectQLError, Unavailable
 from objectql.ids import uuid7
 from objectql.kernel.relay import message_of
+from objectql.wire.stream import StreamCondition, StreamMessage
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +46,16 @@ class KeeperLimits(msgspec.Struct, frozen=True):
     """How long outboxes that do not answer are waited for, each time and three times in all."""
 
 
+class FillableStream(Protocol):
+    """What is needed of the stream; see `EventStream` of the bus."""
+
+    async def ensure(self) -> None: ...
+    async def condition(self) -> StreamCondition: ...
+    async def begin(self, epoch: str, first: int) -> None: ...
+    async def fill(self, start: int, messages: Sequence[StreamMessage | None]) -> None: ...
+    async def open(self, epoch: str) -> None: ...
+
+
 class _Kept(NamedTuple):
     """What there is to fill a stream with: for each position whose event, and where in its outbox."""
 
@@ -62,7 +72,7 @@ class StreamKeeper:
 
     def __init__(
         self,
-        stream: EventStream,
+        stream: FillableStream,
         outboxes: Outboxes,
         leads: Callable[[], bool],
         *,

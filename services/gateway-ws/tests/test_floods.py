@@ -74,7 +74,7 @@ async def serving(limits: SocketLimits = LIMITS, **more: Any) -> AsyncGenerator[
 
 @pytest.fixture
 async def server() -> AsyncGenerator[SocketServer]:
-    async with serving() as running:
+    async with serving(auth_timeout_s=45) as running:  # longer than any test waits
         yield running
 
 

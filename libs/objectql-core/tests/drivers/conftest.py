@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import asyncpg  # noqa: TID251 - makes databases for the tests
 import pytest
 
 from objectql.drivers.places import Place
 from objectql.drivers.sql.postgres import PostgresDriver, PostgresSettings
+from objectql.testing.databases import drop_database
 from objectql.testing.driver_samples import ACME, OBJECTS
 from objectql_devstack import DataStack
 
@@ -61,10 +62,12 @@ async def copy_place_of_acme(url: str) -> None:
 
 
 @pytest.fixture
-async def database_url(postgres_url: str, template: str) -> str:
-    """A fresh database with the tables."""
+async def database_url(postgres_url: str, template: str) -> AsyncIterator[str]:
+    """A fresh database with the tables, dropped afterwards."""
     name = f"suite_{next(_numbers)}"
     admin = await asyncpg.connect(postgres_url)
     await admin.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
     await admin.close()
-    return beside(postgres_url, name)
+    url = beside(postgres_url, name)
+    yield url
+    await drop_database(url)

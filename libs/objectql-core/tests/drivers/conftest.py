@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator, Iterator
 
 import asyncpg  # noqa: TID251 - makes databases for the tests
 import pytest
-from tests.databases import drop_database
 
 from objectql.drivers.places import Place
 from objectql.drivers.sql.postgres import PostgresDriver, PostgresSettings
+from objectql.testing.databases import drop_database
 from objectql.testing.driver_samples import ACME, OBJECTS
 from objectql_devstack import DataStack
 
@@ -63,7 +63,7 @@ async def copy_place_of_acme(url: str) -> None:
 
 @pytest.fixture
 async def database_url(postgres_url: str, template: str) -> AsyncIterator[str]:
-    """A fresh database with the tables."""
+    """A fresh database with the tables, dropped afterwards."""
     name = f"suite_{next(_numbers)}"
     admin = await asyncpg.connect(postgres_url)
     await admin.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY wal_log")

@@ -10,7 +10,6 @@ from typing import Any
 
 import asyncpg  # noqa: TID251 - makes databases for the tests
 import pytest
-from tests.databases import drop_database
 
 from objectql.clock import SystemClock
 from objectql.context import DEFAULT_TENANT, Actor, Context
@@ -22,6 +21,7 @@ from objectql.drivers.sql.sqlite import SqliteDriver, SqliteSettings
 from objectql.ids import TenantId
 from objectql.kernel.features import KernelSettings
 from objectql.kernel.kernel import Kernel
+from objectql.testing.databases import drop_database
 from objectql_devstack import DataStack
 
 OBJECTS: dict[str, Any] = {
@@ -127,7 +127,7 @@ def postgres_template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]
         yield url
 
 
-async def fresh_database(template: str, of: str = "kernel_template") -> str:
+async def fresh_database(template: str, of: str) -> str:
     """The URL of a copy of the database `of` on the template's server."""
     head = template.rpartition("/")[0]
     name = f"kernel_{next(_numbers)}"
@@ -138,28 +138,32 @@ async def fresh_database(template: str, of: str = "kernel_template") -> str:
 
 
 @pytest.fixture(params=["memory", "sqlite", pytest.param("postgres", marks=pytest.mark.servers)])
-def driver(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Driver]:
+def driver(
+    request: pytest.FixtureRequest, tmp_path: Path, make_postgres: Callable[[str], Driver]
+) -> Driver:
     """Every promise of the kernel holds on every driver."""
     if request.param == "memory":
-        yield MemoryDriver()
-    elif request.param == "sqlite":
-        yield SqliteDriver(SqliteSettings(str(tmp_path / "kernel.db")))
-    else:
-        url = asyncio.run(fresh_database(request.getfixturevalue("postgres_template")))
-        yield PostgresDriver(PostgresSettings(url, pool=PoolSettings(min_size=1, max_size=6)))
-        asyncio.run(drop_database(url))
+        return MemoryDriver()
+    if request.param == "sqlite":
+        return SqliteDriver(SqliteSettings(str(tmp_path / "kernel.db")))
+    return make_postgres("kernel_template")
 
 
 @pytest.fixture
-def bare_postgres(request: pytest.FixtureRequest) -> Iterator[Callable[[], Driver]]:
+def bare_postgres(make_postgres: Callable[[str], Driver]) -> Callable[[], Driver]:
     """Makes a driver of a database that nobody has used."""
+    return lambda: make_postgres("template0")
+
+
+@pytest.fixture
+def make_postgres(request: pytest.FixtureRequest) -> Iterator[Callable[[str], Driver]]:
+    """Makes a driver of a copy of the database that is named; copies are dropped afterwards."""
     made: list[str] = []
 
-    def make() -> Driver:
-        template = request.getfixturevalue("postgres_template")
-        made.append(asyncio.run(fresh_database(template, of="template0")))
-        settings = PostgresSettings(made[-1], pool=PoolSettings(min_size=1, max_size=6))
-        return PostgresDriver(settings)
+    def make(of: str) -> Driver:
+        url = asyncio.run(fresh_database(request.getfixturevalue("postgres_template"), of))
+        made.append(url)
+        return PostgresDriver(PostgresSettings(url, pool=PoolSettings(min_size=1, max_size=6)))
 
     yield make
     for url in made:

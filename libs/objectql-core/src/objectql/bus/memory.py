@@ -16,7 +16,6 @@ from objectql.bus.port import (
     Handler,
     Listener,
     PositionLost,
-    StreamCondition,
     StreamEntry,
     StreamState,
     Unsubscribe,
@@ -24,7 +23,7 @@ from objectql.bus.port import (
 from objectql.clock import Clock, SystemClock
 from objectql.errors import DeadlineExceeded, OutcomeUnknown, PayloadTooLarge, Unavailable
 from objectql.ids import uuid7
-from objectql.wire.stream import Stored, StreamMessage
+from objectql.wire.stream import Stored, StreamCondition, StreamMessage
 from objectql.wire.subjects import HOLE
 
 MAX_PAYLOAD_BYTES = 1024 * 1024

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
-from typing import Literal, NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 import msgspec
 
-from objectql.wire.stream import Stored, StreamMessage
+from objectql.wire.stream import Stored, StreamCondition, StreamMessage
 
 
 class Envelope(msgspec.Struct, frozen=True):
@@ -103,14 +103,6 @@ class StreamEntry(NamedTuple):
 
     position: int
     body: bytes
-
-
-class StreamCondition(NamedTuple):
-    """Whether publishers are let in; while a stream is `filling`, `last` is how far it is filled."""
-
-    is_: Literal["open", "filling", "missing"]
-    epoch: str = ""
-    last: int = 0
 
 
 class PositionLost(Exception):

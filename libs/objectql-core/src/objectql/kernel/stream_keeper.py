@@ -12,19 +12,29 @@ How far back it is filled is bounded; readers from before hear that their positi
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
-from typing import NamedTuple, TypeAlias
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple, Protocol, TypeAlias
 
 import msgspec
 
-from objectql.bus.port import EventStream
 from objectql.clock import Clock
 from objectql.drivers.stores import Outbox
 from objectql.errors import ObjectQLError
 from objectql.ids import uuid7
 from objectql.kernel.relay import message_of
+from objectql.wire.stream import StreamCondition, StreamMessage
 
 log = logging.getLogger(__name__)
+
+
+class FillableStream(Protocol):
+    """What is needed of `objectql.bus.port.EventStream`."""
+
+    async def ensure(self) -> None: ...
+    async def condition(self) -> StreamCondition: ...
+    async def begin(self, epoch: str, first: int) -> None: ...
+    async def fill(self, start: int, messages: Sequence[StreamMessage | None]) -> None: ...
+    async def open(self) -> None: ...
 
 
 class KeeperLimits(msgspec.Struct, frozen=True):
@@ -55,7 +65,7 @@ class StreamKeeper:
 
     def __init__(
         self,
-        stream: EventStream,
+        stream: FillableStream,
         outboxes: Outboxes,
         leads: Callable[[], bool],
         *,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 
 class StreamMessage(NamedTuple):
@@ -19,3 +19,11 @@ class Stored(NamedTuple):
 
     epoch: str
     positions: Sequence[int | None]
+
+
+class StreamCondition(NamedTuple):
+    """Whether publishers are let in; while a stream is `filling`, `last` is how far it is filled."""
+
+    is_: Literal["open", "filling", "missing"]
+    epoch: str = ""
+    last: int = 0

@@ -25,8 +25,9 @@ from nats.aio.client import Client  # noqa: TID251
 from nats.aio.msg import Msg  # noqa: TID251
 from nats.aio.subscription import Subscription  # noqa: TID251
 
-from objectql.bus.port import PositionLost, StreamCondition, StreamEntry, StreamState
+from objectql.bus.port import PositionLost, StreamEntry, StreamState
 from objectql.errors import Unavailable
+from objectql.wire.stream import StreamCondition
 
 log = logging.getLogger(__name__)
 

@@ -11,12 +11,12 @@ import msgspec
 
 from objectql.bus.nats.connection import NatsBus
 from objectql.bus.nats.reading import EPOCH, FILLING, ask, condition_of, read, state_of
-from objectql.bus.port import Envelope, StreamCondition, StreamEntry, StreamState
+from objectql.bus.port import Envelope, StreamEntry, StreamState
 from objectql.errors import ObjectQLError, Unavailable
 from objectql.ids import uuid7
 from objectql.wire.frames import Ask
 from objectql.wire.headers import MESSAGE_ID
-from objectql.wire.stream import Stored, StreamMessage
+from objectql.wire.stream import Stored, StreamCondition, StreamMessage
 from objectql.wire.subjects import DATA_STREAM, DATA_SUBJECTS, FILL_PREFIX, HOLE
 
 log = logging.getLogger(__name__)

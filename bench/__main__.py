@@ -10,7 +10,19 @@ import time
 from collections.abc import Generator, Iterable
 from pathlib import Path
 
-from bench import compare, document, growth, memory, micro, profiling, report, rest, rules, wrk
+from bench import (
+    compare,
+    document,
+    growth,
+    live,
+    memory,
+    micro,
+    profiling,
+    report,
+    rest,
+    rules,
+    wrk,
+)
 from bench.model import METHOD, RESULTS, Growth, Machine, Micro, Rest, Rules, save
 from bench.place import place
 from objectql_devstack import DataStack
@@ -37,6 +49,9 @@ def arguments() -> argparse.ArgumentParser:
     remember = commands.add_parser("memory", help="memory after 20,000 and 200,000 requests")
     remember.add_argument("--quick", action="store_true", help="only see that it runs")
     remember.add_argument("--results", type=Path, help="folder of the JSON file")
+
+    live_queries = commands.add_parser("live", help="live queries: fan-out, filters, idle sockets")
+    live_queries.add_argument("--quick", action="store_true", help="only see that it runs")
 
     commands.add_parser("document", help="write docs/performance.md from the kept results")
 
@@ -126,6 +141,8 @@ def main() -> int:
             measure(told, results)
         case "compare":
             return against(told)
+        case "live":
+            live.run(quick=told.quick)
         case "memory":
             results = told.results or (None if told.quick else RESULTS)
             return remember(quick=told.quick, results=results)

@@ -22,7 +22,7 @@ class Stored(NamedTuple):
 
 
 class StreamCondition(NamedTuple):
-    """Whether publishers are let into the stream; while a stream is `filling`, `last` is how far it is filled."""
+    """Whether publishers are let in; while a stream is `filling`, `last` is how far it is filled."""
 
     is_: Literal["open", "filling", "missing"]
     epoch: str = ""

@@ -38,7 +38,8 @@ lock-javascript: ## Resolve the JavaScript packages again and rewrite their lock
 	@sed -i '/^ *"resolved": /d' $(JAVASCRIPT)/package-lock.json
 
 ##@ Check
-check: format-check lint layers types test-unit check-javascript ## Everything that needs no server
+check: $(STAMP) $(PACKAGES) ## Everything that needs no server
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target format-check lint layers types check-javascript test-unit
 
 format: $(STAMP) $(PACKAGES) ## Format the code
 	@$(BIN)/ruff format --quiet .

@@ -69,5 +69,8 @@ def test_the_example_page_shows_what_happens_and_takes_back_what_failed(cluster:
 
 
 def test_types_of_a_server_are_those_of_its_files(cluster: Cluster) -> None:
-    command = (str(ROOT / ".venv" / "bin" / "objectql"), "types")
-    assert run(*command, env=told(cluster)) == (CLIENT / "example" / "objects.ts").read_text()
+    """Line by line; other tests may have given the server more objects."""
+    told_lines = run(str(ROOT / ".venv" / "bin" / "objectql"), "types", env=told(cluster))
+    lines = iter(told_lines.splitlines())
+    expected = (CLIENT / "example" / "objects.ts").read_text().splitlines()
+    assert [line for line in expected if line not in lines] == []

@@ -58,3 +58,8 @@ def test_quick_memory_reads_every_process_at_every_mark(tmp_path: Path) -> None:
     assert {row.when for row in memory.rows} == {"idle", "after 200", "after 400"}
     assert {"gateway-rest-1", "kernel-1", "redis"} <= {row.name for row in memory.rows}
     assert all(0 < row.pss_mb <= row.rss_mb for row in memory.rows)
+
+
+def test_quick_live_queries_are_told_what_was_written() -> None:
+    told = run("live", "--quick")  # it compares what was heard with what was written itself
+    assert {"deliveries", "p95"} <= {word.strip(",") for word in told.split()}

@@ -14,7 +14,7 @@ from objectql.drivers.memory import MemoryDriver
 from objectql.errors import InvalidQuery, ObjectUnknown, PermissionDenied
 from objectql.kernel.kernel import Kernel
 from objectql.query.parse import parse_query
-from objectql.wire.messages import ExportRequest
+from objectql.wire.messages import ExplainAccessRequest, ExportRequest
 
 PERMISSIONS: dict[str, Any] = {
     "object": "note",
@@ -85,3 +85,18 @@ async def test_groups_and_unknown_objects_are_refused(notes: Kernel, ask: Ask) -
         await notes.handle_export(
             ExportRequest(parse_query({}, object="nothing")), ask("root", "admin")
         )
+
+
+async def test_why_somebody_may_export_or_not_is_explained(notes: Kernel, ask: Ask) -> None:
+    told: dict[str, Any] = {}
+    for role in ("clerk", "auditor", "nobody"):
+        request = ExplainAccessRequest("note", "export", "n1", user="ann", roles=(role,))
+        reply = await notes.handle_explain_access(request, ask("root", "admin"))
+        told[role] = json.loads(reply.body)
+    assert {role: each["allowed"] for role, each in told.items()} == {
+        "clerk": False,
+        "auditor": True,
+        "nobody": False,
+    }
+    assert told["clerk"]["because"][-1] == "export is not granted to the caller"
+    assert told["auditor"]["because"][-1] == "export is granted to the caller"

@@ -77,9 +77,11 @@ async def explain_access(
         ObjectUnknown, RecordNotFound: there is no such object, or no such record at all.
 
     """
+    if right == EXPORT:
+        return await _explain_export(scope, reader, object_name, id_)
     asked: Right | None = next((known for known in RIGHTS if known == right), None)
     if asked is None:
-        raise InvalidRequest(reason=f"{right[:40]} is not one of {', '.join(RIGHTS)}")
+        raise InvalidRequest(reason=f"{right[:40]} is not one of {', '.join((*RIGHTS, EXPORT))}")
     object_ = scope.model.object(object_name)
     access = RecordAccess(reader, scope)
     if id_ is not None and not await access.is_within(object_, id_, EVERY_RECORD, "any"):
@@ -88,6 +90,18 @@ async def explain_access(
         return _told(is_allowed=True, because=["administrators may do everything in their tenant"])
     explanation = _Explanation(scope, access, object_, asked, id_)
     return await explanation.tell()
+
+
+async def _explain_export(
+    scope: Scope, reader: Reader, object_name: str, id_: str | None
+) -> dict[str, Any]:
+    """What may be exported is what may be read, by those to whom it is granted."""
+    told = await explain_access(scope, reader, object_name, "read", id_)
+    is_granted = EXPORT in scope.policy.access(object_name).operations
+    if told["allowed"]:
+        grant = "is granted" if is_granted else "is not granted"
+        told["because"].append(f"{EXPORT} {grant} to the caller")
+    return told | {"allowed": is_granted and told["allowed"]}
 
 
 class _Explanation:

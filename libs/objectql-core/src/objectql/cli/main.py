@@ -241,7 +241,9 @@ def explain_query(  # noqa: PLR0917 - the options of the command
 @app.command("can")
 def can(  # noqa: PLR0917 - the options of the command
     user: Annotated[str, typer.Argument(metavar="USER", help="The id of the user.")],
-    action: Annotated[str, typer.Argument(metavar="ACTION", help="create, read, update, delete, export.")],
+    action: Annotated[
+        str, typer.Argument(metavar="ACTION", help="create, read, update, delete, export.")
+    ],
     object_name: Annotated[str, typer.Argument(metavar="OBJECT", help="The object.")],
     record: Annotated[str | None, typer.Argument(metavar="ID", help="One record of it.")] = None,
     role: Annotated[

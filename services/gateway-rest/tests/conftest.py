@@ -16,6 +16,7 @@ from objectql.clock import SystemClock
 from objectql.context import Actor, Context
 from objectql.errors import Unauthenticated
 from objectql.ids import FieldName, ObjectName
+from objectql.metadata.field_numbers import allocate
 from objectql.metadata.model import ActionDef, Features, FieldDef, ObjectDef, Option, system_fields
 from objectql.metadata.registry import MetadataSnapshot
 from objectql.wire import audit as a
@@ -242,7 +243,8 @@ async def services(kernel: FakeKernel, limits: LimitSettings) -> AsyncIterator[S
     client = KernelClient(bus)
 
     def decode(_: bytes) -> MetadataSnapshot:
-        return MetadataSnapshot(1, {o.name: o for o in (TASK, PROJECT)})
+        objects = {each.name: each for each in (TASK, PROJECT)}
+        return MetadataSnapshot(1, objects, numbers=allocate(objects.values(), {}))
 
     metadata = MetadataView(client, clock, decode)
     await metadata.refresh()

@@ -14,7 +14,10 @@ from objectql.errors import (
     SchemaChangeRefused,
     VersionConflict,
 )
+from objectql.ids import ObjectName
+from objectql.kernel.documents import documents_of
 from objectql.kernel.kernel import Kernel
+from objectql.metadata.field_numbers import numbers_of
 from objectql.metadata.transfer import decode_snapshot
 from objectql.wire.messages import (
     MetaDeleteRequest,
@@ -135,3 +138,42 @@ async def test_gateways_get_the_snapshot_they_do_not_have(kernel: Kernel, ask: A
     assert decode_snapshot(reply.items).objects == kernel.engine.model.snapshot.objects
     known = await kernel.handle_snapshot(SnapshotRequest(reply.version), ask())
     assert known.items is None
+
+
+async def test_numbers_of_fields_are_kept_with_what_is_published(
+    kernel: Kernel, driver: Driver, ask: Any
+) -> None:
+    """They outlive a field, an object and the kernel, and reach gateways with the snapshot."""
+    admin = ask("admin")
+    two = b'{"fields": {"a": {"type": "text"}, "b": {"type": "text"}}}'
+    swapped = b'{"fields": {"c": {"type": "text"}, "b": {"type": "text"}}}'
+
+    async def numbers() -> dict[str, int]:
+        reply = await kernel.handle_snapshot(SnapshotRequest(), admin)
+        assert reply.items is not None
+        found = decode_snapshot(reply.items).numbers[ObjectName("note")].fields
+        return {key.partition(" ")[0]: number for key, number in found.items()}
+
+    await kernel.handle_meta_put(MetaPutRequest("object", "note", two), admin)
+    first = await numbers()
+    request = MetaPutRequest("object", "note", swapped, allow_destructive=True)
+    await kernel.handle_meta_put(request, admin)
+    assert await numbers() == first | {"c": max(first.values()) + 1}
+    await kernel.handle_meta_delete(MetaDeleteRequest("object", "note"), admin)
+    assert await numbers() == first | {"c": max(first.values()) + 1}
+    _, stored = await driver.metadata.load()
+    kept = numbers_of(documents_of(stored))
+    assert kept == kernel.engine.model.snapshot.numbers
+    assert kept.keys() >= {"note", "account", "contact", "invoice", "line"}
+    version = kernel.engine.model.version
+    await kernel.publisher.publish_packages([])
+    assert kernel.engine.model.version == version, "numbers that are known need no publication"
+
+
+async def test_nobody_writes_the_numbers_of_fields(kernel: Kernel, ask: Any) -> None:
+    with pytest.raises(MetadataInvalid):
+        await kernel.handle_meta_put(
+            MetaPutRequest("field_numbers", "account", b'{"message": "Account"}'), ask("admin")
+        )
+    types = json.loads((await kernel.handle_meta_types(MetaTypesRequest(), ask("admin"))).body)
+    assert "field_numbers" not in {each["type"] for each in types}

@@ -21,6 +21,7 @@ from typer.main import get_command
 from objectql.cli.audit import audit
 from objectql.cli.identity import keys, tokens, users
 from objectql.cli.problems import problem_lines
+from objectql.cli.proto import proto
 from objectql.cli.token import development_token
 from objectql.cli.webhooks import webhooks
 from objectql.clock import SystemClock
@@ -78,6 +79,7 @@ app.add_typer(keys, name="key")
 app.add_typer(audit, name="audit")
 app.add_typer(tokens, name="token")
 app.add_typer(webhooks, name="webhook")
+app.add_typer(proto, name="proto")
 
 
 @app.command()

@@ -37,6 +37,8 @@ from objectql.kernel.engine import Engine
 from objectql.kernel.schema_sync import kept_in, lose_data, sync_tables
 from objectql.metadata.build import build_snapshot
 from objectql.metadata.document import CUSTOM_LAYER, Document
+from objectql.metadata.field_numbers import LAYER as NUMBERS
+from objectql.metadata.field_numbers import allocate, documents_for, holds_numbers
 from objectql.metadata.loader import LoadedPackage
 from objectql.metadata.model import ObjectDef
 from objectql.metadata.registry import MetadataSnapshot
@@ -132,7 +134,10 @@ class MetadataPublisher:
             put = [i for k, i in wanted.items() if k not in held or held[k].content != i.content]
             gone = [key for key in held if key not in wanted]
             others = documents_of(item for item in stored if item.layer not in layers)
-            snapshot = self._build([*loaded, *others], version + bool(put or gone))
+            snapshot, numbers = self._numbered(
+                [*loaded, *others], version, is_changed=bool(put or gone)
+            )
+            put += numbers
             changes, refused = await self._sync_schema(snapshot)
             for step in refused:
                 log.warning("schema_change_refused", extra={"change": step.description})
@@ -164,11 +169,11 @@ class MetadataPublisher:
             version, stored = await self._store.load()
             _check_version(if_version, version, type_, name)
             rest = documents_of(i for i in stored if _key(i) != _key(item))
-            snapshot = self._build([*rest, document], version + 1)
+            snapshot, numbers = self._numbered([*rest, document], version)
             changes = await self._sync_custom(
                 snapshot, name if allow_destructive and type_ == "object" else None
             )
-            return await self._publish(snapshot, [item], [], version, changes, by)
+            return await self._publish(snapshot, [item, *numbers], [], version, changes, by)
 
     async def delete(
         self,
@@ -196,8 +201,8 @@ class MetadataPublisher:
             _check_version(if_version, version, type_, name)
             before = self._engine.model.snapshot
             rest = documents_of(item for item in stored if _key(item) != key)
-            snapshot = self._build(rest, version + 1)
-            publication = await self._publish(snapshot, [], [key], version, (), by)
+            snapshot, numbers = self._numbered(rest, version)
+            publication = await self._publish(snapshot, numbers, [key], version, (), by)
             orphans = [o for n, o in before.objects.items() if n not in snapshot.objects]
             if allow_destructive:
                 for object_ in orphans:
@@ -236,6 +241,19 @@ class MetadataPublisher:
                 await self._engine.system_driver.leases.acquire(
                     _LEASE, self._engine.settings.node, _LEASE_TTL_S
                 )
+
+    def _numbered(
+        self, documents: Sequence[Document], version: int, *, is_changed: bool = True
+    ) -> tuple[MetadataSnapshot, list[StoredItem]]:
+        """What `documents` make up after `version`, and the items that keep its new numbers."""
+        snapshot = self._build(documents, version + is_changed)
+        numbers = allocate(snapshot.objects.values(), snapshot.numbers)
+        new = {n: each for n, each in numbers.items() if snapshot.numbers.get(n) != each}
+        if not new:
+            return snapshot, []
+        added = documents_for(new)
+        kept = [d for d in documents if not (holds_numbers(d) and d.name in new)]
+        return self._build([*kept, *added], version + 1), list(stored_items(added))
 
     def _build(self, documents: Iterable[Document], version: int) -> MetadataSnapshot:
         snapshot = build_snapshot(documents, version)
@@ -327,8 +345,9 @@ class MetadataPublisher:
     ) -> SecurityEntry:
         """Of documents by their names: what is in them is in the documents' own versions."""
         context = by or Context(actor=system_actor(), deadline_ms=0, request_id="")
+        stored = [f"{item.type}/{item.name}" for item in put if item.layer != NUMBERS]
         told = {
-            "stored": [f"{item.type}/{item.name}" for item in put],
+            "stored": stored,
             "removed": [f"{type_}/{name}" for _, type_, name in remove],
         }
         named = {what: names[:_MAX_NAMED] for what, names in told.items() if names}
@@ -337,7 +356,7 @@ class MetadataPublisher:
             context,
             self._engine.clock,
             version=version,
-            documents=len(put) + len(remove),
+            documents=len(stored) + len(remove),
             **named,
         )
 

@@ -23,6 +23,7 @@ from objectql.metadata.check_references import resolve_references
 from objectql.metadata.check_rules import rule_nodes
 from objectql.metadata.check_webhooks import check_webhook
 from objectql.metadata.document import CUSTOM_LAYER, Document, Node, Problems
+from objectql.metadata.field_numbers import holds_numbers, numbers_of
 from objectql.metadata.model import (
     SHARES,
     Item,
@@ -63,6 +64,8 @@ class _Builder:
         self._nodes: dict[str, list[Node]] = {}
         taken: dict[tuple[str, str, str], Document] = {}
         for document in documents:
+            if holds_numbers(document):
+                continue
             node = Node.root(document, self.problems)
             key = (document.layer, document.type, document.name)
             if document.type not in KINDS:
@@ -93,6 +96,7 @@ class _Builder:
             seeds=self._seeds(objects),
             documents=tuple(self._documents),
             warnings=tuple(sorted(self.problems.warnings, key=_place)),
+            numbers=numbers_of(self._documents),
         )
 
     def _object_parts(self) -> dict[str, ObjectParts]:

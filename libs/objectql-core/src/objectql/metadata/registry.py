@@ -14,6 +14,7 @@ from objectql.errors import Issue, MetadataNotFound, ObjectUnknown
 from objectql.ids import ObjectName
 from objectql.metadata.document import Document
 from objectql.metadata.encode import object_document
+from objectql.metadata.field_numbers import ObjectNumbers
 from objectql.metadata.model import FieldDef, Item, ObjectDef, ObjectPermissions, SeedData
 
 Definition: TypeAlias = "ObjectDef | ObjectPermissions | Item"
@@ -70,6 +71,7 @@ class MetadataSnapshot:
         seeds: tuple[SeedData, ...] = (),
         documents: tuple[Document, ...] = (),
         warnings: tuple[Issue, ...] = (),
+        numbers: Mapping[ObjectName, ObjectNumbers] | None = None,
     ) -> None:
         self.version = version
         self.edition: int | str = version
@@ -80,6 +82,7 @@ class MetadataSnapshot:
         self.seeds = seeds
         self._documents = documents
         self.warnings = warnings
+        self.numbers: Mapping[ObjectName, ObjectNumbers] = numbers or {}
         self._types: Mapping[str, Mapping[str, Definition]] = self._by_type()
         self._packages: Mapping[str, tuple[tuple[str, str], ...]] = self._by_package()
         self._tags: Mapping[str, tuple[ObjectDef, ...]] = _grouped(

@@ -50,6 +50,7 @@ class TenantSnapshot(MetadataSnapshot):
         self.permissions = Layered(self.permissions, base.permissions)
         self.items = base.items
         self.seeds = base.seeds
+        self.numbers = base.numbers
         types = {
             kind: Layered(found, base._types.get(kind, {})) for kind, found in self._types.items()
         }

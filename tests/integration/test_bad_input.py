@@ -130,3 +130,52 @@ async def test_without_a_token_there_is_nothing(cluster: Cluster) -> None:
     async with httpx.AsyncClient(base_url=cluster.env["OQL_REST_URL"]) as anonymous:
         for path in ("/api/account", "/api/account/acme", "/api/nothing", "/api/meta"):
             assert (await anonymous.get(path)).status_code == 401
+
+
+HUGE = 10**30
+
+BODIES_BY_PATH: dict[str, tuple[str, str, Any]] = {
+    "NUL in the id of a batch": (
+        *("POST", "/api/batch"),
+        {"operations": [{"object": "account", "action": "update", "id": "\0", "data": {}}]},
+    ),
+    "huge version in a batch": (
+        *("POST", "/api/batch"),
+        {"operations": [{"object": "account", "action": "delete", "id": "a", "if_version": HUGE}]},
+    ),
+    "huge reference in a batch": (
+        *("POST", "/api/batch"),
+        {"operations": [{"object": "account", "action": "delete", "id": {"$ref": HUGE}}]},
+    ),
+    "huge version in bulk": (
+        *("POST", "/api/account/bulk"),
+        {"operation": "delete", "records": [{"id": "a", "if_version": HUGE}]},
+    ),
+    "NUL in a question to the audit log": ("GET", "/api/admin/audit?actor=%00", None),
+    "NUL in the event to be told again": (
+        *("POST", "/api/admin/webhooks/nothing/replay"),
+        {"event": "\0"},
+    ),
+    "huge number in metadata": (
+        *("PUT", "/api/meta/object/poison"),
+        {"fields": {"name": {"type": "text", "max_length": HUGE}}},
+    ),
+    "huge precision in metadata": (
+        *("PUT", "/api/meta/object/poison"),
+        {"fields": {"name": {"type": "number", "scale": 2, "precision": 1001}}},
+    ),
+    "NUL in metadata": (
+        *("PUT", "/api/meta/object/poison"),
+        {"fields": {"name": {"type": "text", "defaultValue": "\0"}}},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BODIES_BY_PATH)
+async def test_what_cannot_be_stored_is_refused_wherever_it_stands(
+    api: httpx.AsyncClient, name: str
+) -> None:
+    method, path, content = BODIES_BY_PATH[name]
+    answer = await api.request(method, path, content=None if content is None else body(content))
+    assert 400 <= answer.status_code < 500, (answer.status_code, answer.text[:500])
+    assert answer.json()["code"]

@@ -69,8 +69,8 @@ async def test_a_user_is_made_changed_disabled_and_enabled(
 async def test_a_key_is_made_listed_and_revoked(
     run: Run, admin: httpx.AsyncClient, other: httpx.AsyncClient
 ) -> None:
-    run("user", "create", "robot", "--service", "--role", "viewer")
-    made = run("key", "create", "nightly", "--user", "robot", "--scope", "account:read")
+    run("user", "create", "nightjob", "--service", "--role", "viewer")
+    made = run("key", "create", "nightly", "--user", "nightjob", "--scope", "account:read")
     key = made.output.strip()
     assert [await status(http, key) for http in (admin, other)] == [200, 200]
     line = next(line for line in run("key", "list").output.splitlines() if "nightly" in line)

@@ -34,6 +34,13 @@ QUERY = Query(
 )
 
 
+@pytest.mark.parametrize("number", [2**64, -(2**63) - 1, 10**30])
+def test_a_number_that_the_wire_cannot_carry_is_the_callers_fault(number: int) -> None:
+    query = msgspec.structs.replace(QUERY, where=Compare(("n",), Op.EQ, number))
+    with pytest.raises(InvalidRequest):
+        encode(FindRequest(query))
+
+
 def test_a_query_round_trips_the_wire() -> None:
     assert decode(FindRequest, encode(FindRequest(QUERY))) == FindRequest(QUERY)
 

@@ -22,7 +22,7 @@ from objectql.metadata.check_permissions import check_permissions
 from objectql.metadata.check_references import resolve_references
 from objectql.metadata.check_rules import rule_nodes
 from objectql.metadata.check_webhooks import check_webhook
-from objectql.metadata.document import CUSTOM_LAYER, Document, Node, Problems
+from objectql.metadata.document import CUSTOM_LAYER, Document, Node, Problems, check_values
 from objectql.metadata.field_numbers import holds_numbers, numbers_of
 from objectql.metadata.model import (
     SHARES,
@@ -67,6 +67,7 @@ class _Builder:
             if holds_numbers(document):
                 continue
             node = Node.root(document, self.problems)
+            check_values(node)
             key = (document.layer, document.type, document.name)
             if document.type not in KINDS:
                 message = f'"{document.type}" is no type of metadata'

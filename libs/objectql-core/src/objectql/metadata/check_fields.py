@@ -20,6 +20,8 @@ from objectql.metadata.types import FIELD_TYPES, TYPE_ALIASES, Storage
 
 MAX_EXPRESSION_BYTES = 4096
 MAX_SCALE = 12
+MAX_PRECISION = 1000
+"""What Postgres's `numeric` can be told."""
 MAX_DIMENSION = 16_000
 DELETE_BEHAVIORS = ("set_null", "cascade", "restrict")
 SUMMARY_FUNCTIONS = ("count", "sum", "min", "max", "avg")
@@ -141,6 +143,8 @@ def _limits(keys: Mapping[str, Node], values: dict[str, Any]) -> None:
     _ordered(keys, values, "min_length", "max_length", "min_length_above_max_length")
     if (values.get("scale") or 0) > MAX_SCALE:
         keys["scale"].fail("scale_too_large", f"at most {MAX_SCALE} digits after the point")
+    if (values.get("precision") or 0) > MAX_PRECISION:
+        keys["precision"].fail("precision_too_large", f"at most {MAX_PRECISION} digits")
     elif values.get("precision") is not None and (values.get("scale") or 0) > values["precision"]:
         keys["precision"].fail("precision_below_scale", "precision counts all digits, scale some")
     if "pattern" in keys:

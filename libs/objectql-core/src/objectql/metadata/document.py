@@ -6,10 +6,11 @@ path, and merging several documents of one object loses none of that.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import PurePosixPath
-from typing import Any, NamedTuple, cast
+from typing import Any, Final, NamedTuple, cast
 
 import msgspec
 
@@ -22,6 +23,9 @@ CUSTOM_LAYER = "custom"
 
 TENANT_LAYER = "tenant"
 """The layer of what a tenant has of its own; it lies over all that is published."""
+
+_MAX_INTEGER: Final = 2**63 - 1
+_HALF_PAIR: Final = re.compile("[\ud800-\udfff]")
 
 
 class Document(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -170,6 +174,29 @@ class Node:
         message = f'"{text}" is not one of {", ".join(allowed)}'
         self.fail("value_not_allowed", message, near=text, among=allowed)
         return None
+
+
+def check_values(node: Node) -> None:
+    """Report what no store and no wire can hold, wherever it stands below `node`.
+
+    Whole numbers have 64 bits, of which one is the sign; text has no U+0000 and no half of a pair.
+    """
+    value = node.value
+    if isinstance(value, str):
+        if "\0" in value or _HALF_PAIR.search(value):
+            node.fail("bad_character", "this text holds a character that cannot be stored")
+    elif isinstance(value, int):
+        if not -_MAX_INTEGER <= value <= _MAX_INTEGER:
+            node.fail(
+                "number_too_large", f"whole numbers go up to {_MAX_INTEGER}; write it as text"
+            )
+    elif node.is_mapping:
+        for key, member in node.entries().items():
+            check_values(node.child("", key))
+            check_values(member)
+    elif node.is_list:
+        for element in node.elements():
+            check_values(element)
 
 
 def describe(value: Any) -> str:

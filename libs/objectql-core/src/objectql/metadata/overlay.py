@@ -23,7 +23,7 @@ from objectql.metadata.check_fields import check_field
 from objectql.metadata.check_objects import ObjectParts, build_object, check_name
 from objectql.metadata.check_permissions import check_permissions
 from objectql.metadata.check_references import resolve_references
-from objectql.metadata.document import TENANT_LAYER, Document, Node, Problems
+from objectql.metadata.document import TENANT_LAYER, Document, Node, Problems, check_values
 from objectql.metadata.keys import read_keys
 from objectql.metadata.model import FieldDef, ObjectDef, ObjectPermissions
 from objectql.metadata.registry import MetadataSnapshot
@@ -136,6 +136,7 @@ class _Builder:
         if len(self._nodes) > MAX_DOCUMENTS:
             self._nodes[-1].fail("too_many_documents", f"a tenant has at most {MAX_DOCUMENTS}")
         for node in self._nodes:
+            check_values(node)
             if node.document.type not in TYPES:
                 message = f"a tenant has no {node.document.type} of its own"
                 node.fail("not_for_tenants", message, near=node.document.type, among=TYPES)

@@ -7,14 +7,24 @@ from typing import TypeVar
 
 import msgspec
 
+from objectql.errors import InvalidRequest
+
 T = TypeVar("T")
 
 _encoder = msgspec.msgpack.Encoder(decimal_format="number")
 
 
 def encode(message: object) -> bytes:
-    """`message` as msgpack."""
-    return _encoder.encode(message)
+    """`message` as msgpack.
+
+    Raises:
+        InvalidRequest: a whole number in it has more than 64 bits.
+
+    """
+    try:
+        return _encoder.encode(message)
+    except OverflowError as exc:
+        raise InvalidRequest(reason="whole numbers have at most 64 bits") from exc
 
 
 @cache

@@ -18,6 +18,7 @@ from objectql.errors import (
     DatabaseFailed,
     DeadlineExceeded,
     DeleteRestricted,
+    InvalidRequest,
     Issue,
     NotSupported,
     ObjectQLError,
@@ -51,6 +52,9 @@ _DATA_ISSUES = {
     "23502": ("required", "a value is required"),
     "23514": ("invalid", "a value is not allowed"),
 }
+
+_TEXT_STATES = frozenset({"22021", "22P05"})
+"""Some text of the caller, an id for one, is none that a database can even look for."""
 
 _MAX_SEEN = 8192
 
@@ -180,6 +184,8 @@ def translate(
         code, message = _DATA_ISSUES.get(state, ("invalid", "a value cannot be stored"))
         field = refusal.column if object_ is None else object_.field_in(refusal.column)
         return ValidationFailed(object=name, issues=(Issue(field, code, message),))
+    if state in _TEXT_STATES:
+        return InvalidRequest(reason=_DATA_ISSUES[state][1])
     if state in RETRYABLE_STATES:
         return WriteConflict()
     if state == CANCELLED_STATE:

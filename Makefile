@@ -67,7 +67,7 @@ test-unit: $(STAMP) ## Unit, property and conformance tests that need no server
 	@$(BIN)/pytest -q -m "not servers and not faults and not containers" -n 2
 
 test-integration: $(STAMP) $(PACKAGES) browser ## Tests on real servers
-	@$(BIN)/pytest -q -m "servers and not faults"
+	@$(BIN)/pytest -q -m "servers and not faults" -n 2 --dist loadfile
 
 test-faults: $(STAMP) ## Kill and freeze real processes
 	@$(BIN)/pytest -q -m faults

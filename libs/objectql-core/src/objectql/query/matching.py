@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import Any, TypeAlias, cast
 
 from objectql.metadata.model import FieldDef, ObjectDef
@@ -21,6 +19,7 @@ from objectql.query.bound import (
     Test,
     TestOp,
 )
+from objectql.query.like import is_like
 from objectql.query.search_words import has_word
 from objectql.query.values_in import fold_ascii
 from objectql.values import Record, Value
@@ -95,19 +94,10 @@ def holds(op: TestOp, value: Any, other: Any) -> bool:
         case TestOp.ENDS_WITH:
             return bool(value.endswith(other))
         case TestOp.LIKE:
-            return _like(other).match(value) is not None
+            return is_like(value, other)
         case TestOp.ILIKE:
-            return _like(fold_ascii(other)).match(fold_ascii(value)) is not None
+            return is_like(fold_ascii(value), fold_ascii(other))
         case TestOp.HAS_WORD:
             return has_word(value, other)
         case TestOp.IS_NULL:
             return False  # both values are there
-
-
-@lru_cache(maxsize=256)
-def _like(pattern: str) -> re.Pattern[str]:
-    """`%` is any text, `_` any character, and there is no escape character."""
-    # A run of % means one %; as `.*.*` it would make the match exponential.
-    collapsed = re.sub(r"%+", "%", pattern)
-    parts = [{"%": ".*?", "_": "."}.get(char, re.escape(char)) for char in collapsed]
-    return re.compile("".join(parts) + r"\Z", re.DOTALL)

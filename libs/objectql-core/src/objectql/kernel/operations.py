@@ -100,10 +100,6 @@ class Operations(MetadataOperations):
         self.reader = Reader(engine)
         quota = RecordQuota(engine, self.reader, self.tenants.record_limits)
         self.writer = Writer(engine, self.reader, quota)
-        admin = TenantAdmin(engine, self.tenants, places, self.publisher)
-        own_metadata = OwnMetadata(engine, self.tenants, self.publisher)
-        self.tenancy = TenantOperations(engine, self.pipeline, self.reader, admin, own_metadata)
-        self.audit = AuditOperations(engine, self.pipeline, admin)
         self.identity = Identity(
             lambda: engine.system_driver.identity,
             engine.settings.identity,
@@ -111,6 +107,10 @@ class Operations(MetadataOperations):
             self.pipeline,
             self.refusals,
         )
+        admin = TenantAdmin(engine, self.tenants, places, self.publisher, self.identity.void_tenant)
+        own_metadata = OwnMetadata(engine, self.tenants, self.publisher)
+        self.tenancy = TenantOperations(engine, self.pipeline, self.reader, admin, own_metadata)
+        self.audit = AuditOperations(engine, self.pipeline, admin)
         self.webhooks = Webhooks(engine, self.pipeline, self.reader, self.tenants, self.identity)
         self._history = HistoryReader(engine, self.reader)
         self._live = LiveQueries(engine, self.reader.planner, self.tenants.admit)

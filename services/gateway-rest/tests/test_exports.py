@@ -111,7 +111,7 @@ async def test_it_ends_with_the_right_of_who_asks(
     async def page(request: Any, _context: Any) -> ExportReply:
         asked.append(request)
         monkeypatch.setattr(services.verifier, "verify", refuse)
-        return reply(row("1"), next="c")
+        return reply(row("1"), next="c" if len(asked) < 3 else None)
 
     kernel.slow["export"] = page
     with pytest.raises(Unauthenticated):  # the server closes the connection without an end

@@ -115,6 +115,39 @@ async def test_a_revoked_user_is_hung_up_on_and_hears_nothing_more(
         assert await socket.closed() == (4401, "revoked")
 
 
+async def key_of(api: httpx.AsyncClient, name: str) -> dict[str, Any]:
+    """A key of a new service account that may read notes."""
+    robot = {"name": name, "service": True, "roles": ["member"]}
+    user = (await api.post("/api/auth/users", content=body(robot))).json()["id"]
+    answer = await api.post("/api/auth/keys", content=body({"name": name, "user": user}))
+    assert answer.status_code == 201, answer.text
+    return answer.json()
+
+
+async def test_whoever_comes_with_an_api_key_is_hung_up_on_when_it_is_deleted(
+    cluster: Cluster, api: httpx.AsyncClient
+) -> None:
+    key = await key_of(api, "deleted-key")
+    async with open_socket(cluster.env["OQL_WS_URL"], key["key"]) as socket:
+        await socket.subscribe("note")
+        assert (await api.delete(f"/api/auth/keys/{key['id']}")).status_code == 204
+        assert await socket.closed() == (4401, "revoked")
+
+
+async def test_what_an_api_key_stands_for_is_asked_again_when_its_user_changes(
+    cluster: Cluster, api: httpx.AsyncClient
+) -> None:
+    """Not after the 30 seconds for which an answer is remembered: the test waits ten at most."""
+    key = await key_of(api, "demoted-key")
+    async with open_socket(cluster.env["OQL_WS_URL"], key["key"]) as socket:
+        await socket.subscribe("note")
+        path = f"/api/auth/users/{key['user']}"
+        assert (await api.patch(path, content=body({"roles": ["nobody"]}))).status_code == 200
+        async with asyncio.timeout(10):
+            told = await socket.hear()
+        assert (told["type"], told["sub"]) == ("resync", "s")
+
+
 async def test_a_suspended_tenant_is_hung_up_on(cluster: Cluster, api: httpx.AsyncClient) -> None:
     answer = await api.post("/api/admin/tenants", content=body({"id": "gone", "name": "Gone"}))
     assert answer.status_code == 201, answer.text

@@ -10,6 +10,7 @@ from objectql.errors import (
     Category,
     ErrorInfo,
     Issue,
+    MethodNotAllowed,
     RecordNotFound,
     Unavailable,
     ValidationFailed,
@@ -367,3 +368,12 @@ async def test_every_answer_says_what_it_took(client: Any, kernel: Any) -> None:
     assert told.startswith("plan;dur=0.03, cache;dur=0.31, total;dur=")
     failed = await client.get("/api/nothing/at/all")
     assert failed.headers["server-timing"].startswith("total;dur=")
+
+
+async def test_what_an_object_does_not_offer_is_405_with_what_it_does(
+    client: Any, kernel: Any
+) -> None:
+    kernel.answers["find"] = MethodNotAllowed(method="list", allowed=("get", "create", "bulk"))
+    answer = await client.get("/api/task")
+    assert (answer.status_code, answer.json()["code"]) == (405, "METHOD_NOT_ALLOWED")
+    assert answer.headers["allow"] == "POST"

@@ -77,6 +77,9 @@ async def test_writes_by_filter(client: Any, kernel: Any) -> None:
     [
         ("POST", "/api/data/task/bulk-update", {"filters": {}}),
         ("PUT", "/api/data/task", {}),
+        ("POST", "/api/data/task/bulk-update", {"filters": [[]], "data": {"n": 1}}),
+        ("POST", "/api/data/task/bulk-delete", {"filters": []}),
+        ("POST", "/api/data/task/bulk-delete", {"filters": [[]]}),
         ("DELETE", "/api/data/task", None),
         ("POST", "/api/objectql", {"op": "find", "object": "task", "user": {"id": "root"}}),
         ("POST", "/api/objectql", {"op": "drop", "object": "task"}),

@@ -66,6 +66,17 @@ async def test_scopes_narrow_down_what_the_user_may_do(
     assert [answer.status_code for answer in refused] == [403] * len(refused)
 
 
+async def test_a_key_may_be_good_for_exports_and_nothing_more_than_they_need(
+    admin: httpx.AsyncClient, other: httpx.AsyncClient
+) -> None:
+    person = await new_person(admin, roles=["admin"])
+    answers: dict[str, int] = {}
+    for scopes in (["account:read"], ["account:read", "account:export"]):
+        key = await make_key(admin, person.id, scopes=scopes)
+        answers[scopes[-1]] = await status(other, key["key"], "/api/v1/data/account/export")
+    assert answers == {"account:read": 403, "account:export": 200}
+
+
 async def test_a_key_is_shown_once_and_stored_as_a_hash(
     cluster: Cluster, admin: httpx.AsyncClient
 ) -> None:
@@ -135,6 +146,8 @@ async def test_a_lost_role_is_lost_for_the_users_keys(
         ({"scopes": ["account"]}, "scopes"),
         ({"scopes": ["account:grant"]}, "scopes"),
         ({"scopes": ["Account:read"]}, "scopes"),
+        ({"expires_at": "0001-01-01T00:00:00+14:00"}, "expires_at"),
+        ({"expires_at": "1969-12-31T23:59:59Z"}, "expires_at"),
     ],
 )
 async def test_what_no_key_can_be_is_refused(
@@ -145,6 +158,9 @@ async def test_what_no_key_can_be_is_refused(
     answer = await admin.post("/api/auth/keys", content=body(given))
     assert answer.status_code == 400, answer.text
     assert answer.json()["errors"][0]["path"] == path
+    kept = await admin.get("/api/auth/keys", params={"$top": "1000"})
+    assert kept.status_code == 200, kept.text
+    assert robot["id"] not in {key["user"] for key in kept.json()["items"]}
 
 
 async def test_no_key_looks_like_any_other_refusal(

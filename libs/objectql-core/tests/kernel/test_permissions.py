@@ -447,6 +447,44 @@ async def test_metadata_does_not_tell_of_hidden_fields(kernel: Kernel) -> None:
         assert all(b"name" in text for text in texts[:4])
 
 
+VIEWS: dict[str, tuple[str, dict[str, Any]]] = {
+    "a list of the object": (
+        "view",
+        {"name": "v", "object": "account", "columns": [{"field": "name"}, {"field": "salary"}]},
+    ),
+    "a form inside a view": (
+        "view",
+        {"name": "v", "object": "account", "form": {"sections": [{"fields": ["name", "salary"]}]}},
+    ),
+    "a view called like the object": (
+        "view",
+        {"name": "account", "list": {"columns": ["name", "salary"]}},
+    ),
+    "a path over a lookup": (
+        "view",
+        {"name": "v", "object": "deal", "columns": ["name", "account.salary"]},
+    ),
+    "names as keys": (
+        "translation",
+        {"name": "v", "objects": {"account": {"name": "Konto", "salary": "Gehalt"}}},
+    ),
+}
+
+
+@pytest.mark.parametrize("which", VIEWS)
+async def test_views_and_the_like_do_not_tell_of_hidden_fields(kernel: Kernel, which: str) -> None:
+    type_, content = VIEWS[which]
+    await kernel.publisher.put(type_, content["name"], content)
+    for context, is_told in ((caller("sales"), False), (caller("admin"), True)):
+        texts = [
+            (await kernel.handle_meta_get(MetaGetRequest(type_, content["name"]), context)).body,
+            (await kernel.handle_meta_list(MetaListRequest(type_), context)).body,
+        ]
+        for text in texts:
+            assert (b"salary" in text) is is_told
+            assert b"name" in text
+
+
 SET = {
     "name": "clerk",
     "objects": {"account": {"allowRead": True, "allowDelete": True}},

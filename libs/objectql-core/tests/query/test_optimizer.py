@@ -148,3 +148,12 @@ def test_merging_and_contradictions_never_change_an_answer(case: Case, data: st.
     )
     if plan.is_contradicted(params):
         assert plain == []
+
+
+def test_what_costs_least_is_asked_first_in_every_junction() -> None:
+    cheap, dear = {"total": {"$gt": 1}}, {"number": {"$contains": "a"}}
+    plan, _ = planned({"where": {"$or": [dear, {"$and": [dear, cheap]}, cheap]}}, "invoice")
+    assert describe_predicate(plan.query.where) == (
+        "deleted_at is null and (total > $4 or number contains $1 or "
+        "(total > $3 and number contains $2))"
+    )

@@ -305,7 +305,7 @@ def test_explain_shows_every_stage_and_no_literal() -> None:
         "native",
     ]
     text = shown.as_text()
-    assert "number = $1 and not (account.owner.name = $2) and deleted_at is null" in text
+    assert "deleted_at is null and number = $1 and not (account.owner.name = $2)" in text
     assert "total desc nulls first" in text
     assert "tenant as text" in text
     assert "top-secret" not in text

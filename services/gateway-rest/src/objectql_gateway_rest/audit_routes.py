@@ -62,7 +62,7 @@ async def _verify(call: Call, tenant: str | None) -> Response:
         place = reply.place
         if place is None:
             break
-        call.extend_deadline()  # each step has the time of a request
+        await call.go_on()  # each step has the time of a request
     broken = next((chain for chain in chains if not chain["intact"]), None)
     is_known = anchor is None or any(chain["anchored"] for chain in chains)
     answer = {

@@ -132,11 +132,14 @@ class Call:
             InvalidRequest: a header that has no meaning.
 
         """
+        self._settle(await self.services.verifier.verify(self._credentials()))
+
+    def _credentials(self) -> str:
         credentials = find_credentials(self.request)
         if credentials is None:
             credentials = self.services.cookies.access_token(self.request)
             self.is_by_cookie = True
-        self._settle(await self.services.verifier.verify(credentials))
+        return credentials
 
     def be_nobody(self, tenant: TenantId) -> None:
         """Settle the context of somebody who has no credentials yet, and wants some of `tenant`."""
@@ -190,10 +193,16 @@ class Call:
             raise Unauthenticated
         return self._context
 
-    def extend_deadline(self) -> None:
-        """Give what follows the time of a whole request; for answers of many parts."""
+    async def go_on(self) -> None:
+        """Give what follows the time of a whole request; for answers of many parts.
+
+        Raises:
+            Unauthenticated: the caller's right has ended meanwhile.
+
+        """
+        actor = await self.services.verifier.verify(self._credentials())
         deadline_ms = self.services.clock.now_ms() + self._timeout_ms()
-        self._context = msgspec.structs.replace(self.context, deadline_ms=deadline_ms)
+        self._context = msgspec.structs.replace(self.context, actor=actor, deadline_ms=deadline_ms)
 
     # --- the body ------------------------------------------------------------------------
 

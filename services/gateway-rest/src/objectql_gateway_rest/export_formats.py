@@ -1,8 +1,9 @@
 """Exports as files: CSV (RFC 4180), a JSON array, and Excel workbooks.
 
 A cell of text that a spreadsheet would take for a formula gets an apostrophe before it in CSV
-(CWE-1236, after OWASP's "CSV Injection"); numbers as text are left alone. In a workbook texts are
-marked as such, so they need none.
+(CWE-1236, after OWASP's "CSV Injection"); numbers as text are left alone. So does
+what stands after a separator of other spreadsheets, for which our quotes do not begin a cell. In a
+workbook texts are marked as such, so they need none.
 """
 
 from __future__ import annotations
@@ -28,7 +29,12 @@ MAX_CELL_CHARACTERS: Final = 32_767
 
 _CHUNK_BYTES: Final = 64 * 1024
 
-_STARTS_FORMULA: Final = re.compile(r"[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+_COMPUTED: Final = r"=+\-@\uff1d\uff0b\uff0d\uff20"
+_BEFORE_FORMULA: Final = re.compile(
+    rf"\A(?=[{_COMPUTED}\x00-\x1f\x7f\ufeff])|(?<=[;\t\r\n])(?=[{_COMPUTED}])"
+)
+"""Control characters and a byte order mark may be dropped from before a formula."""
+
 _IS_NUMBER: Final = re.compile(r"[+-]?\d+(\.\d+)?\Z")
 
 _rows = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
@@ -38,9 +44,7 @@ Pages = AsyncGenerator[ExportReply]
 
 def harmless(text: str) -> str:
     """`text` as a cell that no spreadsheet computes."""
-    if _STARTS_FORMULA.match(text) and not _IS_NUMBER.match(text):
-        return f"'{text}"
-    return text
+    return text if _IS_NUMBER.match(text) else _BEFORE_FORMULA.sub("'", text)
 
 
 def _cell(value: msgspec.Raw | None) -> str:
@@ -98,7 +102,7 @@ async def workbook(pages: Pages, *, has_header: bool) -> IO[bytes]:
     return file
 
 
-async def chunks(file: IO[bytes]) -> AsyncIterator[bytes]:
+async def chunks(file: IO[bytes]) -> AsyncGenerator[bytes]:
     """The rest of `file`, which is closed at the end."""
     with file:
         while part := await asyncio.to_thread(file.read, _CHUNK_BYTES):

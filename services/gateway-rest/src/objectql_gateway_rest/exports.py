@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Final
 
 import msgspec
@@ -39,7 +40,7 @@ async def export(call: Call, object: str) -> Response:
         case "json":
             parts = json_array(pages)
         case _:
-            parts = chunks(await workbook(pages, has_header=has_header))
+            parts = _while_allowed(call, chunks(await workbook(pages, has_header=has_header)))
     response = StreamedResponse(parts, content_type=_TYPES[format_])
     name = f'attachment; filename="{object}.{format_}"'
     response.headers.append((b"content-disposition", name.encode()))
@@ -84,7 +85,15 @@ async def _pages(call: Call, query: Query) -> AsyncGenerator[ExportReply]:
         if reply.next is None or left == 0:
             return
         query = msgspec.structs.replace(query, after=reply.next, offset=None)
-        call.extend_deadline()  # each page has the time of a request
+        await call.go_on()  # each page has the time of a request
+
+
+async def _while_allowed(call: Call, parts: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
+    """`parts` of what was made before; whoever reads slowly may lose the right to the rest."""
+    async with aclosing(parts):
+        async for part in parts:
+            await call.go_on()
+            yield part
 
 
 async def _begun(pages: AsyncGenerator[ExportReply]) -> AsyncGenerator[ExportReply]:

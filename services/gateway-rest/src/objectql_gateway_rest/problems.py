@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from http import HTTPStatus
 from math import ceil
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
@@ -108,11 +108,24 @@ def sdk_error(error: ObjectQLError) -> dict[str, Any]:
     return {"error": {"code": own, "message": error.message, "details": details}}
 
 
+_HTTP_METHODS: Final = {
+    "get": "GET",
+    "list": "GET",
+    "create": "POST",
+    "update": "PATCH",
+    "delete": "DELETE",
+    "bulk": "POST",
+}
+"""Of what an object offers (`enable.apiMethods`)."""
+
+
 def error_headers(error: ObjectQLError) -> RawHeaders:
     """The HTTP headers that an error implies."""
     headers: RawHeaders = []
     if isinstance(error, MethodNotAllowed):
-        headers.append((b"allow", ", ".join(error.allowed).encode()))
+        allowed = dict.fromkeys(_HTTP_METHODS.get(name, name) for name in error.allowed)
+        allowed.pop(_HTTP_METHODS.get(error.method, error.method), None)
+        headers.append((b"allow", ", ".join(allowed).encode()))
     if isinstance(error, PayloadTooLarge):
         headers.append((b"connection", b"close"))  # the rest of the body is not read
     if error.http == HTTPStatus.UNAUTHORIZED:

@@ -201,12 +201,13 @@ async def write_where(call: Call, object: str, filters: Any, data: bytes | None)
         InvalidRequest: there is no filter; `{}` says that every record is meant.
 
     """
-    if filters is None:
-        raise InvalidRequest(reason='"filters" is missing; {} stands for every record')
+    where = parse_optional_filter(filters, "filters")
+    if where is None and filters != {}:
+        raise InvalidRequest(reason='"filters" says nothing; {} stands for every record')
     request = WhereWriteRequest(
         object=check_object(object),
         operation="delete" if data is None else "update",
-        where=parse_optional_filter(filters, "filters"),
+        where=where,
         data=b"{}" if data is None else data,
     )
     return (await call.write("write_where", request, CountReply)).count

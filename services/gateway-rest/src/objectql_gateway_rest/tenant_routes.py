@@ -77,7 +77,7 @@ async def export(call: Call, id: str) -> Response:
             yield page.lines
             if page.object is None:
                 return
-            call.extend_deadline()  # each page has the time of a request
+            await call.go_on()  # each page has the time of a request
             request = TenantExportRequest(id, page.object, page.after)
             page = await call.read("tenant_export", request, TenantExportReply)
 

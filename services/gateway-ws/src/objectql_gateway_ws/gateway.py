@@ -187,6 +187,8 @@ class Gateway:
                 continue
             if not self._revocations.allow(caller.right):
                 session.close(UNAUTHENTICATED, "revoked")
+            else:  # an API key, which may stand for less now, or a token that is newer
+                self._ask_again(session)
 
     def tenants(self) -> list[str]:
         """Those of whom somebody listens."""
@@ -206,14 +208,17 @@ class Gateway:
             for session in list(self._sessions):
                 if session.caller is None or session.caller.until_s > now_s:
                     continue
-                if session not in self._asked:
-                    self._asked[session] = asyncio.ensure_future(self._verify_again(session))
+                self._ask_again(session)
+
+    def _ask_again(self, session: Session) -> None:
+        if session not in self._asked:
+            self._asked[session] = asyncio.ensure_future(self._verify_again(session))
 
     async def _verify_again(self, session: Session) -> None:
         """What an API key stands for is asked for again and again; a token simply ends."""
         token = session.token
         try:
-            caller = await self._verifier.caller(token)
+            caller = await self._caller_now(token)
         except ObjectQLError as exc:  # also where nobody can say: not believed until somebody can
             if not isinstance(exc, Unauthenticated):
                 log.warning("caller_not_verified", extra={"reason": str(exc)})
@@ -224,6 +229,14 @@ class Gateway:
                 session.believe(caller)
         finally:
             del self._asked[session]
+
+    async def _caller_now(self, token: str) -> Caller:
+        """Whom `token` names after all that is known to be void when this returns."""
+        while True:
+            known = self._revocations.changes
+            caller = await self._verifier.caller(token)
+            if self._revocations.changes == known:
+                return caller
 
     # --- metadata ----------------------------------------------------------------------------
 

@@ -59,14 +59,15 @@ class MediaTypeUnsupported(
 class MethodNotAllowed(
     ObjectQLError, code="METHOD_NOT_ALLOWED", category=Category.INVALID_REQUEST, http=405
 ):
-    """The path exists, the method does not."""
+    """The path or object exists, the method does not; `allowed` are those that do, if any."""
 
     method: str
     allowed: tuple[str, ...]
 
     @property
     def message(self) -> str:
-        return f"{self.method} is not allowed here; use {', '.join(self.allowed)}"
+        instead = f"; use {', '.join(self.allowed)}" if self.allowed else ""
+        return f"{self.method} is not allowed here{instead}"
 
 
 @dataclass(eq=False, kw_only=True)

@@ -15,7 +15,7 @@ from objectql.errors import MetadataNotFound, PermissionDenied
 from objectql.kernel.engine import Engine
 from objectql.kernel.json import decode_object, encode_json
 from objectql.kernel.metadata import MetadataPublisher
-from objectql.kernel.metadata_view import hidden_fields, shown_definition, without_fields
+from objectql.kernel.metadata_view import shown_definition, shown_item
 from objectql.kernel.pipeline import Pipeline
 from objectql.metadata.model import ObjectDef, ObjectPermissions
 from objectql.metadata.registry import Definition, MetadataSnapshot, singular
@@ -70,6 +70,7 @@ class MetadataOperations:
                         self.document(request.type, _name(definition), model.snapshot),
                         definition,
                         policy,
+                        model.snapshot.objects,
                     )
                     for definition in definitions
                     if request.package is None or definition.package == request.package
@@ -87,7 +88,8 @@ class MetadataOperations:
             if definition is None:
                 return JsonReply(b"null", model.version, found=False)
             document = self.document(request.type, request.name, model.snapshot)
-            visible = shown_definition(document, definition, model.policy(context.actor))
+            policy, objects = model.policy(context.actor), model.snapshot.objects
+            visible = shown_definition(document, definition, policy, objects)
             is_published = self.engine.registry.get(request.type, request.name) is definition
             return JsonReply(encode_json(visible), model.version if is_published else 0)
 
@@ -134,8 +136,10 @@ class MetadataOperations:
         async def core(request: ViewRequest, context: Context) -> JsonReply:
             model = self.engine.model_of(context.tenant)
             view = self.view(request.object, request.type, model.snapshot)
-            object_, policy = model.object(request.object), model.policy(context.actor)
-            return self._json(without_fields(view, hidden_fields(object_, policy)))
+            policy = model.policy(context.actor)
+            if policy.shape != "full":
+                view = shown_item(view, policy, model.snapshot.objects)
+            return self._json(view)
 
         return await self.pipeline.run("meta", "*", request, context, core)
 

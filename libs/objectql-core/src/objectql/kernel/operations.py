@@ -12,6 +12,7 @@ import msgspec
 
 from objectql.context import Context
 from objectql.errors import PermissionDenied
+from objectql.ids import ObjectName
 from objectql.kernel.access import shown
 from objectql.kernel.actions import ActionRunner
 from objectql.kernel.api import DataApi
@@ -31,6 +32,7 @@ from objectql.kernel.json import decode_json, decode_object, encode_json
 from objectql.kernel.live import LiveQueries
 from objectql.kernel.metadata import MetadataPublisher
 from objectql.kernel.metadata_operations import MetadataOperations
+from objectql.kernel.offered import check_offered
 from objectql.kernel.permission_view import explain_access, permissions_of, somebody
 from objectql.kernel.pipeline import Pipeline
 from objectql.kernel.planning import Scope
@@ -94,16 +96,14 @@ class Operations(MetadataOperations):
     def __init__(self, engine: Engine) -> None:
         self.tenants = TenantDirectory(engine)
         self.refusals = Recorder(lambda: engine.system_driver.security_log, engine.clock)
-        pipeline = Pipeline(engine.middleware, engine.clock, self.tenants, self._denied)
+        pipeline = Pipeline(
+            engine.middleware, engine.clock, self.tenants, self._denied, self._check_offered
+        )
         places = PlaceKeeper(engine, self.tenants)
         super().__init__(engine, pipeline, MetadataPublisher(engine, places))
         self.reader = Reader(engine)
         quota = RecordQuota(engine, self.reader, self.tenants.record_limits)
         self.writer = Writer(engine, self.reader, quota)
-        admin = TenantAdmin(engine, self.tenants, places, self.publisher)
-        own_metadata = OwnMetadata(engine, self.tenants, self.publisher)
-        self.tenancy = TenantOperations(engine, self.pipeline, self.reader, admin, own_metadata)
-        self.audit = AuditOperations(engine, self.pipeline, admin)
         self.identity = Identity(
             lambda: engine.system_driver.identity,
             engine.settings.identity,
@@ -111,6 +111,10 @@ class Operations(MetadataOperations):
             self.pipeline,
             self.refusals,
         )
+        admin = TenantAdmin(engine, self.tenants, places, self.publisher, self.identity.void_tenant)
+        own_metadata = OwnMetadata(engine, self.tenants, self.publisher)
+        self.tenancy = TenantOperations(engine, self.pipeline, self.reader, admin, own_metadata)
+        self.audit = AuditOperations(engine, self.pipeline, admin)
         self.webhooks = Webhooks(engine, self.pipeline, self.reader, self.tenants, self.identity)
         self._history = HistoryReader(engine, self.reader)
         self._live = LiveQueries(engine, self.reader.planner, self.tenants.admit)
@@ -123,6 +127,12 @@ class Operations(MetadataOperations):
         clock, which = self.engine.clock, {"operation": operation, "object": object_name}
         entry = entry_of("access_denied", context, clock, **which)
         self.refusals.refused(entry, context.actor.id)
+
+    def _check_offered(self, operation: str, object_name: str, context: Context) -> None:
+        if context.actor.is_system:  # the application, which embeds the kernel
+            return
+        objects = self.engine.model_of(context.tenant).snapshot.objects
+        check_offered(objects.get(ObjectName(object_name)), operation)
 
     def api(self, scope: Scope, depth: int = 0) -> DataApi:
         """Data operations of a caller, each write in a transaction of its own."""
@@ -281,6 +291,7 @@ class Operations(MetadataOperations):
         return await self.pipeline.run("bulk", request.object, request, context, self._write_rows)
 
     async def _write_rows(self, request: BulkRequest, context: Context) -> BulkReply:
+        self._check_offered(request.operation, request.object, context)
         reply = await self._bulk.run(request, context)
         token = await self._consistency.token_of_objects((request.object,), context.tenant)
         return msgspec.structs.replace(reply, consistency_token=token)
@@ -292,6 +303,7 @@ class Operations(MetadataOperations):
         )
 
     async def _write_where(self, request: WhereWriteRequest, context: Context) -> CountReply:
+        self._check_offered("bulk", request.object, context)
         reply = await self._bulk.write_where(request, context)
         token = await self._consistency.token_of_objects((request.object,), context.tenant)
         return msgspec.structs.replace(reply, consistency_token=token)
@@ -301,6 +313,8 @@ class Operations(MetadataOperations):
         return await self.pipeline.run("batch", "*", request, context, self._run_batch)
 
     async def _run_batch(self, request: BatchRequest, context: Context) -> BatchReply:
+        for each in request.operations:
+            self._check_offered(each.action, each.object, context)
         reply = await self._batch.run(request, context)
         token = await self._consistency.token_of_objects(
             (o.object for o in request.operations), context.tenant

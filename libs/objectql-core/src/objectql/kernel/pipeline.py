@@ -58,6 +58,14 @@ class Admission(Protocol):
     async def spend(self, tenant: TenantId) -> None: ...
 
 
+Offered: TypeAlias = Callable[[str, str, Context], None]
+"""Raises where the object does not offer the operation to clients."""
+
+
+def _offer_all(operation: str, object_name: str, context: Context) -> None:
+    """Where there is no metadata."""
+
+
 AUTH: Final = "auth"
 """The operation of whoever proves who they are. Until then nobody uses up what a tenant has."""
 
@@ -74,10 +82,12 @@ class Pipeline:
         clock: Clock,
         admission: Admission,
         denied: Denied = _tell_nobody,
+        offered: Offered = _offer_all,
     ) -> None:
         self._middleware = middleware
         self._admission = admission
         self._denied = denied
+        self._offered = offered
         self._clock = clock
         self._observers: tuple[Observer, ...] = ()
         self._is_open = False
@@ -172,6 +182,7 @@ class Pipeline:
         started = self._clock.monotonic_s() if self._observers else 0.0
         code = "CANCELLED"
         try:
+            self._offered(operation, object_name, context)
             if onion is None:
                 answer = await core(request, context)
             else:

@@ -6,6 +6,7 @@ from typing import Any
 
 from objectql.errors import InvalidRequest, PermissionDenied
 from objectql.kernel.json import encode_json
+from objectql.kernel.offered import check_offered, offers
 from objectql.kernel.planning import Scope
 from objectql.kernel.read import Reader
 from objectql.metadata.model import ObjectDef
@@ -59,12 +60,15 @@ def _searched(request: SearchRequest, scope: Scope) -> list[ObjectDef]:
     if request.objects:
         named = [scope.model.object(name) for name in request.objects]
         for object_ in named:
+            check_offered(object_, "search")
             scope.policy.check_read(object_)
         return named
     found: list[ObjectDef] = []
     visibility = Visibility(scope.model.snapshot, scope.policy)
     for object_ in scope.model.snapshot.objects.values():
         if not object_.enable.searchable or not _has_text(object_):
+            continue
+        if not offers(object_, "search"):
             continue
         try:
             scope.policy.check_read(object_)

@@ -182,7 +182,7 @@ class Features(msgspec.Struct, frozen=True, omit_defaults=True):
     clone: bool = True
     activities: bool = False
     api_methods: tuple[str, ...] = ()
-    """Empty means all of get, list, create, update, delete, bulk."""
+    """What clients may ask for; empty means all of get, list, create, update, delete, bulk."""
 
 
 class AuditDef(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -29,6 +29,7 @@ from objectql.query.bound import (
     Test,
     TestOp,
 )
+from objectql.query.costs import cheapest_first
 from objectql.query.joins import drop_joins
 from objectql.query.merges import merge_tests
 
@@ -48,7 +49,7 @@ def _optimize(query: BoundQuery, sources: list[ParamSource]) -> BoundQuery:
         where = simplify(drop_joins(where, query.object))
         while (merged := simplify(merge_tests(where, sources))) != where:
             where = merged
-        return where
+        return cheapest_first(where)
 
     grouping = query.grouping
     if grouping is not None:

@@ -114,6 +114,15 @@ def varying_params(query: BoundQuery) -> tuple[int, ...]:
     return tuple(sorted(literals)) if literals and _is_in_an_index(query, fixed) else ()
 
 
+def ruled_params(query: BoundQuery) -> tuple[int, ...]:
+    """The parameters that hold nothing of the request: facts of the caller and constants of rules."""
+    ruled: list[int] = []
+    for index, source in enumerate(query.params):
+        if source.slot is None and all(of in ruled for of in source.of):
+            ruled.append(index)
+    return tuple(ruled)
+
+
 def _is_in_an_index(query: BoundQuery, fixed: set[str]) -> bool:
     """Whether the records with `fixed` fields lie together in an index, rows in their order."""
     if "id" in fixed:

@@ -135,8 +135,19 @@ def _context_value(source: ParamSource, tenant: str, actor: Actor) -> Value:
         return _fitting(value, source.storage)
     if not isinstance(value, list | tuple):
         return None
+    if source.storage is Storage.TEXT and _are_plain(cast("Sequence[Any]", value)):
+        return list(value)
     members = (_fitting(member, source.storage) for member in value)
     return [member for member in members if member is not None]
+
+
+def _are_plain(members: Sequence[Any]) -> bool:
+    """Whether all are text in canonical form; one look at many, as lists of roles or teams are long."""
+    try:
+        text = "".join(members)
+    except TypeError:
+        return False
+    return len(text) <= _MAX_TEXT and text.isascii() and text.isprintable()
 
 
 def _fitting(value: Any, storage: Storage) -> Value:

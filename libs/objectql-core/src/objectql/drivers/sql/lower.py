@@ -31,7 +31,7 @@ from objectql.query.bound import (
     Order,
     Param,
 )
-from objectql.query.plan import varying_params
+from objectql.query.plan import ruled_params, varying_params
 from objectql.values import Value
 
 MAX_COUNTED = 10_000
@@ -110,10 +110,11 @@ def lower_record(query: BoundQuery, dialect: Dialect) -> LoweredSql:
 def _lower_each(query: BoundQuery, kind: LoweredKind, dialect: Dialect) -> LoweredSql:
     """The statement for a query, once for each row of parameters.
 
-    The server must not see how many rows there are: a plan made for that number looks cheaper than
-    one for any, so it would be made anew each time. Hence parameters inside sub-selects.
+    The server must not see how many rows there are, nor the facts and constants of row rules: a
+    plan made for those looks cheaper than one for any, so it would be made anew each time. Hence
+    parameters inside sub-selects.
     """
-    names = Names(dialect, query.tenant, frozenset(varying_params(query)))
+    names = Names(dialect, query.tenant, varying_params(query), ruled_params(query))
     statement = _statement(query, kind, names)
     lists = names.lists()
     if not lists:

@@ -6,7 +6,7 @@ record. Columns are addressed by alias, and joins that several paths share are m
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import sqlalchemy as sa  # noqa: TID251 - this package is the home of SQL
@@ -57,15 +57,21 @@ EACH = "e0"
 class Names:
     """Aliases and parameters of one statement, each made once.
 
-    Parameters that are `varying` are columns of `EACH`.
+    Parameters that are `varying` are columns of `EACH`; the server does not see the `unseen` ones
+    while it plans.
     """
 
     def __init__(
-        self, dialect: Dialect, tenant: Param, varying: frozenset[int] = frozenset()
+        self,
+        dialect: Dialect,
+        tenant: Param,
+        varying: Collection[int] = (),
+        unseen: Collection[int] = (),
     ) -> None:
         self.dialect = dialect
         self._count = 0
         self._varying = varying
+        self._unseen = unseen
         self._slots: dict[str, Slot] = {}
         self._columns: dict[str, Typed] = {}
         self.tenant = self.param(tenant, Kind(Storage.TEXT), TestOp.EQ)
@@ -86,7 +92,11 @@ class Names:
                 column = column_of(EACH, f"v{len(self._columns)}")
                 self._columns[name] = Typed(column, kind)
             return self._columns[name].sql
-        return self.dialect.cast_param(sa.bindparam(name), kind, is_list=op is TestOp.IN)
+        is_list = op is TestOp.IN
+        given = self.dialect.cast_param(sa.bindparam(name), kind, is_list=is_list)
+        if param.index not in self._unseen:
+            return given
+        return self.dialect.cast_param(Fragment("(SELECT {})", given), kind, is_list=is_list)
 
     def count_param(self, param: Param) -> Expression:
         """`param` as a number of rows."""

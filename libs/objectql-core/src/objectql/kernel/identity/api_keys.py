@@ -46,7 +46,12 @@ _MAX_PAGE: Final = 1000
 _USE_NOTED_MS: Final = 3_600_000
 """How exactly it is known when a key was used last: one write per hour and key."""
 
-_SCOPE: Final = re.compile(r"(\*|[a-z][a-z0-9_]{0,47}):(\*|create|read|update|delete|execute)\Z")
+_LAST_MS: Final = 253_402_300_799_999
+"""The last moment that has a date."""
+
+_SCOPE: Final = re.compile(
+    r"(\*|[a-z][a-z0-9_]{0,47}):(\*|create|read|update|delete|execute|export)\Z"
+)
 
 
 class ApiKeys:
@@ -134,7 +139,7 @@ class ApiKeys:
 
         """
         key, _ = await self._administered(request.id, context)
-        void = self._directory.void("key", key.tenant, key.id)
+        void = self._directory.void_for_good("key", key.tenant, key.id)
         record = self._directory.entry("key_deleted", context, **_told(key))
         await self._directory.apply([Delete(key)], [void], record=record)
 
@@ -190,6 +195,8 @@ def _check_key(key: ApiKey, owner: User) -> None:
     if not 0 < len(key.name) <= _MAX_NAME or not key.name.isprintable():
         message = f"a name has 1 to {_MAX_NAME} visible characters"
         issues.append(Issue("name", "invalid", message))
+    if key.expires_ms is not None and not 0 <= key.expires_ms <= _LAST_MS:
+        issues.append(Issue("expires_at", "invalid", "a key ends between 1970 and 9999"))
     issues += [
         Issue("roles", "not_owned", f'the user has no role "{role[:100]}"')
         for role in key.roles or ()

@@ -103,6 +103,10 @@ class Directory:
         revocation = Revocation("session", session.tenant, session.id, FOREVER_MS, until_ms)
         return Delete(session), revocation
 
+    async def void_tenant(self, tenant: str) -> None:
+        """What was issued until now makes nobody one of a tenant any more."""
+        await self.apply((), [self.void("tenant", tenant, "")])
+
     async def ends_of(
         self, user: User, *, but: str = ""
     ) -> tuple[list[IdentityChange], list[Revocation]]:

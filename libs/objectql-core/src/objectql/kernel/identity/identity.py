@@ -76,6 +76,10 @@ class Identity:
         """See `Users.ensure_administrator`."""
         return await self._ready().users.ensure_administrator(name.strip().lower(), password)
 
+    async def void_tenant(self, tenant: str) -> None:
+        """See `Directory.void_tenant`."""
+        await self._ready().directory.void_tenant(tenant)
+
     @property
     def directory(self) -> Directory:
         """Users and revocations, for other parts of the kernel that void something."""

@@ -15,9 +15,9 @@ leaves that to the others.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -58,6 +58,8 @@ TOMBSTONE_S: Final = 120.0
 """Longer than the longest deadline and the life of a cached answer."""
 
 T = TypeVar("T", bound=msgspec.Struct)
+VoidTokens: TypeAlias = Callable[[str], Awaitable[None]]
+"""Told the id of a tenant: what was issued to its users until now is void."""
 
 _LEASE: Final = "tenants:delete:"
 _LEASE_TTL_S: Final = 600.0
@@ -122,11 +124,14 @@ class TenantAdmin:
         directory: TenantDirectory,
         places: PlaceKeeper,
         publisher: MetadataPublisher,
+        void_tokens: VoidTokens,
     ) -> None:
+        """`void_tokens` is told of deleted tenants, since their ids may be others' one day."""
         self._engine = engine
         self._directory = directory
         self._places = places
         self._publisher = publisher
+        self._void_tokens = void_tokens
         self._mend_after_s = float("-inf")
 
     async def list(self, after: str, limit: int) -> list[TenantView]:
@@ -257,7 +262,7 @@ class TenantAdmin:
                 continue
             try:
                 await self._remove_data(tenant)
-                await self._engine.forget_kept_answers()  # the id may be another's one day
+                await self._engine.forget_kept_answers()
                 await self._directory.store.remove(tenant.id)
             except ObjectQLError as exc:  # it is tried again, and keeps no other waiting
                 log.warning("tenant_not_deleted", extra={"tenant": tenant.id, "reason": str(exc)})
@@ -309,6 +314,7 @@ class TenantAdmin:
             raise
 
     async def _remove_data(self, tenant: Tenant) -> None:
+        await self._void_tokens(tenant.id)
         if tenant.place is None:
             await drop_own_tables(self._engine, tenant.id)
         for name, driver in self._engine.drivers.items():

@@ -24,6 +24,9 @@ from objectql.service.bodies import (
     decode_json,
     decode_object,
 )
+from objectql.service.caller_rates import Rates, Told
+from objectql.service.origins import origin
+from objectql.service.recent_writes import RecentWrites
 from objectql.wire.consistency import ConsistencyToken, parse_token
 from objectql.wire.headers import TRACE, parse_read_policy
 from objectql.wire.messages import Timing
@@ -31,10 +34,7 @@ from objectql_gateway_rest.asgi import Request, WhileClientWaits
 from objectql_gateway_rest.cookies import Cookies
 from objectql_gateway_rest.credentials import find_credentials
 from objectql_gateway_rest.metadata_view import MetadataView
-from objectql_gateway_rest.origins import origin_of
-from objectql_gateway_rest.rates import Rates, Told
 from objectql_gateway_rest.recent import RecentTransactions
-from objectql_gateway_rest.recent_writes import RecentWrites
 from objectql_gateway_rest.settings import CookieSettings, LimitSettings
 from objectql_gateway_rest.url_cache import UrlCache
 
@@ -156,7 +156,9 @@ class Call:
             read_policy=read_policy,
             max_lag_ms=max_lag_ms,
             trace=_trace(headers),
-            origin=origin_of(self.request, self.services.proxies),
+            origin=origin(
+                headers.get("user-agent", ""), self.request.client(self.services.proxies)
+            ),
         )
 
     def _consistency_token(self) -> str | None:

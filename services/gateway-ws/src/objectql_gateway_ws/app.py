@@ -7,11 +7,14 @@ from objectql.bus.nats import NatsEventStream
 from objectql.live.cursor import Cursors
 from objectql.service.addresses import Proxies
 from objectql.service.auth import TokenVerifier
+from objectql.service.caller_rates import Rates
 from objectql.service.identity import IdentityView
+from objectql.service.rates import open_limiter
 from objectql.service.run import Process
 from objectql_gateway_ws.following import MetadataVersion, TenantStanding
 from objectql_gateway_ws.gateway import Gateway
 from objectql_gateway_ws.hub import Hub
+from objectql_gateway_ws.requests import Requests
 from objectql_gateway_ws.server import SocketServer
 from objectql_gateway_ws.settings import GatewayWsSettings
 from objectql_gateway_ws.strangers import Strangers
@@ -23,6 +26,8 @@ async def build(process: Process[GatewayWsSettings]) -> None:
     settings, metrics, clock = process.settings, process.metrics, process.clock
     kernel = KernelClient(process.bus, clock=clock, retry=RetryPolicy(), keys=process.context_keys)
     identities = IdentityView(kernel, clock)
+    limiter = open_limiter(settings.rates, clock)
+    metrics.read("oql_rates_shared", lambda: float(limiter.is_shared))
     secret = "".join(settings.bus.context_key[:1]) or "a bus without keys"
     gateway = Gateway(
         hub=lambda lost: Hub(
@@ -45,7 +50,19 @@ async def build(process: Process[GatewayWsSettings]) -> None:
         clock=clock,
         limits=settings.limits,
         strangers=Strangers(settings.limits, Proxies(settings.http.trusted_proxies)),
+        requests=Requests(
+            kernel,
+            clock,
+            settings.requests,
+            Rates(
+                settings.rates,
+                limiter,
+                refused=lambda kind: metrics.count("oql_rate_limited_total", kind),
+            ),
+            observe=metrics.observe_request,
+        ),
     )
+    process.start(limiter.run())
     metadata = MetadataVersion(kernel, clock, gateway.metadata_changed)
     standing = TenantStanding(
         kernel, clock, gateway.tenants, gateway.tenants_refused, gateway.own_metadata_changed

@@ -22,6 +22,7 @@ from objectql.service.claims import Caller
 from objectql.service.revocations import Revocations, Subject
 from objectql_gateway_ws.frames import frame
 from objectql_gateway_ws.hub import Hub
+from objectql_gateway_ws.requests import Requests
 from objectql_gateway_ws.session import RESTART, UNAUTHENTICATED, Session
 from objectql_gateway_ws.settings import SocketLimits
 from objectql_gateway_ws.strangers import Strangers
@@ -61,12 +62,14 @@ class Gateway:
         clock: Clock,
         limits: SocketLimits,
         strangers: Strangers,
+        requests: Requests,
     ) -> None:
         """`hub` is made with what ends a subscription that has missed something."""
         self.hub = hub(_lose)
         self.subscribing = subscribing(self.hub)
         self.clock = clock
         self.limits = limits
+        self.requests = requests
         self._verifier = verifier
         self._revocations = revocations
         self._sessions: dict[Session, Caller | None] = {}

@@ -18,6 +18,8 @@ from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
 from objectql.errors import ObjectQLError, QuotaExceeded, Unauthenticated
+from objectql.service.addresses import Proxies
+from objectql.service.origins import origin
 from objectql_gateway_ws.frames import error_frame
 from objectql_gateway_ws.gateway import Gateway
 from objectql_gateway_ws.session import LATER, SILENT, TOO_MANY, UNAUTHENTICATED, Session
@@ -57,6 +59,7 @@ class SocketServer:
     def __init__(self, gateway: Gateway, settings: SocketSettings, *, frame_bytes: int) -> None:
         self.gateway = gateway
         self._settings = settings
+        self._proxies = Proxies(settings.trusted_proxies)
         self._frame_bytes = frame_bytes
         self._server: Server | None = None
 
@@ -126,10 +129,21 @@ class SocketServer:
             return connection.respond(HTTPStatus.TOO_MANY_REQUESTS, "too many sockets\n")
         return None
 
+    def _origin(self, connection: ServerConnection) -> str:
+        """See `Context`."""
+        assert connection.request is not None
+        headers = connection.request.headers
+        peer: tuple[str, int] | str | None = connection.remote_address
+        address = self._proxies.client(
+            peer[0] if isinstance(peer, tuple) else "",  # text: of a Unix socket
+            ",".join(headers.get_all("X-Forwarded-For")),
+        )
+        return origin(headers.get("User-Agent", ""), address)
+
     async def _serve(self, connection: ServerConnection) -> None:
         assert connection.request is not None
         assert isinstance(connection, StrangersConnection)
-        session = Session(_Wire(connection), self.gateway)
+        session = Session(_Wire(connection), self.gateway, self._origin(connection))
         self.gateway.enter(session, connection.known())
         sending = asyncio.ensure_future(session.send_all())
         patience = asyncio.get_running_loop().call_later(

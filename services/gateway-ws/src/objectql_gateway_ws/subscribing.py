@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import aclosing
-from typing import Final, Protocol, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -29,6 +29,7 @@ from objectql.wire.messages import FindRequest, PageReply
 from objectql.wire.subjects import data_events
 from objectql_gateway_ws.frames import subscribed_frame
 from objectql_gateway_ws.hub import Hub, take
+from objectql_gateway_ws.kernel import Kernel
 from objectql_gateway_ws.subscription import Seen, Subscription
 
 T = TypeVar("T")
@@ -47,14 +48,6 @@ class _Identified(msgspec.Struct):
 
 
 _identified = msgspec.json.Decoder(_Identified).decode
-
-
-class Kernel(Protocol):
-    """What is needed of `objectql.bus.client.KernelClient`."""
-
-    async def call(
-        self, verb: str, request: msgspec.Struct, context: Context, reply_type: type[T]
-    ) -> T: ...
 
 
 class Subscribing:

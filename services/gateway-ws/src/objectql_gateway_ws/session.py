@@ -304,7 +304,7 @@ class Session:
 
     def drop(self, subscription: Subscription) -> bool:
         """End a subscription; whether it lived."""
-        subscription.is_over = True
+        subscription.end()
         self._services.hub.remove(subscription)
         if self._subscriptions.get(subscription.name) is not subscription:
             return False

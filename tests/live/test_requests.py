@@ -64,6 +64,15 @@ async def test_what_a_socket_writes_it_hears_and_reads(socket: Socket) -> None:
     ]
 
 
+async def test_the_trace_of_a_write_is_that_of_its_events(socket: Socket) -> None:
+    await socket.subscribe("note", where={"topic": "traced"})
+    trace = {"traceparent": "00-" + "a" * 32 + "-" + "b" * 16 + "-01"}
+    await socket.ask("create", object="note", body={"topic": "traced"}, trace=trace)
+    await socket.ask("create", object="note", body={"topic": "traced"})
+    told = await socket.events(2)
+    assert [event.get("traceparent") for event in told] == [trace["traceparent"], None]
+
+
 async def test_a_key_makes_one_write_of_two_through_either_door(
     socket: Socket, api: httpx.AsyncClient
 ) -> None:

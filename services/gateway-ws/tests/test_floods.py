@@ -95,6 +95,7 @@ async def serving(
         limits=limits,
         strangers=Strangers(limits, Proxies(settings.trusted_proxies)),
         requests=requests or deaf,
+        count=lambda *_: None,
     )
     server = SocketServer(gateway, settings, frame_bytes=limits.frame_bytes)
     await server.start()

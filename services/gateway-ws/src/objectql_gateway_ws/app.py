@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from objectql.bus.client import KernelClient, RetryPolicy
 from objectql.bus.nats import NatsEventStream
 from objectql.live.cursor import Cursors
@@ -29,13 +31,19 @@ async def build(process: Process[GatewayWsSettings]) -> None:
     limiter = open_limiter(settings.rates, clock)
     metrics.read("oql_rates_shared", lambda: float(limiter.is_shared))
     secret = "".join(settings.bus.context_key[:1]) or "a bus without keys"
+
+    def told(count: int, at: str) -> None:
+        metrics.count("oql_live_deliveries_total", by=count)
+        delay_s = clock.now_ms() / 1000 - datetime.fromisoformat(at).timestamp()
+        metrics.observe("oql_live_delay_seconds", max(0.0, delay_s))
+
     gateway = Gateway(
         hub=lambda lost: Hub(
             NatsEventStream(process.bus),
             Cursors(secret.encode()),
             clock,
             lost=lost,
-            told=lambda count: metrics.count("oql_live_deliveries_total", by=count),
+            told=told,
         ),
         subscribing=lambda hub: Subscribing(
             kernel, hub, clock, snapshot_records=settings.limits.snapshot_records
@@ -50,6 +58,7 @@ async def build(process: Process[GatewayWsSettings]) -> None:
         clock=clock,
         limits=settings.limits,
         strangers=Strangers(settings.limits, Proxies(settings.http.trusted_proxies)),
+        count=metrics.count,
         requests=Requests(
             kernel,
             clock,
@@ -74,6 +83,7 @@ async def build(process: Process[GatewayWsSettings]) -> None:
     process.load = lambda: float(gateway.sockets)
     metrics.read("oql_live_sockets", process.load)
     metrics.read("oql_live_subscriptions", lambda: float(gateway.hub.subscriptions))
+    metrics.read("oql_live_waiting_bytes", lambda: float(gateway.waiting_bytes))
     health = process.health
     health.add_check("stream", lambda: None if gateway.hub.is_reading else "not found")
     health.add_check("metadata", lambda: None if metadata.version else "not loaded")

@@ -49,6 +49,7 @@ class SubscribeFrame(Frame, frozen=True, tag="subscribe"):
     snapshot: bool = False
     mode: Mode = "changes"
     since: str | None = msgspec.field(default=None, name="from")
+    trace: dict[str, str] = {}
 
 
 class UnsubscribeFrame(Frame, frozen=True, tag="unsubscribe"):
@@ -180,9 +181,15 @@ EventType: TypeAlias = ChangeKind
 
 
 def event_frame(
-    kind: EventType, object_: str, id: str, data: bytes | None, match: str | None, tail: bytes
+    kind: EventType,
+    object_: str,
+    id: str,
+    data: bytes | None,
+    match: str | None,
+    traceparent: str,
+    tail: bytes,
 ) -> bytes:
-    """One event of one subscription; `tail` is of `event_tail`."""
+    """One event of one subscription; `traceparent` is of the write, `tail` of `event_tail`."""
     parts = [b'{"type":"', kind.encode(), b'","object":"', object_.encode(), b'"']
     if kind != "created":
         parts += [b',"id":', encode(id)]
@@ -190,6 +197,8 @@ def event_frame(
         parts += [b',"data":', data]
     if match is not None:
         parts += [b',"match":"', match.encode(), b'"']
+    if traceparent:
+        parts += [b',"traceparent":', encode(traceparent)]
     parts.append(tail)
     return b"".join(parts)
 

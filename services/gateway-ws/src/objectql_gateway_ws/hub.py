@@ -54,9 +54,12 @@ class Hub:
         clock: Clock,
         *,
         lost: Callable[[Subscription, str], None],
-        told: Callable[[int], None] = lambda _: None,
+        told: Callable[[int, str], None] = lambda _count, _at: None,
     ) -> None:
-        """`lost` ends a subscription that has missed something; `told` counts deliveries."""
+        """`lost` ends a subscription that has missed something.
+
+        `told` counts the deliveries of a commit, with when it was made.
+        """
         self.stream = stream
         self.cursors = cursors
         self._clock = clock
@@ -212,7 +215,7 @@ class Hub:
                 subscription.hear(told.place, seen_all, cursor)
             except TooMuchHeld:
                 self._lose([subscription], TOO_MUCH)
-        self._told(len(heard))
+        self._told(len(heard), told.events[-1].at)
 
     def lose(self, subscription: Subscription, reason: str) -> None:
         """End a subscription that has missed something."""

@@ -23,6 +23,7 @@ from objectql.errors import (
 from objectql.query.ast import And, Compare, Op, Query
 from objectql.query.parse import parse_query
 from objectql.service.claims import Caller
+from objectql.service.data.facts import trace_of
 from objectql_gateway_ws.frames import (
     AnyFrame,
     AuthFrame,
@@ -73,6 +74,8 @@ class Admission(Protocol):
     def admit(self, session: Session, caller: Caller) -> None: ...
     def spend_subscription(self, actor: Actor) -> None: ...
     def count_subscriptions(self, tenant: str, change: int) -> None: ...
+    def count_close(self, code: int) -> None: ...
+    def count_resync(self) -> None: ...
 
 
 class Services(Protocol):
@@ -112,6 +115,11 @@ class Session:
     def subscriptions(self) -> list[Subscription]:
         """Those that live or come to be."""
         return list(self._subscriptions.values())
+
+    @property
+    def waiting_bytes(self) -> int:
+        """What it was told and was not sent yet."""
+        return self._outgoing.waiting_bytes
 
     @property
     def actor(self) -> Actor:
@@ -162,6 +170,7 @@ class Session:
     def close(self, code: int, reason: str) -> None:
         """Hang up, saying why; what waits to be sent is dropped."""
         if self._closing is None:
+            self._services.admission.count_close(code)
             self._closing = asyncio.ensure_future(self._wire.close(code, reason))
             self.drop_subscriptions()
 
@@ -247,6 +256,7 @@ class Session:
         subscription = Subscription(
             self, said.id, request, actor, services.clock.now_ms, mode=said.mode
         )
+        subscription.trace = trace_of(said.trace)
         self._subscriptions[said.id] = subscription
         self._spawn(self._begin(subscription, said))
 
@@ -315,6 +325,7 @@ class Session:
     def lose(self, subscription: Subscription, reason: str) -> None:
         """End a subscription that has missed something, and say so."""
         if self.drop(subscription):
+            self._services.admission.count_resync()
             self.tell(resync_frame(subscription.name, reason))
 
     def _refuse(self, subscription: Subscription, error: ObjectQLError) -> None:

@@ -263,6 +263,7 @@ class Subscribing:
             deadline_ms=self._clock.now_ms() + int(TIMEOUT_S * 1000),
             request_id=uuid7(),
             read_policy=ReadPolicy.PRIMARY,
+            trace=subscription.trace,
         )
         return await self._kernel.call(verb, request, context, reply_type)
 

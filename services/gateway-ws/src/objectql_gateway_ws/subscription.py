@@ -71,6 +71,8 @@ class Subscription:
         self.own = 0
         """Likewise of those that the tenant has of its own."""
         self.held: list[tuple[Place, Sequence[Seen]]] | None = []
+        self.trace: dict[str, str] = {}
+        """The W3C headers of what is asked of kernels for it."""
         self.is_live = False
         """Its client was told that it is subscribed."""
         self.is_over = False
@@ -177,4 +179,5 @@ def _telling(seen: Seen) -> Telling:
 def _event(images: EventImages, told: Telling, query: LiveQuery, tail: bytes) -> bytes:
     event = images.event
     data = None if told.kind == "deleted" else images.data(query.outputs, query.masks)
-    return event_frame(told.kind, event.object, event.record_id, data, told.match, tail)
+    parts = told.match, event.traceparent
+    return event_frame(told.kind, event.object, event.record_id, data, *parts, tail)

@@ -73,7 +73,7 @@ test-faults: $(STAMP) ## Kill and freeze real processes
 	@$(BIN)/pytest -q -m faults
 
 live-faults: $(STAMP) ## Live queries under a thousand breaks (DROPS=1000)
-	@OQL_LIVE_DROPS=$(or $(DROPS),1000) $(BIN)/pytest -q -m faults tests/faults/test_live_faults.py -o log_cli=true -o log_cli_level=INFO
+	@OQL_LIVE_DROPS=$(or $(DROPS),1000) OQL_LIVE_WRITERS=60 $(BIN)/pytest -q -m faults tests/faults/test_live_faults.py -o log_cli=true -o log_cli_level=INFO
 
 oracle: $(STAMP) ## Random queries against the oracle, for long (QUERIES=1000000 SEED=1)
 	@$(BIN)/python -m tests.oracle --queries $(or $(QUERIES),1000000) --seed $(or $(SEED),1)

@@ -27,9 +27,10 @@ from objectql.wire.messages import RecordReply
 from objectql_gateway_ws.gateway import Gateway
 from objectql_gateway_ws.requests import Requests
 from objectql_gateway_ws.server import SocketServer
-from objectql_gateway_ws.session import SILENT, UNAUTHENTICATED
+from objectql_gateway_ws.session import SILENT, TOO_MANY, UNAUTHENTICATED
 from objectql_gateway_ws.settings import RequestLimits, SocketLimits, SocketSettings
 from objectql_gateway_ws.strangers import Strangers
+from objectql_gateway_ws.subscription import Subscription
 
 LIMITS = SocketLimits(site_strangers=3, strangers=5, frame_bytes=4096, subscribing="1/h:4")
 
@@ -50,7 +51,12 @@ class Deaf:
     version = 1
     own: dict[str, int] = {}
 
-    async def begin(self, *_: Any, **__: Any) -> None: ...
+    def __init__(self) -> None:
+        self.begun: list[Subscription] = []
+
+    async def begin(self, subscription: Subscription, **_: Any) -> None:
+        self.begun.append(subscription)
+
     async def spend(self, _actor: Actor) -> None: ...
     def remove(self, _subscription: Any) -> None: ...
     def is_behind(self, _subscription: Any) -> bool:
@@ -270,7 +276,7 @@ async def test_junk_is_told_so_and_nobody_else_waits_for_it(server: SocketServer
         assert (await hear(client))["type"] == "ready"
 
         async def flood() -> None:
-            for number in range(5_000):
+            for number in range(2_000):
                 await client.send("}" * (number % 50))
 
         async def read() -> int:
@@ -351,3 +357,51 @@ async def test_a_request_before_anybody_has_said_who_they_are_ends_the_socket() 
         with pytest.raises(ConnectionClosed):
             await hear(client)
         assert (client.close_code, kernel.asked) == (UNAUTHENTICATED, 0)
+
+
+async def test_who_reads_too_slowly_is_cut_with_the_cursor_of_the_last_frame_they_were_sent() -> (
+    None
+):
+    limits = SocketLimits(queue_bytes=100_000)
+    async with (
+        serving(limits) as server,
+        opened(server, "ann") as client,
+        opened(server, "bob") as other,
+    ):
+        deaf = cast("Deaf", server.gateway.hub)
+        assert (await hear(client))["type"] == "ready"
+        await client.send(json.dumps({"type": "subscribe", "id": "s", "object": "note"}))
+        await until(lambda: bool(deaf.begun))
+        (subscription,) = deaf.begun
+        for number in range(1000):
+            told = json.dumps({"text": "x" * 10_000, "cursor": f"c{number}"}).encode()
+            subscription.client.tell(told, f"c{number}")
+            assert server.gateway.waiting_bytes <= limits.queue_bytes + len(told)
+            if subscription.is_over:
+                break
+            await asyncio.sleep(0)  # let it be sent, if it can be
+            if not number % 50:
+                await ping(other)  # who reads is served
+        assert subscription.is_over
+        last = None
+        with pytest.raises(ConnectionClosed):  # noqa: PT012 - whichever of them it is
+            while True:
+                last = (await hear(client))["cursor"]
+        assert client.close_code == TOO_MANY
+        assert json.loads(client.close_reason or "") == {"reason": "too slow", "cursor": last}
+
+
+async def test_who_reads_nothing_at_all_is_cut_off() -> None:
+    limits = SocketLimits(queue_bytes=100_000)
+    async with serving(limits) as server:
+        _, writer = await tcp(server)  # its reader takes in a little, and then no more
+        writer.write(HANDSHAKE)
+        writer.write(b"\x81\xb0" + bytes(4) + b'{"type":"subscribe","id":"s","object":"note"}   ')
+        deaf = cast("Deaf", server.gateway.hub)
+        await until(lambda: bool(deaf.begun))
+        (subscription,) = deaf.begun
+        while not subscription.is_over:
+            subscription.client.tell(b"x" * 50_000, "c")
+            await asyncio.sleep(0)
+        await until(lambda: not server.gateway.sockets)
+        writer.close()

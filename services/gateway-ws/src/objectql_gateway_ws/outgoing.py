@@ -36,7 +36,7 @@ class Outgoing:
         self._filled = asyncio.Event()
         self._emptied = asyncio.Event()
         self.cursor: str | None = None
-        """Where the client is who has read everything that was sent."""
+        """Where the client is who has read everything that was sent, or is being sent."""
 
     @property
     def waiting_bytes(self) -> int:
@@ -72,6 +72,13 @@ class Outgoing:
             self._emptied.clear()
             await self._emptied.wait()
 
+    def drop(self) -> None:
+        """Forget what waits."""
+        self._bytes -= sum(len(frame) for frame, _ in self._frames)
+        self._frames.clear()
+        self._later.clear()
+        self._emptied.set()
+
     async def run(self) -> None:
         """Send until cancelled, or until sending fails."""
         while True:
@@ -80,9 +87,9 @@ class Outgoing:
                     self._put_news()
                     continue
                 frame, cursor = self._frames.popleft()
+                self.cursor = cursor or self.cursor
                 await self._send(frame)
                 self._bytes -= len(frame)
-                self.cursor = cursor or self.cursor
                 self._emptied.set()
             self._filled.clear()
             await self._filled.wait()

@@ -24,7 +24,7 @@ from objectql_gateway_ws.frames import error_frame
 from objectql_gateway_ws.gateway import Gateway
 from objectql_gateway_ws.session import LATER, SILENT, TOO_MANY, UNAUTHENTICATED, Session
 from objectql_gateway_ws.settings import SocketSettings
-from objectql_gateway_ws.strangers import StrangersConnection, counted_by
+from objectql_gateway_ws.strangers import UNREAD_BYTES, StrangersConnection, counted_by
 
 log = logging.getLogger(__name__)
 
@@ -32,11 +32,11 @@ PATHS: Final = frozenset({"/ws", "/api/realtime", "/api/v1/realtime/ws"})
 SUBPROTOCOL: Final = "objectql"
 """What is answered to a client that offers `objectql, <token>`; the token is never sent back."""
 
+_CLOSE_S: Final = 3.0
+"""For a client to read why it is hung up on, and to say goodbye."""
+
 _READ_AHEAD: Final = 4
 """Frames of one client that are taken from the network before it is made to wait."""
-
-_WRITE_BYTES: Final = 64 * 1024
-"""What the system may hold for one client before sending waits."""
 
 
 class _Wire:
@@ -50,7 +50,11 @@ class _Wire:
 
     async def close(self, code: int, reason: str) -> None:
         with suppress(ConnectionClosed, OSError):
-            await self._connection.close(code, reason)
+            try:
+                async with asyncio.timeout(_CLOSE_S):
+                    await self._connection.close(code, reason)
+            except TimeoutError:  # it waits behind what the client does not read
+                self._connection.transport.abort()
 
 
 class SocketServer:
@@ -98,7 +102,7 @@ class SocketServer:
             create_connection=counted_by(self.gateway.strangers),
             max_size=self._frame_bytes,
             max_queue=_READ_AHEAD,
-            write_limit=_WRITE_BYTES,
+            write_limit=UNREAD_BYTES,
             server_header=None,
             logger=_quiet_logger(),
         )

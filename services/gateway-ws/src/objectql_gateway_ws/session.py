@@ -171,6 +171,7 @@ class Session:
         """Hang up, saying why; what waits to be sent is dropped."""
         if self._closing is None:
             self._services.admission.count_close(code)
+            self._outgoing.drop()
             self._closing = asyncio.ensure_future(self._wire.close(code, reason))
             self.drop_subscriptions()
 

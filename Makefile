@@ -12,7 +12,7 @@ PACKAGES := $(JAVASCRIPT)/node_modules/.installed
 
 .PHONY: help setup lock lock-javascript check check-javascript format format-check lint types layers test test-unit \
 	test-integration test-faults live-faults test-containers browser oracle permissions mutations images up down status logs load-flights bench \
-	bench-compare bench-memory bench-live bench-document profile wrk docs reference changes
+	bench-compare bench-memory bench-live bench-crowds bench-document profile wrk docs reference changes
 
 ##@ Start here
 help: ## List the commands
@@ -128,6 +128,9 @@ bench-memory: $(STAMP) wrk ## Memory of an idle cluster, after 20,000 and after 
 
 bench-live: $(STAMP) ## Live queries: fan-out, many filters, idle sockets
 	@$(BIN)/python -m bench live
+
+bench-crowds: $(STAMP) ## Live queries: a thousand slow readers, a right that ends
+	@$(BIN)/python -m bench crowds
 
 bench-document: $(STAMP) ## Write the tables and the chart of docs/performance.md from bench/results
 	@$(BIN)/python -m bench document

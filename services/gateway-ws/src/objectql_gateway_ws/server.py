@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
+from collections.abc import Sequence
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, Final
@@ -45,8 +46,12 @@ class _Wire:
     def __init__(self, connection: ServerConnection) -> None:
         self._connection = connection
 
-    async def send(self, text: bytes) -> None:
-        await self._connection.send(text, text=True)
+    async def send(self, texts: Sequence[bytes]) -> None:
+        connection, protocol = self._connection, self._connection.protocol
+        async with connection.send_context():
+            for text in texts:
+                protocol.send_text(text)
+            protocol.writes = [b"".join(protocol.writes)]  # or each would be a call of the system
 
     async def close(self, code: int, reason: str) -> None:
         with suppress(ConnectionClosed, OSError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from typing import Any, Final, Protocol
 
@@ -64,7 +64,7 @@ _FLUSH_S: Final = 1.0
 class Wire(Protocol):
     """The socket itself."""
 
-    async def send(self, text: bytes) -> None: ...
+    async def send(self, texts: Sequence[bytes]) -> None: ...
     async def close(self, code: int, reason: str) -> None: ...
 
 

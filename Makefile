@@ -12,7 +12,7 @@ PACKAGES := $(JAVASCRIPT)/node_modules/.installed
 
 .PHONY: help setup lock lock-javascript check check-javascript format format-check lint types layers test test-unit \
 	test-integration test-faults live-faults test-containers browser oracle permissions mutations images up down status logs load-flights bench \
-	bench-compare bench-memory bench-live bench-document profile wrk docs reference changes
+	bench-compare bench-memory bench-live bench-crowds bench-document profile wrk docs reference changes
 
 ##@ Start here
 help: ## List the commands
@@ -73,7 +73,7 @@ test-faults: $(STAMP) ## Kill and freeze real processes
 	@$(BIN)/pytest -q -m faults
 
 live-faults: $(STAMP) ## Live queries under a thousand breaks (DROPS=1000)
-	@OQL_LIVE_DROPS=$(or $(DROPS),1000) $(BIN)/pytest -q -m faults tests/faults/test_live_faults.py -o log_cli=true -o log_cli_level=INFO
+	@OQL_LIVE_DROPS=$(or $(DROPS),1000) OQL_LIVE_WRITERS=60 $(BIN)/pytest -q -m faults tests/faults/test_live_faults.py -o log_cli=true -o log_cli_level=INFO
 
 oracle: $(STAMP) ## Random queries against the oracle, for long (QUERIES=1000000 SEED=1)
 	@$(BIN)/python -m tests.oracle --queries $(or $(QUERIES),1000000) --seed $(or $(SEED),1)
@@ -128,6 +128,9 @@ bench-memory: $(STAMP) wrk ## Memory of an idle cluster, after 20,000 and after 
 
 bench-live: $(STAMP) ## Live queries: fan-out, many filters, idle sockets
 	@$(BIN)/python -m bench live
+
+bench-crowds: $(STAMP) ## Live queries: a thousand slow readers, a right that ends
+	@$(BIN)/python -m bench crowds
 
 bench-document: $(STAMP) ## Write the tables and the chart of docs/performance.md from bench/results
 	@$(BIN)/python -m bench document

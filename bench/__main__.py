@@ -15,6 +15,7 @@ from bench import (
     document,
     growth,
     live,
+    live_crowds,
     memory,
     micro,
     profiling,
@@ -52,6 +53,8 @@ def arguments() -> argparse.ArgumentParser:
 
     live_queries = commands.add_parser("live", help="live queries: fan-out, filters, idle sockets")
     live_queries.add_argument("--quick", action="store_true", help="only see that it runs")
+    crowds = commands.add_parser("crowds", help="live queries: slow readers, a right that ends")
+    crowds.add_argument("--quick", action="store_true", help="only see that it runs")
 
     commands.add_parser("document", help="write docs/performance.md from the kept results")
 
@@ -143,6 +146,8 @@ def main() -> int:
             return against(told)
         case "live":
             live.run(quick=told.quick)
+        case "crowds":
+            live_crowds.run(quick=told.quick)
         case "memory":
             results = told.results or (None if told.quick else RESULTS)
             return remember(quick=told.quick, results=results)

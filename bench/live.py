@@ -11,16 +11,12 @@ The clients are ours, in this process: they count bytes while they are measured,
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
-import os
 import random
 import statistics
-import struct
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -29,6 +25,7 @@ from typing import Any
 import httpx
 from tests.clusters import client, token_of
 
+from bench.live_clients import Reader, connect, hang_up, subscribe
 from bench.processes import cpu_s, memory_mb
 from objectql_devstack.cluster import Cluster
 
@@ -54,102 +51,6 @@ PER_SOCKET = 100
 WRITES_PER_S = 100
 
 
-class Reader(asyncio.Protocol):
-    """A socket that writes down what comes and when."""
-
-    def __init__(self) -> None:
-        self.chunks: list[tuple[float, bytes]] = []
-        self.arrived = asyncio.Event()
-        self._watched = b'"ready"'
-        self._seen = 0
-        self._tail = b""
-        self.transport: asyncio.Transport | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        self.chunks.append((time.time(), data))
-        text = self._tail + data
-        self._seen += text.count(self._watched)
-        self._tail = text[1 - len(self._watched) :]  # one of them may lie across two chunks
-        self.arrived.set()
-
-    def watch(self, text: bytes) -> None:
-        """Count how often `text` comes from now on."""
-        self._watched, self._seen, self._tail = text, 0, b""
-
-    async def seen(self, count: int) -> None:
-        """Return when what is watched for has come so often."""
-        async with asyncio.timeout(120):
-            while self._seen < count:
-                self.arrived.clear()
-                await self.arrived.wait()
-
-    def say(self, **frame: Any) -> None:
-        """Send a frame, masked with zeros."""
-        body = json.dumps(frame).encode()
-        length = bytes([0x80 | len(body)])
-        if len(body) > 125:
-            length = bytes([0x80 | 126]) + struct.pack(">H", len(body))
-        assert self.transport is not None
-        self.transport.write(b"\x81" + length + b"\0\0\0\0" + body)
-
-    def frames(self) -> Iterator[tuple[float, dict[str, Any]]]:
-        """What was told, each with when its last byte came."""
-        buffer = b""
-        for at, chunk in self.chunks:
-            buffer += chunk
-            if buffer.startswith(b"HTTP/1.1"):
-                head, found, rest = buffer.partition(b"\r\n\r\n")
-                if not found:
-                    continue
-                assert b" 101 " in head.splitlines()[0], head
-                buffer = rest
-            while len(buffer) >= 2:
-                size, start = buffer[1], 2
-                if size == 126:
-                    size, start = struct.unpack(">H", buffer[2:4])[0], 4
-                elif size == 127:
-                    size, start = struct.unpack(">Q", buffer[2:10])[0], 10
-                if len(buffer) < start + size:
-                    break
-                if buffer[0] & 0x0F == 1:
-                    yield at, json.loads(buffer[start : start + size])
-                buffer = buffer[start + size :]
-
-
-async def connect(port: int, token: str) -> Reader:
-    """A socket of the user that `token` names, whose `ready` has come."""
-    _, reader = await asyncio.get_running_loop().create_connection(Reader, "127.0.0.1", port)
-    key = base64.b64encode(os.urandom(16)).decode()
-    assert reader.transport is not None
-    reader.transport.write(
-        f"GET /ws HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\n"
-        f"Connection: Upgrade\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n"
-        f"Authorization: Bearer {token}\r\n\r\n".encode()
-    )
-    await reader.seen(1)
-    return reader
-
-
-async def subscribe(readers: Sequence[Reader], wheres: Sequence[Sequence[dict[str, Any]]]) -> None:
-    """Let each reader subscribe to its filters, a few at a time."""
-    for reader, filters in zip(readers, wheres, strict=True):
-        reader.watch(b'"subscribed"')
-        for start in range(0, len(filters), 10):
-            for number, where in enumerate(filters[start : start + 10], start):
-                reader.say(
-                    type="subscribe",
-                    id=f"s{number}",
-                    object="note",
-                    where=where,
-                    fields=["name", "created_at"],
-                )
-            await reader.seen(min(start + 10, len(filters)))
-
-
 async def create(api: httpx.AsyncClient, **note: Any) -> None:
     answer = await api.post("/api/note", content=json.dumps(note).encode())
     assert answer.status_code == 201, answer.text
@@ -162,6 +63,8 @@ class Figures:
     deliveries: int
     deliveries_per_s: float
     deliveries_per_cpu_s: float
+    single_per_s: float
+    single_per_cpu_s: float
     filters: int
     p50_ms: float
     p95_ms: float
@@ -170,7 +73,9 @@ class Figures:
     socket_kb: float
 
 
-async def fan_out(cluster: Cluster, token: str, events: int) -> tuple[int, float, float]:
+async def fan_out(
+    cluster: Cluster, token: str, events: int, *, per_commit: int
+) -> tuple[int, float, float]:
     """Deliveries, per second, and per second of the gateway's processor."""
     port, pid = cluster.port_of(GATEWAY), cluster.pid(GATEWAY)
     sockets = FAN_OUT // FAN_PER_SOCKET
@@ -178,19 +83,22 @@ async def fan_out(cluster: Cluster, token: str, events: int) -> tuple[int, float
     await subscribe(readers, [[{"topic": "fan"}] * FAN_PER_SOCKET] * sockets)
     async with client(cluster.env) as api:
         for reader in readers:
-            reader.watch(f'"e{events - 1}"'.encode())
+            reader.watch(b'"name":"e')
         started, used = time.monotonic(), cpu_s(pid)
         for first in range(0, events, 25):
-            operations = [
-                {"object": "note", "action": "create", "data": note}
+            notes = [
+                {"name": f"e{n}", "topic": "fan", "owner": USER}
                 for n in range(first, min(first + 25, events))
-                for note in [{"name": f"e{n}", "topic": "fan", "owner": USER}]
             ]
+            if per_commit == 1:
+                await asyncio.gather(*(create(api, **note) for note in notes))
+                continue
+            operations = [{"object": "note", "action": "create", "data": note} for note in notes]
             text = json.dumps({"operations": operations, "atomic": False})
             answer = await api.post("/api/batch", content=text.encode())
             assert answer.status_code == 200, answer.text
         for reader in readers:
-            await reader.seen(FAN_PER_SOCKET)
+            await reader.seen(FAN_PER_SOCKET * events)
         took, used = time.monotonic() - started, cpu_s(pid) - used
     wanted = Counter({(f"s{s}", f"e{n}"): 1 for s in range(FAN_PER_SOCKET) for n in range(events)})
     for reader in readers:
@@ -263,20 +171,19 @@ async def idle(cluster: Cluster, token: str, count: int) -> float:
     return (after - before) * 1024 / count
 
 
-def hang_up(readers: Sequence[Reader]) -> None:
-    for reader in readers:
-        assert reader.transport is not None
-        reader.transport.abort()
-
-
 async def measure(cluster: Cluster, *, quick: bool) -> Figures:
     token = token_of(cluster, USER)
     sockets = 500 if quick else 10_000
     socket_kb = await idle(cluster, token, sockets)
-    count, per_s, per_cpu_s = await fan_out(cluster, token, 25 if quick else 200)
+    events = 25 if quick else 200
+    count, per_s, per_cpu_s = await fan_out(cluster, token, events, per_commit=25)
+    _, single_per_s, single_per_cpu_s = await fan_out(cluster, token, events, per_commit=1)
     times, used = await filtered(cluster, token, 2 if quick else 5)
     cuts = statistics.quantiles(times, n=20)
-    return Figures(count, per_s, per_cpu_s, FILTERS, cuts[9], cuts[18], used, sockets, socket_kb)
+    return Figures(
+        *(count, per_s, per_cpu_s, single_per_s, single_per_cpu_s),
+        *(FILTERS, cuts[9], cuts[18], used, sockets, socket_kb),
+    )
 
 
 def run(*, quick: bool) -> None:
@@ -297,6 +204,8 @@ def run(*, quick: bool) -> None:
     print(f"{'deliveries, each checked for its reader':<48}{f.deliveries:>12,}")
     print(f"{'  per second':<48}{f.deliveries_per_s:>12,.0f}")
     print(f"{'  per second of the gateway’s processor':<48}{f.deliveries_per_cpu_s:>12,.0f}")
+    print(f"{'  per second, one change in a commit':<48}{f.single_per_s:>12,.0f}")
+    print(f"{'  and per second of its processor':<48}{f.single_per_cpu_s:>12,.0f}")
     print(f"{f'{f.filters:,} filters, {WRITES_PER_S} writes/s: p50 (ms)':<48}{f.p50_ms:>12.1f}")
     print(f"{'  p95 (ms)':<48}{f.p95_ms:>12.1f}")
     print(f"{'  processors the gateway used':<48}{f.gateway_cpu:>12.2f}")

@@ -27,7 +27,12 @@ log = logging.getLogger(__name__)
 logging.getLogger("httpx").setLevel(logging.WARNING)
 
 WRITES_PER_S = 200
-WRITERS = 8
+WRITERS = int(os.environ.get("OQL_LIVE_WRITERS", "8"))
+"""Each waits for its answer, which takes long while something is broken: for the full rate more are needed."""
+
+NOTES = 480
+"""Of all writers at a time, so that a snapshot has room for them."""
+
 FOLLOWERS = 6
 
 DROPS = int(os.environ.get("OQL_LIVE_DROPS", "60"))
@@ -122,7 +127,10 @@ async def test_nothing_is_missed_doubled_or_betrayed_whatever_breaks(cluster: Cl
     saboteur = Saboteur(cluster, [f for _, f in followers], rng)
     is_over = asyncio.Event()
     async with client(cluster.env) as api:
-        writers = [Writer(api, topic, seed=number, tolerant=True) for number in range(WRITERS)]
+        writers = [
+            Writer(api, topic, seed=number, tolerant=True, many=NOTES // WRITERS)
+            for number in range(WRITERS)
+        ]
         writing = [
             asyncio.ensure_future(w.until(is_over.is_set, per_s=WRITES_PER_S / WRITERS))
             for w in writers
@@ -136,8 +144,9 @@ async def test_nothing_is_missed_doubled_or_betrayed_whatever_breaks(cluster: Cl
         changes = await truth(pg_url, "note")
         now = await ask_all(api, "note", ["id", "name", "version", "owner"], {"topic": topic})
     log.info(
-        "%d changes, %d drops, %s, %d frames, %d resyncs",
+        "%d changes of %d tries, %d drops, %s, %d frames, %d resyncs",
         len(changes),
+        sum(w.count for w in writers),
         sum(f.breaks for _, f in followers),
         dict(Counter(saboteur.did)),
         sum(f.heard for _, f in followers),

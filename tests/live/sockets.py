@@ -23,6 +23,11 @@ class Socket:
 
     def __init__(self, connection: ClientConnection) -> None:
         self.connection = connection
+        self._heard: list[FrameDict] = []
+        """Frames that came while a response was waited for."""
+        self._asked = 0
+        self._answers: dict[str, FrameDict] = {}
+        self._reading = asyncio.Lock()
 
     async def say(self, **frame: Any) -> None:
         """Send a frame; a trailing `_` of a name is left out (`from_`)."""
@@ -42,11 +47,26 @@ class Socket:
         assert told["sub"] == id
         return told
 
+    async def ask(self, operation: str, **more: Any) -> FrameDict:
+        """The response to a request; several may be asked at once, while nobody else listens."""
+        self._asked += 1
+        id = f"r{self._asked}"
+        await self.say(type="request", id=id, operation=operation, **more)
+        while id not in self._answers:
+            async with self._reading:
+                if id not in self._answers:
+                    told = await self.hear()
+                    if told["type"] == "response":
+                        self._answers[told["id"]] = told
+                    else:
+                        self._heard.append(told)
+        return self._answers.pop(id)
+
     async def events(self, count: int) -> list[FrameDict]:
         """The next `count` events, those of batches one by one."""
         found: list[FrameDict] = []
         while len(found) < count:
-            told = await self.hear()
+            told = self._heard.pop(0) if self._heard else await self.hear()
             found += told["events"] if told["type"] == "batch" else [told]
         return found
 

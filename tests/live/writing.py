@@ -28,13 +28,15 @@ class Writer:
         seed: int,
         owners: tuple[str, ...] = ("ann", "bob"),
         tolerant: bool = False,
+        many: int = _MANY,
     ) -> None:
-        """A `tolerant` one goes on when a write fails: what happened is in the outbox."""
+        """It has at most `many` notes at a time. A `tolerant` one goes on when a write fails: what happened is in the outbox."""
         self._api = api
         self._topic = topic
         self._rng = random.Random(seed)
         self._owners = owners
         self._tolerant = tolerant
+        self._many = many
         self._known: list[str] = []
         self._prefix = f"{topic}-{seed}-"
         self.count = 0
@@ -68,7 +70,7 @@ class Writer:
         rng, api, known = self._rng, self._api, self._known
         kind = rng.random()
         self.count += 1
-        if len(known) < 3 or (kind < 0.3 and len(known) < _MANY):
+        if len(known) < 3 or (kind < 0.3 and len(known) < self._many):
             answer = await api.post("/api/note", content=body(self._new()))
             if answer.status_code == 201:
                 known.append(answer.json()["id"])
@@ -81,7 +83,7 @@ class Writer:
                 for id_ in rng.sample(known, 2)
             ]
             made = {"object": "note", "action": "create", "data": self._new()}
-            operations = [made, *changed] if len(known) < _MANY else changed
+            operations = [made, *changed] if len(known) < self._many else changed
             answer = await api.post("/api/batch", content=body({"operations": operations}))
             if answer.status_code == 200 and len(operations) == 3:
                 known.append(f"{self._prefix}{self.count}")

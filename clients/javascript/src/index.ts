@@ -1,6 +1,6 @@
 /**
  * ObjectQL for browsers and Node. Reading order: `client` (everything a program calls), `schema` (what
- * is known of objects), `changes` (what live queries tell), `outbox` and `stores` (writes that survive
+ * is known of objects), `changes` (what live queries tell), `outbox`, `stores` and `indexed` (writes that survive
  * being offline); then how it is done: `transport`, `written`, `credentials`, `errors`, `live`,
  * `sockets`, `backoff`.
  */
@@ -24,6 +24,7 @@ export {
 export { type Credentials, SignIn } from "./credentials.js";
 export { type Issue, ObjectQLError } from "./errors.js";
 export { newId } from "./ids.js";
+export { IndexedStore } from "./indexed.js";
 export type { Live, LiveOptions } from "./live.js";
 export { Outbox, type OutboxListener } from "./outbox.js";
 export type {

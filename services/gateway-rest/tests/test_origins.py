@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from objectql_gateway_rest.origins import agent_class
+from objectql.service.origins import agent_class
 
 
 @pytest.mark.parametrize(

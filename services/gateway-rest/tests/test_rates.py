@@ -16,9 +16,9 @@ from objectql.errors import Unauthenticated
 from objectql.ids import TenantId
 from objectql.rates.limiter import Limiter
 from objectql.service.addresses import Proxies
+from objectql.service.caller_rates import Rates
 from objectql.service.settings import SettingsInvalid, load_settings
 from objectql_gateway_rest.application import create_application
-from objectql_gateway_rest.rates import Rates
 from objectql_gateway_rest.settings import GatewayRestSettings, RateSettings
 
 FIELDS = {
@@ -54,8 +54,12 @@ class Gateway:
     def __init__(self, services: Any, settings: RateSettings, proxies: tuple[str, ...]) -> None:
         self.clock = HeldClock()
         self.refused: list[str] = []
-        rates = Rates(settings, Limiter(self.clock), Proxies(proxies), refused=self.refused.append)
-        limited = msgspec.structs.replace(services, rates=rates, verifier=Verifier())
+        rates = Rates(
+            settings, Limiter(self.clock), refused=self.refused.append, address=settings.address
+        )
+        limited = msgspec.structs.replace(
+            services, rates=rates, verifier=Verifier(), proxies=Proxies(proxies)
+        )
         transport = httpx.ASGITransport(
             app=create_application(limited),  # pyright: ignore[reportArgumentType]
             client=("203.0.113.7", 4711),

@@ -17,14 +17,20 @@ from objectql.clock import SystemClock
 from objectql.context import Actor
 from objectql.errors import Unauthenticated
 from objectql.ids import TenantId
+from objectql.rates.limiter import Limiter
 from objectql.service.addresses import Proxies
+from objectql.service.caller_rates import Rates
 from objectql.service.claims import Caller
+from objectql.service.rates import CallerRateSettings
 from objectql.service.revocations import Revocations, dependence
+from objectql.wire.messages import RecordReply
 from objectql_gateway_ws.gateway import Gateway
+from objectql_gateway_ws.requests import Requests
 from objectql_gateway_ws.server import SocketServer
-from objectql_gateway_ws.session import SILENT
-from objectql_gateway_ws.settings import SocketLimits, SocketSettings
+from objectql_gateway_ws.session import SILENT, TOO_MANY, UNAUTHENTICATED
+from objectql_gateway_ws.settings import RequestLimits, SocketLimits, SocketSettings
 from objectql_gateway_ws.strangers import Strangers
+from objectql_gateway_ws.subscription import Subscription
 
 LIMITS = SocketLimits(site_strangers=3, strangers=5, frame_bytes=4096, subscribing="1/h:4")
 
@@ -45,14 +51,45 @@ class Deaf:
     version = 1
     own: dict[str, int] = {}
 
-    async def begin(self, *_: Any, **__: Any) -> None: ...
+    def __init__(self) -> None:
+        self.begun: list[Subscription] = []
+
+    async def begin(self, subscription: Subscription, **_: Any) -> None:
+        self.begun.append(subscription)
+
+    async def spend(self, _actor: Actor) -> None: ...
     def remove(self, _subscription: Any) -> None: ...
     def is_behind(self, _subscription: Any) -> bool:
         return False
 
 
+class Slow:
+    """A kernel that answers when it is let, with much."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.is_let = asyncio.Event()
+
+    async def call(self, verb: str, request: Any, context: Any, reply_type: Any) -> Any:  # noqa: ARG002
+        self.asked += 1
+        await self.is_let.wait()
+        record = json.dumps({"id": request.id, "text": "x" * 2000}).encode()
+        return RecordReply(record, request.id, 1)
+
+
+def asking(kernel: Slow) -> Requests:
+    """What answers requests, by asking `kernel`."""
+    clock = SystemClock()
+    rates = Rates(CallerRateSettings(), Limiter(clock), refused=lambda _: None)
+    return Requests(
+        kernel, clock, RequestLimits(), rates, observe=lambda _operation, _outcome, _s: None
+    )
+
+
 @asynccontextmanager
-async def serving(limits: SocketLimits = LIMITS, **more: Any) -> AsyncGenerator[SocketServer]:
+async def serving(
+    limits: SocketLimits = LIMITS, requests: Requests | None = None, **more: Any
+) -> AsyncGenerator[SocketServer]:
     settings = SocketSettings(host="127.0.0.1", port=0, **more)
     deaf = cast("Any", Deaf())
     gateway = Gateway(
@@ -63,6 +100,8 @@ async def serving(limits: SocketLimits = LIMITS, **more: Any) -> AsyncGenerator[
         clock=SystemClock(),
         limits=limits,
         strangers=Strangers(limits, Proxies(settings.trusted_proxies)),
+        requests=requests or deaf,
+        count=lambda *_: None,
     )
     server = SocketServer(gateway, settings, frame_bytes=limits.frame_bytes)
     await server.start()
@@ -237,7 +276,7 @@ async def test_junk_is_told_so_and_nobody_else_waits_for_it(server: SocketServer
         assert (await hear(client))["type"] == "ready"
 
         async def flood() -> None:
-            for number in range(5_000):
+            for number in range(2_000):
                 await client.send("}" * (number % 50))
 
         async def read() -> int:
@@ -269,3 +308,100 @@ async def test_nobody_subscribes_more_often_than_so(server: SocketServer) -> Non
             assert (await hear(again))["type"] == "ready"
             await again.send(json.dumps({"type": "subscribe", "id": "s", "object": "note"}))
             assert (await hear(again))["code"] == "RATE_LIMIT_EXCEEDED"
+
+
+def get(number: int) -> str:
+    asked = {"type": "request", "id": f"r{number}", "operation": "get", "object": "note"}
+    return json.dumps(asked | {"record": f"n{number}"})
+
+
+async def test_requests_are_answered_side_by_side_and_so_many_at_a_time() -> None:
+    kernel, limits = Slow(), SocketLimits(waiting_frames=4)
+    async with (
+        serving(limits, asking(kernel)) as server,
+        opened(server, "ann") as client,
+        opened(server, "bob") as other,
+    ):
+        assert (await hear(client))["type"] == "ready"
+        for number in range(5):
+            await client.send(get(number))
+        told = await hear(client)
+        assert (told["type"], told["id"]) == ("response", "r4")
+        assert told["error"]["code"] == "OVERLOADED"
+        assert told["error"]["retry_after_ms"] > 0
+        await until(lambda: kernel.asked == 4)
+        await ping(client)  # who waits for answers is served nevertheless
+        await ping(other)
+        kernel.is_let.set()
+        answers = [await hear(client) for _ in range(4)]
+        assert {a["id"]: a["body"]["id"] for a in answers} == {f"r{n}": f"n{n}" for n in range(4)}
+
+
+async def test_answers_wait_for_a_client_that_reads_as_long_as_it_reads() -> None:
+    kernel, limits = Slow(), SocketLimits(queue_bytes=3000)
+    kernel.is_let.set()
+    async with serving(limits, asking(kernel)) as server, opened(server, "ann") as client:
+        assert (await hear(client))["type"] == "ready"
+        for number in range(10):
+            await client.send(get(number))
+        answers = {(await hear(client))["id"] for _ in range(10)}
+        assert answers == {f"r{n}" for n in range(10)}  # far more than may wait, and nobody is cut
+
+
+async def test_a_request_before_anybody_has_said_who_they_are_ends_the_socket() -> None:
+    kernel = Slow()
+    async with serving(LIMITS, asking(kernel)) as server, opened(server) as client:
+        await client.send(get(1))
+        told = await hear(client)
+        assert (told["id"], told["error"]["code"]) == ("r1", "UNAUTHENTICATED")
+        with pytest.raises(ConnectionClosed):
+            await hear(client)
+        assert (client.close_code, kernel.asked) == (UNAUTHENTICATED, 0)
+
+
+async def test_who_reads_too_slowly_is_cut_with_the_cursor_of_the_last_frame_they_were_sent() -> (
+    None
+):
+    limits = SocketLimits(queue_bytes=100_000)
+    async with (
+        serving(limits) as server,
+        opened(server, "ann") as client,
+        opened(server, "bob") as other,
+    ):
+        deaf = cast("Deaf", server.gateway.hub)
+        assert (await hear(client))["type"] == "ready"
+        await client.send(json.dumps({"type": "subscribe", "id": "s", "object": "note"}))
+        await until(lambda: bool(deaf.begun))
+        (subscription,) = deaf.begun
+        for number in range(1000):
+            told = json.dumps({"text": "x" * 10_000, "cursor": f"c{number}"}).encode()
+            subscription.client.tell(told, f"c{number}")
+            assert server.gateway.waiting_bytes <= limits.queue_bytes + len(told)
+            if subscription.is_over:
+                break
+            await asyncio.sleep(0)  # let it be sent, if it can be
+            if not number % 50:
+                await ping(other)  # who reads is served
+        assert subscription.is_over
+        last = None
+        with pytest.raises(ConnectionClosed):  # noqa: PT012 - whichever of them it is
+            while True:
+                last = (await hear(client))["cursor"]
+        assert client.close_code == TOO_MANY
+        assert json.loads(client.close_reason or "") == {"reason": "too slow", "cursor": last}
+
+
+async def test_who_reads_nothing_at_all_is_cut_off() -> None:
+    limits = SocketLimits(queue_bytes=100_000)
+    async with serving(limits) as server:
+        _, writer = await tcp(server)  # its reader takes in a little, and then no more
+        writer.write(HANDSHAKE)
+        writer.write(b"\x81\xb0" + bytes(4) + b'{"type":"subscribe","id":"s","object":"note"}   ')
+        deaf = cast("Deaf", server.gateway.hub)
+        await until(lambda: bool(deaf.begun))
+        (subscription,) = deaf.begun
+        while not subscription.is_over:
+            subscription.client.tell(b"x" * 50_000, "c")
+            await asyncio.sleep(0)
+        await until(lambda: not server.gateway.sockets)
+        writer.close()

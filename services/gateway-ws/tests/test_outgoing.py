@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
@@ -16,13 +16,16 @@ class Client:
 
     def __init__(self) -> None:
         self.got: list[bytes] = []
+        self.writes = 0
         self._may = asyncio.Semaphore(0)
         self._did = asyncio.Semaphore(0)
 
-    async def send(self, frame: bytes) -> None:
-        await self._may.acquire()
-        self.got.append(frame)
-        self._did.release()
+    async def send(self, frames: Sequence[bytes]) -> None:
+        self.writes += 1
+        for frame in frames:
+            await self._may.acquire()
+            self.got.append(frame)
+            self._did.release()
 
     async def read(self, count: int = 1) -> list[bytes]:
         for _ in range(count):
@@ -64,6 +67,19 @@ async def test_frames_go_out_in_order_and_leave_their_cursor() -> None:
         async with asyncio.timeout(10):
             await outgoing.empty()
         assert outgoing.cursor == "c1"
+
+
+async def test_frames_that_wait_go_out_together_and_not_too_many_of_them() -> None:
+    client = Client()
+    async with sending(client, limit_bytes=10**6) as outgoing:
+        for number in range(1000):
+            outgoing.put(b"%03d" % number)
+        await client.read(1000)
+        assert client.writes == 1
+        for _ in range(20):
+            outgoing.put(b"x" * 10_000)
+        await client.read(20)
+        assert 3 <= client.writes - 1 <= 4
 
 
 async def test_more_than_may_wait_is_refused_and_a_frame_alone_may_be_longer() -> None:

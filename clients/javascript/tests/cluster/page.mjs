@@ -10,6 +10,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
 import { createServer } from "vite";
+import { check as checkIndexed } from "./indexed.mjs";
 
 const { OQL_REST_URL, OQL_ADMIN_TOKEN, CHROMIUM } = process.env;
 const WITHIN_MS = 30_000;
@@ -46,6 +47,10 @@ try {
   const { items } = await api("POST", "/api/flight/query", asked);
   const [{ id, dep_delay: before }] = items;
 
+  await page.goto(server.resolvedUrls.local[0]);
+  await checkIndexed(page, `/@fs${fileURLToPath(new URL("../../src/index.ts", import.meta.url))}`);
+
+  await page.goto("about:blank");
   await page.goto(`${server.resolvedUrls.local[0]}#token=${OQL_ADMIN_TOKEN}`);
   await page.locator("select").selectOption("UA");
   const row = page.locator(`[id="flight-${id}"]`);

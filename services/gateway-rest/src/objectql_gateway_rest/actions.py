@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from objectql.service.data.names import check_id, check_object
 from objectql.wire.messages import ActionRequest, JsonReply
 from objectql_gateway_rest.asgi import Response
 from objectql_gateway_rest.call import Call
-from objectql_gateway_rest.params import check_object
-from objectql_gateway_rest.records import check_id
 from objectql_gateway_rest.routes import Route
 
 

@@ -6,17 +6,17 @@ from objectql.bus.client import KernelClient, RetryPolicy
 from objectql.metadata.transfer import decode_snapshot
 from objectql.service.addresses import Proxies
 from objectql.service.auth import TokenVerifier
+from objectql.service.caller_rates import Rates
 from objectql.service.identity import IdentityView
 from objectql.service.rates import open_limiter
+from objectql.service.recent_writes import RecentWrites
 from objectql.service.run import Process
 from objectql_gateway_rest.application import create_application
 from objectql_gateway_rest.call import Services
 from objectql_gateway_rest.cookies import Cookies
 from objectql_gateway_rest.cors import Cors
 from objectql_gateway_rest.metadata_view import MetadataView
-from objectql_gateway_rest.rates import Rates
 from objectql_gateway_rest.recent import RecentTransactions
-from objectql_gateway_rest.recent_writes import RecentWrites
 from objectql_gateway_rest.server import HttpServer
 from objectql_gateway_rest.settings import GatewayRestSettings
 from objectql_gateway_rest.url_cache import UrlCache
@@ -57,8 +57,8 @@ async def build(process: Process[GatewayRestSettings]) -> None:
         rates=Rates(
             settings.rates,
             limiter,
-            proxies,
             refused=lambda kind: metrics.count("oql_rate_limited_total", kind),
+            address=settings.rates.address,
         ),
     )
     process.start(limiter.run())

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import reduce
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 import msgspec
@@ -24,26 +23,24 @@ from objectql.service.bodies import (
     decode_json,
     decode_object,
 )
-from objectql.wire.consistency import ConsistencyToken, parse_token
-from objectql.wire.headers import TRACE, parse_read_policy
+from objectql.service.caller_rates import Rates, Told
+from objectql.service.data.facts import check_key, time_limit_ms, trace_of
+from objectql.service.origins import origin
+from objectql.service.recent_writes import RecentWrites
+from objectql.wire.consistency import merged_text
+from objectql.wire.headers import parse_read_policy
 from objectql.wire.messages import Timing
 from objectql_gateway_rest.asgi import Request, WhileClientWaits
 from objectql_gateway_rest.cookies import Cookies
 from objectql_gateway_rest.credentials import find_credentials
 from objectql_gateway_rest.metadata_view import MetadataView
-from objectql_gateway_rest.origins import origin_of
-from objectql_gateway_rest.rates import Rates, Told
 from objectql_gateway_rest.recent import RecentTransactions
-from objectql_gateway_rest.recent_writes import RecentWrites
 from objectql_gateway_rest.settings import CookieSettings, LimitSettings
 from objectql_gateway_rest.url_cache import UrlCache
 
 T = TypeVar("T")
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}\Z")
-_TOKEN = re.compile(r"[\x21-\x7e]{1,255}\Z")
-_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}\Z")
-_TRACE_TEXT = re.compile(r"[\x20-\x7e]{1,4096}\Z")
 
 
 class Kernel(Protocol):
@@ -153,13 +150,15 @@ class Call:
             actor=actor,
             deadline_ms=self.services.clock.now_ms() + self._timeout_ms(),
             request_id=self.request_id,
-            idempotency_key=_token(headers, "idempotency-key"),
+            idempotency_key=check_key(headers.get("idempotency-key")),
             consistency_token=self._consistency_token(),
             recent_token=self._recent_token(actor),
             read_policy=read_policy,
             max_lag_ms=max_lag_ms,
-            trace=_trace(headers),
-            origin=origin_of(self.request, self.services.proxies),
+            trace=trace_of(headers),
+            origin=origin(
+                headers.get("user-agent", ""), self.request.client(self.services.proxies)
+            ),
         )
 
     def _consistency_token(self) -> str | None:
@@ -167,8 +166,7 @@ class Call:
         given = self.request.headers.get("oql-consistency-token")
         if given is None:
             return None
-        first, *others = map(parse_token, map(str.strip, given.split(",")))
-        return reduce(ConsistencyToken.merged, others, first).text
+        return merged_text(*map(str.strip, given.split(",")))
 
     def _recent_token(self, actor: Actor) -> str | None:
         """What was written here lately, for a caller with neither token nor policy."""
@@ -181,10 +179,10 @@ class Call:
         limits = self.services.limits
         text = self.request.headers.get("x-timeout-ms")
         if text is None:
-            return int(limits.timeout_s * 1000)
+            return time_limit_ms(None, limits)
         if not (text.isascii() and text.isdecimal()) or len(text) > 9 or int(text) == 0:
             raise InvalidRequest(reason=f'"{text[:40]}" is not a time limit in milliseconds')
-        return min(int(text), int(limits.max_timeout_s * 1000))
+        return time_limit_ms(int(text), limits)
 
     @property
     def context(self) -> Context:
@@ -261,24 +259,6 @@ class Call:
             self.services.writes.remember(context.tenant, token, now_s)
             known = self.written or context.consistency_token
             if known is not None and known != token:
-                token = parse_token(known).merged(parse_token(token)).text
+                token = merged_text(known, token)
             self.written = token
         return reply
-
-
-def _token(headers: dict[str, str], name: str) -> str | None:
-    text = headers.get(name)
-    if text is not None and _TOKEN.match(text) is None:
-        raise InvalidRequest(reason=f"{name} must be 1 to 255 visible ASCII characters")
-    return text
-
-
-def _trace(headers: dict[str, str]) -> dict[str, str]:
-    """The W3C headers as they came; malformed ones are dropped, as the standard asks."""
-    if _TRACEPARENT.match(headers.get("traceparent", "")) is None:
-        return {}
-    return {
-        name: headers[name]
-        for name in TRACE
-        if name in headers and _TRACE_TEXT.match(headers[name]) is not None
-    }

@@ -11,11 +11,11 @@ import msgspec
 from objectql.errors import InvalidQuery
 from objectql.query.ast import Query
 from objectql.query.url import parse_url
+from objectql.service.data.names import check_object
 from objectql.wire.messages import ExportReply, ExportRequest
 from objectql_gateway_rest.asgi import Response, StreamedResponse
 from objectql_gateway_rest.call import Call
 from objectql_gateway_rest.export_formats import chunks, csv_lines, json_array, workbook
-from objectql_gateway_rest.params import check_object
 from objectql_gateway_rest.routes import Route
 
 _TYPES: Final = {

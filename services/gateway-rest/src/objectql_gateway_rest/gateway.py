@@ -96,7 +96,9 @@ class Gateway:
                 told = self._limited.of_caller(call.context.actor)
                 call.told = await told if isinstance(told, CoroutineType) else told
             elif route.by_address and self._rates is not None:
-                call.told = await self._rates.of_address(call.request)
+                call.told = await self._rates.of_address(
+                    call.request.client(self._services.proxies)
+                )
             if call.told is not None:
                 call.told.check()
             return await route.handler(call, *values)

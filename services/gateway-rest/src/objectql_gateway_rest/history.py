@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from objectql.errors import InvalidQuery
 from objectql.query.ast import Query
+from objectql.service.data.names import check_id, check_object
 from objectql.wire.messages import HistoryRequest, PageReply
 from objectql_gateway_rest.asgi import Response
 from objectql_gateway_rest.call import Call
-from objectql_gateway_rest.params import check_object, list_query
-from objectql_gateway_rest.records import check_id
+from objectql_gateway_rest.params import list_query
 from objectql_gateway_rest.representation import page_response
 from objectql_gateway_rest.routes import Route
 

@@ -16,10 +16,11 @@ from objectql.ids import ObjectName
 from objectql.metadata.model import ObjectDef
 from objectql.metadata.registry import MetadataSnapshot
 from objectql.security.permissions import PermissionCompiler
+from objectql.service.data.answers import to_json
 from objectql_gateway_rest.asgi import Response
 from objectql_gateway_rest.call import Call
 from objectql_gateway_rest.openapi import describe, downgrade
-from objectql_gateway_rest.representation import digest_etag, is_not_modified, to_json
+from objectql_gateway_rest.representation import digest_etag, is_not_modified
 from objectql_gateway_rest.routes import Route
 
 Edition: TypeAlias = Literal["3.1", "3.0"]

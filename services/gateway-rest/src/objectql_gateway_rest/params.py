@@ -7,37 +7,21 @@ repeated URL costs one look-up.
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
 
 import msgspec
 
 from objectql.errors import (
     InvalidQuery,
     NotSupported,
-    ObjectUnknown,
     QueryParamUnknown,
-    TooManyRecords,
 )
-from objectql.ids import is_name
 from objectql.metadata.registry import MetadataSnapshot
 from objectql.query.ast import Expand, Path, Query
-from objectql.query.parse import parse_query
 from objectql.query.url import ExplainMode, parse_explain, parse_url
+from objectql.service.data.names import check_object
+from objectql.service.data.queries import limited
 from objectql_gateway_rest.call import Call
-from objectql_gateway_rest.settings import LimitSettings
 from objectql_gateway_rest.url_cache import Dialect, UrlRequest
-
-
-def check_object(name: str) -> str:
-    """`name` if it may be an object's; whether there is one, the kernel says.
-
-    Raises:
-        ObjectUnknown: no object can have this name.
-
-    """
-    if not is_name(name):
-        raise ObjectUnknown(object=name[:100])
-    return name
 
 
 def list_query(
@@ -68,28 +52,6 @@ def list_query(
     )
     cache.put(key, result)
     return result
-
-
-def body_query(call: Call, object: str, document: dict[str, Any]) -> Query:
-    """The query that a body describes, its page limited."""
-    return limited(parse_query(document, object=check_object(object)), call.services.limits)
-
-
-def limited(query: Query, limits: LimitSettings) -> Query:
-    """`query` with a page size: the default, or the one asked for if it is allowed.
-
-    Groups are not cut at the default: half of a report is a wrong report.
-
-    Raises:
-        TooManyRecords: more than a page holds.
-
-    """
-    if query.limit is None:
-        size = limits.max_page if query.is_aggregate else limits.default_page
-        return msgspec.structs.replace(query, limit=size)
-    if query.limit > limits.max_page:
-        raise TooManyRecords(requested=query.limit, max=limits.max_page)
-    return query
 
 
 def explain_mode(call: Call) -> ExplainMode:

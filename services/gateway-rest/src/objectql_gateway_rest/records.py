@@ -6,16 +6,18 @@ from urllib.parse import quote
 
 import msgspec
 
-from objectql.errors import InvalidQuery, InvalidRequest, RecordNotFound
-from objectql.ids import is_record_id
+from objectql.errors import InvalidQuery
 from objectql.query.ast import Query
 from objectql.query.url import ExplainMode
 from objectql.service.bodies import decode_json, first_byte
+from objectql.service.data.answers import deleted_json
+from objectql.service.data.bulk import created_json, creations
+from objectql.service.data.names import check_id, check_object
+from objectql.service.data.queries import document_query
+from objectql.service.data.row_errors import raise_first
 from objectql.wire.messages import (
     AggregateRequest,
     BulkReply,
-    BulkRequest,
-    BulkRow,
     CreateRequest,
     DeleteReply,
     DeleteRequest,
@@ -28,15 +30,8 @@ from objectql.wire.messages import (
     UpdateRequest,
 )
 from objectql_gateway_rest.asgi import Response
-from objectql_gateway_rest.bulk import check_size
 from objectql_gateway_rest.call import Call
-from objectql_gateway_rest.params import (
-    body_query,
-    check_object,
-    explain_mode,
-    list_query,
-    projection,
-)
+from objectql_gateway_rest.params import explain_mode, list_query, projection
 from objectql_gateway_rest.representation import (
     etag,
     expected_version,
@@ -44,10 +39,8 @@ from objectql_gateway_rest.representation import (
     items_response,
     page_response,
     record_headers,
-    to_json,
 )
 from objectql_gateway_rest.routes import Route
-from objectql_gateway_rest.row_errors import raise_first
 
 
 async def find(call: Call, query: Query) -> PageReply:
@@ -72,31 +65,19 @@ async def list_records(call: Call, object: str) -> Response:
 
 
 async def query_records(call: Call, object: str) -> Response:
-    query = body_query(call, object, await call.document())
+    query = document_query(object, await call.document(), call.services.limits)
     if (mode := explain_mode(call)) != "no":
         return await explain(call, query, mode)
     return page_response(await find(call, query))
 
 
 async def aggregate_records(call: Call, object: str) -> Response:
-    query = body_query(call, object, await call.document())
+    query = document_query(object, await call.document(), call.services.limits)
     if not query.is_aggregate:
         raise InvalidQuery(reason="say what to compute", path="aggregations")
     if (mode := explain_mode(call)) != "no":
         return await explain(call, query, mode)
     return items_response(await find(call, query))
-
-
-def check_id(object: str, id: str) -> str:
-    """`id` if it may be a record's.
-
-    Raises:
-        RecordNotFound: no record can have it.
-
-    """
-    if not is_record_id(id):
-        raise RecordNotFound(object=object, id=id[:100])
-    return id
 
 
 async def get_record(call: Call, object: str, id: str) -> Response:
@@ -132,25 +113,10 @@ def _created(call: Call, object: str, reply: RecordReply) -> Response:
 async def _create_all(call: Call, object: str, body: bytes) -> Response:
     limits = call.services.limits
     rows = decode_json(body, list[msgspec.Raw], nesting=limits.nesting)
-    check_size(len(rows), limits.bulk_records)
-    for index, row in enumerate(rows):
-        if first_byte(bytes(row)) != b"{":
-            raise InvalidRequest(reason=f"item {index} is not a JSON object")
-    request = BulkRequest(
-        object=object,
-        operation="create",
-        rows=tuple(BulkRow(data=bytes(row)) for row in rows),
-        atomic=True,
-    )
-    if not rows:
-        return Response(b'{"items":[],"count":0}', status=201)
-    reply = await call.write("bulk", request, BulkReply)
+    request = creations(object, rows, most=limits.bulk_records)
+    reply = await call.write("bulk", request, BulkReply) if rows else BulkReply(())
     raise_first(reply.results, object)
-    items = b",".join(result.record or b"{}" for result in reply.results)
-    return Response(
-        b'{"items":[' + items + b'],"count":%d}' % len(reply.results),
-        status=201,
-    )
+    return Response(created_json(reply), status=201)
 
 
 async def replace_record(call: Call, object: str, id: str) -> Response:
@@ -183,7 +149,7 @@ async def delete_record(call: Call, object: str, id: str) -> Response:
     reply = await call.write("delete", request, DeleteReply)
     if _wants_minimal(call):
         return Response(status=204, headers=[_APPLIED])
-    return Response(b'{"id":' + to_json(reply.id) + b',"deleted":true}')
+    return Response(deleted_json(reply.id))
 
 
 _APPLIED = (b"preference-applied", b"return=minimal")

@@ -1,25 +1,14 @@
-"""Answers: the kernel's bytes in the envelope of a surface, versions as entity tags.
-
-Envelopes are joined, not encoded: the items of a page are never parsed here.
-"""
+"""Answers: finished texts as responses, versions as entity tags."""
 
 from __future__ import annotations
 
 from hashlib import blake2b
 from typing import Any
 
-import msgspec
-
 from objectql.errors import InvalidRequest
+from objectql.service.data.answers import items_json, page_json, to_json
 from objectql.wire.messages import PageReply, RecordReply
 from objectql_gateway_rest.asgi import RawHeaders, Request, Response
-
-_encoder = msgspec.json.Encoder(decimal_format="number")
-
-
-def to_json(value: object) -> bytes:
-    """`value` as JSON text; decimals are numbers."""
-    return _encoder.encode(value)
 
 
 def json_response(
@@ -30,18 +19,13 @@ def json_response(
 
 
 def page_response(page: PageReply) -> Response:
-    """`{"items": [...], "meta": {...}}`; `meta.size` is the limit that was applied."""
-    meta = b'{"size":%d,"has_next":%s' % (page.limit, b"true" if page.has_next else b"false")
-    if page.next is not None:
-        meta += b',"next":' + to_json(page.next)
-    if page.total is not None:
-        meta += b',"total":%d' % page.total
-    return Response(b'{"items":' + page.items + b',"meta":' + meta + b"}}")
+    """See `page_json`."""
+    return Response(page_json(page))
 
 
 def items_response(page: PageReply) -> Response:
-    """`{"items": [...]}`, for aggregates."""
-    return Response(b'{"items":' + page.items + b"}")
+    """See `items_json`."""
+    return Response(items_json(page))
 
 
 def record_headers(reply: RecordReply) -> RawHeaders:

@@ -14,6 +14,10 @@ from objectql.errors import InvalidRequest
 from objectql.query.ast import Query
 from objectql.query.document_parts import parse_optional_filter
 from objectql.service.bodies import decode_json, decoder, first_byte
+from objectql.service.data.answers import to_json
+from objectql.service.data.bulk import check_size
+from objectql.service.data.names import check_id, check_object
+from objectql.service.data.row_errors import raise_first
 from objectql.wire.messages import (
     BulkReply,
     BulkRequest,
@@ -29,18 +33,11 @@ from objectql.wire.messages import (
     WhereWriteRequest,
 )
 from objectql_gateway_rest.asgi import Response
-from objectql_gateway_rest.bulk import check_size
 from objectql_gateway_rest.call import Call
-from objectql_gateway_rest.params import check_object, list_query, projection
-from objectql_gateway_rest.records import check_id, find
-from objectql_gateway_rest.representation import (
-    expected_version,
-    json_response,
-    record_headers,
-    to_json,
-)
+from objectql_gateway_rest.params import list_query, projection
+from objectql_gateway_rest.records import find
+from objectql_gateway_rest.representation import expected_version, json_response, record_headers
 from objectql_gateway_rest.routes import Route
-from objectql_gateway_rest.row_errors import raise_first
 
 RawRow = dict[str, msgspec.Raw]
 

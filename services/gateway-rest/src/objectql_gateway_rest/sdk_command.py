@@ -9,6 +9,9 @@ import msgspec
 
 from objectql.errors import InvalidRequest
 from objectql.service.bodies import decoder, first_byte
+from objectql.service.data.bulk import BulkOperation, check_size
+from objectql.service.data.names import check_id, check_object
+from objectql.service.data.row_errors import raise_first
 from objectql.wire.messages import (
     BulkReply,
     BulkRequest,
@@ -21,13 +24,9 @@ from objectql.wire.messages import (
     UpdateRequest,
 )
 from objectql_gateway_rest.asgi import Response
-from objectql_gateway_rest.bulk import BulkOperation, check_size
 from objectql_gateway_rest.call import Call
-from objectql_gateway_rest.params import check_object
-from objectql_gateway_rest.records import check_id
 from objectql_gateway_rest.representation import json_response
 from objectql_gateway_rest.routes import Route
-from objectql_gateway_rest.row_errors import raise_first
 from objectql_gateway_rest.sdk import create_all
 
 

@@ -6,11 +6,11 @@ from typing import Any, cast
 
 from objectql.errors import FieldUnknown, ObjectUnknown
 from objectql.service.bodies import decoder
+from objectql.service.data.names import check_object
 from objectql.wire.messages import JsonReply, MetaGetRequest, MetaListRequest
 from objectql_gateway_rest.asgi import Response
 from objectql_gateway_rest.call import Call
 from objectql_gateway_rest.metadata_routes import delete_item, get_item, put_item
-from objectql_gateway_rest.params import check_object
 from objectql_gateway_rest.representation import json_response
 from objectql_gateway_rest.routes import Route
 

@@ -14,6 +14,8 @@ from objectql.errors import InvalidRequest, RecordNotFound
 from objectql.query.ast import Query
 from objectql.query.parse import parse_query
 from objectql.service.bodies import decode_document, decode_json, first_byte
+from objectql.service.data.names import check_id, check_object
+from objectql.service.data.queries import document_query, limited
 from objectql.wire.messages import (
     ActionRequest,
     CreateRequest,
@@ -26,8 +28,7 @@ from objectql.wire.messages import (
 )
 from objectql_gateway_rest.asgi import Response
 from objectql_gateway_rest.call import Call
-from objectql_gateway_rest.params import body_query, check_object, limited
-from objectql_gateway_rest.records import check_id, find
+from objectql_gateway_rest.records import find
 from objectql_gateway_rest.representation import json_response
 from objectql_gateway_rest.routes import Route
 from objectql_gateway_rest.sdk import (
@@ -99,7 +100,9 @@ def _args(call: Call, text: bytes, type_: type[T]) -> T:
 def _query(call: Call, object: str, text: bytes) -> Query:
     if text == b"null":
         return limited(Query(object=object), call.services.limits)
-    return body_query(call, object, decode_document(text, nesting=call.services.limits.nesting))
+    return document_query(
+        object, decode_document(text, nesting=call.services.limits.nesting), call.services.limits
+    )
 
 
 async def _find(call: Call, object: str, args: bytes) -> Response:
@@ -211,7 +214,7 @@ async def query(call: Call) -> Response:
     object = document.get("object")
     if not isinstance(object, str):
         raise InvalidRequest(reason='"object" is missing')
-    page = await find(call, with_total(body_query(call, object, document)))
+    page = await find(call, with_total(document_query(object, document, call.services.limits)))
     total = page.count if page.total is None else page.total
     return Response(b'{"value":' + page.items + b',"count":%d}' % total)
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, TypeAlias
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 from msgspec import Meta
 
 from objectql.service.addresses import Proxies
-from objectql.service.rates import RATE_SETTING, RateSharing, RateText
+from objectql.service.rates import CallerRateSettings, RateText
 from objectql.service.settings import AuthSettings, HttpSettings, ServiceSettings
 from objectql_gateway_rest.guarded import BODY_TIMEOUT_S, HEAD_TIMEOUT_S
-
-NamedRate: TypeAlias = Annotated[str, Meta(pattern=f"^[^=\\s]+={RATE_SETTING}$")]
 
 
 class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,19 +60,9 @@ class ListenSettings(HttpSettings, frozen=True, kw_only=True):
         Proxies(self.trusted_proxies)
 
 
-class RateSettings(RateSharing, frozen=True, kw_only=True):
-    """How often may be asked: `100/s`, `600/m`, `1000/h:50` (50 at once), or `off`."""
+class RateSettings(CallerRateSettings, frozen=True, kw_only=True):
+    """How often may be asked, and tried who one is."""
 
-    principal: Annotated[
-        RateText,
-        Meta(description="requests of one user or key: `100/s`, `600/m:50` (50 at once) or `off`"),
-    ] = "off"
-    roles: Annotated[
-        tuple[NamedRate, ...],
-        Meta(description="`role=rate` in place of it; the largest of a caller's counts"),
-    ] = ()
-    tenant: Annotated[RateText, Meta(description="requests of all callers of one tenant")] = "off"
-    tenants: Annotated[tuple[NamedRate, ...], Meta(description="`tenant=rate` in place of it")] = ()
     address: Annotated[
         RateText, Meta(description="sign-ins and refreshes from one address (IPv6: one /64)")
     ] = "60/m"

@@ -6,11 +6,10 @@ from typing import Literal
 
 import msgspec
 
+from objectql.service.data.names import check_id, check_object
 from objectql.wire.messages import JsonReply, ShareRequest, SharesRequest
 from objectql_gateway_rest.asgi import Response
 from objectql_gateway_rest.call import Call
-from objectql_gateway_rest.params import check_object
-from objectql_gateway_rest.records import check_id
 from objectql_gateway_rest.routes import Route
 
 

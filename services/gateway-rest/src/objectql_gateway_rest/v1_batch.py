@@ -8,15 +8,17 @@ import msgspec
 
 from objectql.errors import InvalidRequest, NotSupported
 from objectql.service.bodies import first_byte
+from objectql.service.data.answers import to_json
+from objectql.service.data.batches import BatchBody as TransactionBody
+from objectql.service.data.bulk import BulkOperation, check_size
+from objectql.service.data.names import check_object
+from objectql.service.data.row_errors import raise_first
 from objectql.wire.messages import BulkReply, BulkRequest, BulkRow, RowResult
 from objectql_gateway_rest.asgi import Response
-from objectql_gateway_rest.bulk import BatchBody as TransactionBody
-from objectql_gateway_rest.bulk import BulkOperation, check_size, run_batch
+from objectql_gateway_rest.bulk import run_batch
 from objectql_gateway_rest.call import Call
-from objectql_gateway_rest.params import check_object
-from objectql_gateway_rest.representation import json_response, to_json
+from objectql_gateway_rest.representation import json_response
 from objectql_gateway_rest.routes import Route
-from objectql_gateway_rest.row_errors import raise_first
 from objectql_gateway_rest.v1 import absent
 from objectql_gateway_rest.v1_params import BatchBody, DeleteManyBody, Options, Row, UpdateManyBody
 

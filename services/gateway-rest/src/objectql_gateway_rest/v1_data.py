@@ -9,6 +9,9 @@ import msgspec
 from objectql.errors import ObjectQLError, VersionConflict
 from objectql.metadata.registry import MetadataSnapshot
 from objectql.service.bodies import decode_json
+from objectql.service.data.answers import to_json
+from objectql.service.data.names import check_id, check_object
+from objectql.service.data.queries import document_query
 from objectql.wire.messages import (
     CloneRequest,
     CreateRequest,
@@ -21,15 +24,10 @@ from objectql.wire.messages import (
 )
 from objectql_gateway_rest.asgi import Response
 from objectql_gateway_rest.call import Call
-from objectql_gateway_rest.params import body_query, check_object, list_query, projection
+from objectql_gateway_rest.params import list_query, projection
 from objectql_gateway_rest.problems import error_headers, v1_error
-from objectql_gateway_rest.records import check_id, find
-from objectql_gateway_rest.representation import (
-    expected_version,
-    record_headers,
-    to_json,
-    version_condition,
-)
+from objectql_gateway_rest.records import find
+from objectql_gateway_rest.representation import expected_version, record_headers, version_condition
 from objectql_gateway_rest.routes import Route
 from objectql_gateway_rest.v1_params import CloneBody
 
@@ -75,7 +73,7 @@ async def list_records(call: Call, object: str) -> Response:
 
 async def query_records(call: Call, object: str) -> Response:
     document = await call.document()
-    query = body_query(call, object, document)
+    query = document_query(object, document, call.services.limits)
     if query.count == "none" and not query.is_aggregate and "count" not in document:
         query = msgspec.structs.replace(query, count="exact")
     return list_response(object, await find(call, query))

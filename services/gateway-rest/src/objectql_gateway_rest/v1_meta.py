@@ -9,12 +9,13 @@ import msgspec
 
 from objectql.errors import MetadataNotFound, NotSupported, QueryParamUnknown, RouteUnknown
 from objectql.service.bodies import decoder
+from objectql.service.data.answers import to_json
+from objectql.service.data.names import check_object
 from objectql.wire.messages import JsonReply, MetaListRequest, MetaTypesRequest, ViewRequest
 from objectql_gateway_rest.asgi import Response
 from objectql_gateway_rest.call import Call
 from objectql_gateway_rest.metadata_routes import delete_item, get_item, item_etag, put_item
-from objectql_gateway_rest.params import check_object
-from objectql_gateway_rest.representation import is_not_modified, json_response, to_json
+from objectql_gateway_rest.representation import is_not_modified, json_response
 from objectql_gateway_rest.routes import Route
 from objectql_gateway_rest.v1 import absent
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from objectql.bus.client import KernelClient, RetryPolicy
 from objectql.bus.nats import NatsEventStream
 from objectql.live.cursor import Cursors
 from objectql.service.addresses import Proxies
 from objectql.service.auth import TokenVerifier
+from objectql.service.caller_rates import Rates
 from objectql.service.identity import IdentityView
+from objectql.service.rates import open_limiter
 from objectql.service.run import Process
 from objectql_gateway_ws.following import MetadataVersion, TenantStanding
 from objectql_gateway_ws.gateway import Gateway
 from objectql_gateway_ws.hub import Hub
+from objectql_gateway_ws.requests import Requests
 from objectql_gateway_ws.server import SocketServer
 from objectql_gateway_ws.settings import GatewayWsSettings
 from objectql_gateway_ws.strangers import Strangers
@@ -23,14 +28,22 @@ async def build(process: Process[GatewayWsSettings]) -> None:
     settings, metrics, clock = process.settings, process.metrics, process.clock
     kernel = KernelClient(process.bus, clock=clock, retry=RetryPolicy(), keys=process.context_keys)
     identities = IdentityView(kernel, clock)
+    limiter = open_limiter(settings.rates, clock)
+    metrics.read("oql_rates_shared", lambda: float(limiter.is_shared))
     secret = "".join(settings.bus.context_key[:1]) or "a bus without keys"
+
+    def told(count: int, at: str) -> None:
+        metrics.count("oql_live_deliveries_total", by=count)
+        delay_s = clock.now_ms() / 1000 - datetime.fromisoformat(at).timestamp()
+        metrics.observe("oql_live_delay_seconds", max(0.0, delay_s))
+
     gateway = Gateway(
         hub=lambda lost: Hub(
             NatsEventStream(process.bus),
             Cursors(secret.encode()),
             clock,
             lost=lost,
-            told=lambda count: metrics.count("oql_live_deliveries_total", by=count),
+            told=told,
         ),
         subscribing=lambda hub: Subscribing(
             kernel, hub, clock, snapshot_records=settings.limits.snapshot_records
@@ -45,7 +58,20 @@ async def build(process: Process[GatewayWsSettings]) -> None:
         clock=clock,
         limits=settings.limits,
         strangers=Strangers(settings.limits, Proxies(settings.http.trusted_proxies)),
+        count=metrics.count,
+        requests=Requests(
+            kernel,
+            clock,
+            settings.requests,
+            Rates(
+                settings.rates,
+                limiter,
+                refused=lambda kind: metrics.count("oql_rate_limited_total", kind),
+            ),
+            observe=metrics.observe_request,
+        ),
     )
+    process.start(limiter.run())
     metadata = MetadataVersion(kernel, clock, gateway.metadata_changed)
     standing = TenantStanding(
         kernel, clock, gateway.tenants, gateway.tenants_refused, gateway.own_metadata_changed
@@ -57,6 +83,7 @@ async def build(process: Process[GatewayWsSettings]) -> None:
     process.load = lambda: float(gateway.sockets)
     metrics.read("oql_live_sockets", process.load)
     metrics.read("oql_live_subscriptions", lambda: float(gateway.hub.subscriptions))
+    metrics.read("oql_live_waiting_bytes", lambda: float(gateway.waiting_bytes))
     health = process.health
     health.add_check("stream", lambda: None if gateway.hub.is_reading else "not found")
     health.add_check("metadata", lambda: None if metadata.version else "not loaded")

@@ -16,7 +16,7 @@ from objectql.service.following import Follower
 from objectql.wire import codec, subjects
 from objectql.wire.live import StandingReply, StandingRequest
 from objectql.wire.messages import MetadataChanged, SnapshotReply, SnapshotRequest
-from objectql_gateway_ws.subscribing import Kernel
+from objectql_gateway_ws.kernel import Kernel
 
 POLL_S: Final = 0.5
 _TIMEOUT_MS: Final = 5000

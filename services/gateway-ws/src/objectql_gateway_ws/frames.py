@@ -6,9 +6,10 @@ clients are told the same record.
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias, cast
+from typing import Annotated, Any, Literal, TypeAlias, cast
 
 import msgspec
+from msgspec import Meta
 
 from objectql.errors import InvalidRequest, NotSupported, ObjectQLError
 from objectql.events import ChangeKind
@@ -48,10 +49,48 @@ class SubscribeFrame(Frame, frozen=True, tag="subscribe"):
     snapshot: bool = False
     mode: Mode = "changes"
     since: str | None = msgspec.field(default=None, name="from")
+    trace: dict[str, str] = {}
 
 
 class UnsubscribeFrame(Frame, frozen=True, tag="unsubscribe"):
     sub: str
+
+
+Operation: TypeAlias = Literal[
+    "get",
+    "query",
+    "aggregate",
+    "create",
+    "update",
+    "replace",
+    "delete",
+    "upsert",
+    "bulk",
+    "batch",
+    "action",
+]
+
+
+class RequestFrame(Frame, frozen=True, tag="request"):
+    """Do one data operation, and answer with a `response` of this `id`.
+
+    `body` is what the REST gateway takes for the same; `record` is the id of the record that is
+    meant, `match` the fields by which `upsert` finds it. `trace` has the W3C headers.
+    """
+
+    id: str
+    operation: Operation
+    object: str = ""
+    record: str | None = None
+    action: str | None = None
+    body: msgspec.Raw = msgspec.Raw(b"{}")
+    match: tuple[str, ...] = ()
+    if_version: int | None = None
+    idempotency_key: str | None = None
+    consistency_token: str | None = None
+    read_policy: str | None = None
+    timeout_ms: Annotated[int, Meta(gt=0, lt=10**9)] | None = None
+    trace: dict[str, str] = {}
 
 
 class PingFrame(Frame, frozen=True, tag="ping"):
@@ -62,7 +101,9 @@ class PongFrame(Frame, frozen=True, tag="pong"):
     id: str | None = None
 
 
-AnyFrame: TypeAlias = AuthFrame | SubscribeFrame | UnsubscribeFrame | PingFrame | PongFrame
+AnyFrame: TypeAlias = (
+    AuthFrame | SubscribeFrame | UnsubscribeFrame | RequestFrame | PingFrame | PongFrame
+)
 
 
 def read_frame(text: bytes) -> AnyFrame:
@@ -77,14 +118,16 @@ def read_frame(text: bytes) -> AnyFrame:
     frame = cast("AnyFrame", decode_json(text, cast("type[Frame]", AnyFrame), nesting=NESTING))
     if isinstance(frame, SubscribeFrame):
         decode_document(text, nesting=NESTING)  # no key of a filter may stand twice
+    if isinstance(frame, SubscribeFrame | RequestFrame):
         check_id(frame.id)
     return frame
 
 
 class _Glimpse(msgspec.Struct):
-    """What tells frames apart that are agreed on, and not served yet."""
+    """What can be known of a frame that is wrong, or is agreed on and not served yet."""
 
     type: Any = None
+    id: Any = None
     messageId: Any = None  # noqa: N815 - the dialect's own name
 
 
@@ -104,8 +147,18 @@ def _check_served(text: bytes) -> None:
         return  # whoever reads it whole tells what is wrong
     if seen.messageId is not None:
         raise NotSupported(feature="the frame dialect of ObjectStack")
-    if seen.type == "request":
-        raise NotSupported(feature='a frame of the type "request"')
+
+
+def refusal(text: bytes, error: ObjectQLError) -> bytes:
+    """What is told to whoever sent the frame `text`, of which `error` is what is wrong."""
+    try:
+        seen = _glimpse(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return error_frame(error)
+    name = seen.id[:MAX_ID] if isinstance(seen.id, str) else None
+    if seen.type == "request" and name is not None:
+        return response_frame(name, error=error)
+    return error_frame(error, sub=name if seen.type == "subscribe" else None)
 
 
 def check_id(id: str) -> None:
@@ -128,9 +181,15 @@ EventType: TypeAlias = ChangeKind
 
 
 def event_frame(
-    kind: EventType, object_: str, id: str, data: bytes | None, match: str | None, tail: bytes
+    kind: EventType,
+    object_: str,
+    id: str,
+    data: bytes | None,
+    match: str | None,
+    traceparent: str,
+    tail: bytes,
 ) -> bytes:
-    """One event of one subscription; `tail` is of `event_tail`."""
+    """One event of one subscription; `traceparent` is of the write, `tail` of `event_tail`."""
     parts = [b'{"type":"', kind.encode(), b'","object":"', object_.encode(), b'"']
     if kind != "created":
         parts += [b',"id":', encode(id)]
@@ -138,6 +197,8 @@ def event_frame(
         parts += [b',"data":', data]
     if match is not None:
         parts += [b',"match":"', match.encode(), b'"']
+    if traceparent:
+        parts += [b',"traceparent":', encode(traceparent)]
     parts.append(tail)
     return b"".join(parts)
 
@@ -167,7 +228,36 @@ def resync_frame(sub: str, reason: str) -> bytes:
 
 def error_frame(error: ObjectQLError, *, sub: str | None = None) -> bytes:
     """What went wrong, with the error's own fields; of which subscription if of one."""
-    told: dict[str, Any] = {"type": "error", "code": error.code, "message": error.message}
+    told: dict[str, Any] = {"type": "error"} | _error(error)
+    if sub is not None:
+        told["sub"] = sub
+    return encode(told)
+
+
+def response_frame(
+    id: str,
+    body: bytes = b"null",
+    *,
+    version: int | None = None,
+    token: str | None = None,
+    error: ObjectQLError | None = None,
+) -> bytes:
+    """The answer to the request `id`: its `body` with the record's version, or what went wrong.
+
+    `token` is the consistency token of a write.
+    """
+    told = b'{"type":"response","id":' + encode(id)
+    if error is not None:
+        return told + b',"error":' + encode(_error(error)) + b"}"
+    if version is not None:
+        told += b',"version":%d' % version
+    if token is not None:
+        told += b',"consistency_token":' + encode(token)
+    return told + b',"body":' + body + b"}"
+
+
+def _error(error: ObjectQLError) -> dict[str, Any]:
+    told: dict[str, Any] = {"code": error.code, "message": error.message}
     if details := error.details():
         told["details"] = details
     if error.issues:
@@ -176,9 +266,7 @@ def error_frame(error: ObjectQLError, *, sub: str | None = None) -> bytes:
         ]
     if error.wait_ms is not None:
         told["retry_after_ms"] = error.wait_ms
-    if sub is not None:
-        told["sub"] = sub
-    return encode(told)
+    return told
 
 
 def frame(type: Literal["ready", "unsubscribed", "ping", "pong", "closing"], **more: Any) -> bytes:

@@ -22,6 +22,7 @@ from objectql.service.claims import Caller
 from objectql.service.revocations import Revocations, Subject
 from objectql_gateway_ws.frames import frame
 from objectql_gateway_ws.hub import Hub
+from objectql_gateway_ws.requests import Requests
 from objectql_gateway_ws.session import RESTART, UNAUTHENTICATED, Session
 from objectql_gateway_ws.settings import SocketLimits
 from objectql_gateway_ws.strangers import Strangers
@@ -61,12 +62,19 @@ class Gateway:
         clock: Clock,
         limits: SocketLimits,
         strangers: Strangers,
+        requests: Requests,
+        count: Callable[..., None],
     ) -> None:
-        """`hub` is made with what ends a subscription that has missed something."""
+        """`hub` is made with what ends a subscription that has missed something.
+
+        `count` is `Metrics.count`.
+        """
         self.hub = hub(_lose)
         self.subscribing = subscribing(self.hub)
         self.clock = clock
         self.limits = limits
+        self.requests = requests
+        self._count = count
         self._verifier = verifier
         self._revocations = revocations
         self._sessions: dict[Session, Caller | None] = {}
@@ -91,6 +99,19 @@ class Gateway:
     @property
     def sockets(self) -> int:
         return len(self._sessions)
+
+    @property
+    def waiting_bytes(self) -> int:
+        """What waits for clients to read it."""
+        return sum(session.waiting_bytes for session in self._sessions)
+
+    def count_close(self, code: int) -> None:
+        """A socket is closed by this gateway."""
+        self._count("oql_live_closes_total", str(code))
+
+    def count_resync(self) -> None:
+        """A subscription has missed something."""
+        self._count("oql_live_resyncs_total")
 
     async def verify(self, token: str) -> Caller:
         """Who the token names, see `TokenVerifier.caller`."""

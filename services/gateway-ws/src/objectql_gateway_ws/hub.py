@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable
 from contextlib import aclosing
 from typing import Final
@@ -18,13 +19,15 @@ from objectql.bus.port import EventStream, PositionLost, StreamEntry
 from objectql.clock import Clock
 from objectql.errors import Unavailable
 from objectql.events import ChangeEvent
+from objectql.ids import ObjectName, TenantId
 from objectql.live.commits import Commits, Place, Told
 from objectql.live.cursor import Cursors, Position
 from objectql.live.images import EventImages
 from objectql.live.matcher import Matcher
+from objectql.live.telling import Seen
 from objectql.wire.codec import decode
 from objectql.wire.subjects import STREAM_SUBJECTS
-from objectql_gateway_ws.subscription import TOO_MUCH, Seen, Subscription, TooMuchHeld
+from objectql_gateway_ws.subscription import TOO_MUCH, Subscription, TooMuchHeld
 
 log = logging.getLogger(__name__)
 
@@ -51,15 +54,22 @@ class Hub:
         clock: Clock,
         *,
         lost: Callable[[Subscription, str], None],
-        told: Callable[[int], None] = lambda _: None,
+        told: Callable[[int, str], None] = lambda _count, _at: None,
     ) -> None:
-        """`lost` ends a subscription that has missed something; `told` counts deliveries."""
+        """`lost` ends a subscription that has missed something.
+
+        `told` counts the deliveries of a commit, with when it was made.
+        """
         self.stream = stream
         self.cursors = cursors
         self._clock = clock
         self._lost = lost
         self._told = told
         self._matcher: Matcher[Subscription] = Matcher()
+        self._through: defaultdict[tuple[TenantId, ObjectName], dict[Subscription, None]] = (
+            defaultdict(dict)
+        )
+        """Whom changes of an object may concern through a lookup to its records."""
         self._commits = Commits(Place(0, 0))
         self._begun_at = 0
         """The end of the stream when reading began."""
@@ -97,10 +107,19 @@ class Hub:
         """Let `subscription`, which is bound, hear what concerns it from now on."""
         assert subscription.query is not None
         self._matcher.add(subscription, subscription.query, subscription.params)
+        if subscription.joining is not None:
+            for target in subscription.joining.targets:
+                self._through[subscription.query.tenant, target][subscription] = None
 
     def remove(self, subscription: Subscription) -> None:
         """Let it hear nothing more."""
         self._matcher.remove(subscription)
+        if subscription.joining is not None:
+            for target in subscription.joining.targets:
+                place = subscription.actor.tenant, target
+                self._through[place].pop(subscription, None)
+                if not self._through[place]:
+                    del self._through[place]
 
     async def caught_up(self, last: int, ids: Collection[str]) -> None:
         """Return when everything up to the position `last`, and the events `ids`, have been told."""
@@ -161,16 +180,20 @@ class Hub:
         if torn:
             log.error("commit_torn", extra={"events": [event.id for event in torn]})
             places = {(event.tenant, event.object) for event in torn}
-            self._lose(self._matcher.subscribers(places), "events were lost")
+            through = [each for place in places for each in self._through.get(place, ())]
+            self._lose([*self._matcher.subscribers(places), *through], "events were lost")
         moved, self._moved = self._moved, asyncio.Event()
         moved.set()
 
     def _tell(self, told: Told) -> None:
         heard: dict[Subscription, list[Seen]] = {}
         for event in told.events:
-            if not self._matcher.listens(event.tenant, event.object):
+            through = self._through.get((event.tenant, event.object), ())
+            if not through and not self._matcher.listens(event.tenant, event.object):
                 continue
             images = EventImages(event)
+            for subscription in through:
+                heard.setdefault(subscription, []).append(Seen(was=False, now=False, images=images))
             for match in self._matcher.match(images):
                 if match.misfit is not None:
                     log.error("event_misfit", extra={"event": event.id, "reason": match.misfit})
@@ -178,7 +201,8 @@ class Hub:
                     continue
                 seen = Seen(match.was, match.now, images)
                 for subscription in match.subscribers:
-                    heard.setdefault(subscription, []).append(seen)
+                    if subscription not in through:
+                        heard.setdefault(subscription, []).append(seen)
         if not heard:
             return
         cursors: dict[str, str] = {}
@@ -191,7 +215,11 @@ class Hub:
                 subscription.hear(told.place, seen_all, cursor)
             except TooMuchHeld:
                 self._lose([subscription], TOO_MUCH)
-        self._told(len(heard))
+        self._told(len(heard), told.events[-1].at)
+
+    def lose(self, subscription: Subscription, reason: str) -> None:
+        """End a subscription that has missed something."""
+        self._lose([subscription], reason)
 
     def _lose(self, subscriptions: Iterable[Subscription], reason: str) -> None:
         for subscription in list(subscriptions):

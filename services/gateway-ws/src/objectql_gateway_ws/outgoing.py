@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, Protocol
+
+_AT_ONCE: Final = 64 * 1024
+"""Bytes that are sent together: a call of the system costs more than making most frames."""
 
 
 class Overflow(Exception):
@@ -27,7 +30,10 @@ class Outgoing:
     frames only when they are sent.
     """
 
-    def __init__(self, send: Callable[[bytes], Awaitable[None]], limit_bytes: int) -> None:
+    def __init__(
+        self, send: Callable[[Sequence[bytes]], Awaitable[None]], limit_bytes: int
+    ) -> None:
+        """`send` returns when the client has room for more."""
         self._send = send
         self._limit = limit_bytes
         self._frames: deque[tuple[bytes, str | None]] = deque()
@@ -36,7 +42,7 @@ class Outgoing:
         self._filled = asyncio.Event()
         self._emptied = asyncio.Event()
         self.cursor: str | None = None
-        """Where the client is who has read everything that was sent."""
+        """Where the client is who has read everything that was sent, or is being sent."""
 
     @property
     def waiting_bytes(self) -> int:
@@ -72,6 +78,13 @@ class Outgoing:
             self._emptied.clear()
             await self._emptied.wait()
 
+    def drop(self) -> None:
+        """Forget what waits."""
+        self._bytes -= sum(len(frame) for frame, _ in self._frames)
+        self._frames.clear()
+        self._later.clear()
+        self._emptied.set()
+
     async def run(self) -> None:
         """Send until cancelled, or until sending fails."""
         while True:
@@ -79,13 +92,23 @@ class Outgoing:
                 if not self._frames:
                     self._put_news()
                     continue
-                frame, cursor = self._frames.popleft()
-                await self._send(frame)
-                self._bytes -= len(frame)
-                self.cursor = cursor or self.cursor
+                frames, size = self._take()
+                await self._send(frames)
+                self._bytes -= size
                 self._emptied.set()
             self._filled.clear()
             await self._filled.wait()
+
+    def _take(self) -> tuple[list[bytes], int]:
+        """The next frames, at least one, and how long they are together."""
+        frames: list[bytes] = []
+        size = 0
+        while self._frames and size < _AT_ONCE:
+            frame, cursor = self._frames.popleft()
+            self.cursor = cursor or self.cursor
+            frames.append(frame)
+            size += len(frame)
+        return frames, size
 
     def _put_news(self) -> None:
         news = next(iter(self._later))

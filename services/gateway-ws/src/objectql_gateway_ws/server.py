@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
+from collections.abc import Sequence
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, Final
@@ -18,11 +19,13 @@ from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
 from objectql.errors import ObjectQLError, QuotaExceeded, Unauthenticated
+from objectql.service.addresses import Proxies
+from objectql.service.origins import origin
 from objectql_gateway_ws.frames import error_frame
 from objectql_gateway_ws.gateway import Gateway
 from objectql_gateway_ws.session import LATER, SILENT, TOO_MANY, UNAUTHENTICATED, Session
 from objectql_gateway_ws.settings import SocketSettings
-from objectql_gateway_ws.strangers import StrangersConnection, counted_by
+from objectql_gateway_ws.strangers import UNREAD_BYTES, StrangersConnection, counted_by
 
 log = logging.getLogger(__name__)
 
@@ -30,11 +33,11 @@ PATHS: Final = frozenset({"/ws", "/api/realtime", "/api/v1/realtime/ws"})
 SUBPROTOCOL: Final = "objectql"
 """What is answered to a client that offers `objectql, <token>`; the token is never sent back."""
 
+_CLOSE_S: Final = 3.0
+"""For a client to read why it is hung up on, and to say goodbye."""
+
 _READ_AHEAD: Final = 4
 """Frames of one client that are taken from the network before it is made to wait."""
-
-_WRITE_BYTES: Final = 64 * 1024
-"""What the system may hold for one client before sending waits."""
 
 
 class _Wire:
@@ -43,12 +46,20 @@ class _Wire:
     def __init__(self, connection: ServerConnection) -> None:
         self._connection = connection
 
-    async def send(self, text: bytes) -> None:
-        await self._connection.send(text, text=True)
+    async def send(self, texts: Sequence[bytes]) -> None:
+        connection, protocol = self._connection, self._connection.protocol
+        async with connection.send_context():
+            for text in texts:
+                protocol.send_text(text)
+            protocol.writes = [b"".join(protocol.writes)]  # or each would be a call of the system
 
     async def close(self, code: int, reason: str) -> None:
         with suppress(ConnectionClosed, OSError):
-            await self._connection.close(code, reason)
+            try:
+                async with asyncio.timeout(_CLOSE_S):
+                    await self._connection.close(code, reason)
+            except TimeoutError:  # it waits behind what the client does not read
+                self._connection.transport.abort()
 
 
 class SocketServer:
@@ -57,6 +68,7 @@ class SocketServer:
     def __init__(self, gateway: Gateway, settings: SocketSettings, *, frame_bytes: int) -> None:
         self.gateway = gateway
         self._settings = settings
+        self._proxies = Proxies(settings.trusted_proxies)
         self._frame_bytes = frame_bytes
         self._server: Server | None = None
 
@@ -95,7 +107,7 @@ class SocketServer:
             create_connection=counted_by(self.gateway.strangers),
             max_size=self._frame_bytes,
             max_queue=_READ_AHEAD,
-            write_limit=_WRITE_BYTES,
+            write_limit=UNREAD_BYTES,
             server_header=None,
             logger=_quiet_logger(),
         )
@@ -126,10 +138,21 @@ class SocketServer:
             return connection.respond(HTTPStatus.TOO_MANY_REQUESTS, "too many sockets\n")
         return None
 
+    def _origin(self, connection: ServerConnection) -> str:
+        """See `Context`."""
+        assert connection.request is not None
+        headers = connection.request.headers
+        peer: tuple[str, int] | str | None = connection.remote_address
+        address = self._proxies.client(
+            peer[0] if isinstance(peer, tuple) else "",  # text: of a Unix socket
+            ",".join(headers.get_all("X-Forwarded-For")),
+        )
+        return origin(headers.get("User-Agent", ""), address)
+
     async def _serve(self, connection: ServerConnection) -> None:
         assert connection.request is not None
         assert isinstance(connection, StrangersConnection)
-        session = Session(_Wire(connection), self.gateway)
+        session = Session(_Wire(connection), self.gateway, self._origin(connection))
         self.gateway.enter(session, connection.known())
         sending = asyncio.ensure_future(session.send_all())
         patience = asyncio.get_running_loop().call_later(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from typing import Any, Final, Protocol
 
@@ -23,20 +23,25 @@ from objectql.errors import (
 from objectql.query.ast import And, Compare, Op, Query
 from objectql.query.parse import parse_query
 from objectql.service.claims import Caller
+from objectql.service.data.facts import trace_of
 from objectql_gateway_ws.frames import (
     AnyFrame,
     AuthFrame,
     PingFrame,
     PongFrame,
+    RequestFrame,
     SubscribeFrame,
     UnsubscribeFrame,
     error_frame,
     frame,
     read_frame,
+    refusal,
+    response_frame,
     resync_frame,
 )
 from objectql_gateway_ws.hub import Hub
 from objectql_gateway_ws.outgoing import Outgoing, Overflow
+from objectql_gateway_ws.requests import Requests
 from objectql_gateway_ws.settings import SocketLimits
 from objectql_gateway_ws.subscribing import MeaningChanged, Subscribing
 from objectql_gateway_ws.subscription import TOO_MUCH, Subscription, TooMuchHeld
@@ -50,13 +55,16 @@ RESTART: Final = 1012
 LATER: Final = 1013
 
 _OVERLOAD_RETRY_MS: Final = 1000
+_UNREAD_S: Final = 10.0
+"""How long answers wait for a client that reads nothing."""
+
 _FLUSH_S: Final = 1.0
 
 
 class Wire(Protocol):
     """The socket itself."""
 
-    async def send(self, text: bytes) -> None: ...
+    async def send(self, texts: Sequence[bytes]) -> None: ...
     async def close(self, code: int, reason: str) -> None: ...
 
 
@@ -66,6 +74,8 @@ class Admission(Protocol):
     def admit(self, session: Session, caller: Caller) -> None: ...
     def spend_subscription(self, actor: Actor) -> None: ...
     def count_subscriptions(self, tenant: str, change: int) -> None: ...
+    def count_close(self, code: int) -> None: ...
+    def count_resync(self) -> None: ...
 
 
 class Services(Protocol):
@@ -81,15 +91,19 @@ class Services(Protocol):
     def limits(self) -> SocketLimits: ...
     @property
     def admission(self) -> Admission: ...
+    @property
+    def requests(self) -> Requests: ...
     async def verify(self, token: str) -> Caller: ...
 
 
 class Session:
     """One client, from its first frame to its last. `take` is given its frames in order."""
 
-    def __init__(self, wire: Wire, services: Services) -> None:
+    def __init__(self, wire: Wire, services: Services, origin: str = "") -> None:
+        """`origin` is where the client calls from, see `Context`."""
         self._wire = wire
         self._services = services
+        self._origin = origin
         self._outgoing = Outgoing(wire.send, services.limits.queue_bytes)
         self._subscriptions: dict[str, Subscription] = {}
         self._work: set[asyncio.Task[None]] = set()
@@ -101,6 +115,11 @@ class Session:
     def subscriptions(self) -> list[Subscription]:
         """Those that live or come to be."""
         return list(self._subscriptions.values())
+
+    @property
+    def waiting_bytes(self) -> int:
+        """What it was told and was not sent yet."""
+        return self._outgoing.waiting_bytes
 
     @property
     def actor(self) -> Actor:
@@ -127,8 +146,11 @@ class Session:
         try:
             self._outgoing.put(frame, cursor)
         except Overflow:
-            cursor = self._outgoing.cursor
-            self.close(TOO_MANY, json.dumps({"reason": "too slow", "cursor": cursor}))
+            self._cut_slow()
+
+    def _cut_slow(self) -> None:
+        cursor = self._outgoing.cursor
+        self.close(TOO_MANY, json.dumps({"reason": "too slow", "cursor": cursor}))
 
     def tell_later(self, news: Subscription) -> None:
         """Ask `news` for a frame when the client has read what it was told."""
@@ -148,6 +170,8 @@ class Session:
     def close(self, code: int, reason: str) -> None:
         """Hang up, saying why; what waits to be sent is dropped."""
         if self._closing is None:
+            self._services.admission.count_close(code)
+            self._outgoing.drop()
             self._closing = asyncio.ensure_future(self._wire.close(code, reason))
             self.drop_subscriptions()
 
@@ -196,17 +220,14 @@ class Session:
 
     async def take(self, text: bytes) -> None:
         """Do what a frame of the client says; whatever is wrong with it is told."""
-        sub = None
         try:
-            said = read_frame(text)
-            sub = getattr(said, "id", None)
-            await self._do(said)
+            await self._do(read_frame(text))
         except Unauthenticated as exc:
-            self.tell(error_frame(exc, sub=sub))
+            self.tell(refusal(text, exc))
             await self.flush()
             self.close(UNAUTHENTICATED, "unauthenticated")
         except ObjectQLError as exc:
-            self.tell(error_frame(exc, sub=sub))
+            self.tell(refusal(text, exc))
 
     async def _do(self, said: AnyFrame) -> None:
         match said:
@@ -220,6 +241,8 @@ class Session:
                 self._subscribe(said)
             case UnsubscribeFrame(sub):
                 self._unsubscribe(sub)
+            case RequestFrame():
+                self._request(said)
 
     def _subscribe(self, said: SubscribeFrame) -> None:
         services, actor = self._services, self.actor
@@ -228,18 +251,44 @@ class Session:
             raise InvalidRequest(reason=f'there is a subscription "{said.id}" already')
         if len(self._subscriptions) >= services.limits.subscriptions:
             raise QuotaExceeded(quota="subscriptions", limit=services.limits.subscriptions)
-        if len(self._work) >= services.limits.waiting_frames:
-            raise Overloaded(retry_after_ms=_OVERLOAD_RETRY_MS)
+        self._check_load()
         request = _query(said)
         services.admission.count_subscriptions(actor.tenant, 1)
         subscription = Subscription(
             self, said.id, request, actor, services.clock.now_ms, mode=said.mode
         )
+        subscription.trace = trace_of(said.trace)
         self._subscriptions[said.id] = subscription
         self._spawn(self._begin(subscription, said))
 
+    def _check_load(self) -> None:
+        """Return if one more frame of the client may be worked on."""
+        if len(self._work) >= self._services.limits.waiting_frames:
+            raise Overloaded(retry_after_ms=_OVERLOAD_RETRY_MS)
+
+    def _request(self, said: RequestFrame) -> None:
+        actor = self.actor
+        self._check_load()
+        self._spawn(self._respond(said, actor))
+
+    async def _respond(self, said: RequestFrame, actor: Actor) -> None:
+        """Answer as soon as the client has read most of what it was told before."""
+        try:
+            answer = await self._services.requests.answer(said, actor, self._origin)
+        except Exception:  # noqa: BLE001 - as for subscriptions
+            log.exception("request_crashed")
+            answer = response_frame(said.id, error=Internal())
+        try:
+            async with asyncio.timeout(_UNREAD_S):
+                await self.room()
+        except TimeoutError:
+            self._cut_slow()
+        else:
+            self.tell(answer)
+
     async def _begin(self, subscription: Subscription, said: SubscribeFrame) -> None:
         try:
+            await self._services.requests.spend(subscription.actor)
             await self._services.subscribing.begin(
                 subscription, snapshot=said.snapshot, since=said.since
             )
@@ -266,7 +315,7 @@ class Session:
 
     def drop(self, subscription: Subscription) -> bool:
         """End a subscription; whether it lived."""
-        subscription.is_over = True
+        subscription.end()
         self._services.hub.remove(subscription)
         if self._subscriptions.get(subscription.name) is not subscription:
             return False
@@ -277,6 +326,7 @@ class Session:
     def lose(self, subscription: Subscription, reason: str) -> None:
         """End a subscription that has missed something, and say so."""
         if self.drop(subscription):
+            self._services.admission.count_resync()
             self.tell(resync_frame(subscription.name, reason))
 
     def _refuse(self, subscription: Subscription, error: ObjectQLError) -> None:

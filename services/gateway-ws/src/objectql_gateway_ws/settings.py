@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from objectql.service.addresses import Proxies
-from objectql.service.rates import RateText
+from objectql.service.rates import CallerRateSettings, RateText
 from objectql.service.settings import AuthSettings, HttpSettings, ServiceSettings
 
 
@@ -41,6 +41,17 @@ class SocketLimits(msgspec.Struct, frozen=True, kw_only=True):
     waiting_frames: Annotated[
         int, Meta(ge=1, description="frames of one client that are worked on at a time")
     ] = 16
+
+
+class RequestLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """What `request` frames may cost, and how many may be answered at a time."""
+
+    default_page: Annotated[int, Meta(ge=1)] = 100
+    max_page: Annotated[int, Meta(ge=1)] = 1000
+    bulk_records: Annotated[int, Meta(ge=1, le=1000, description="records per request")] = 1000
+    timeout_s: Annotated[float, Meta(gt=0, description="where the client names none")] = 10.0
+    max_timeout_s: Annotated[float, Meta(gt=0)] = 60.0
+    in_flight: Annotated[int, Meta(ge=1, description="requests of all clients at a time")] = 2048
 
 
 class SocketSettings(HttpSettings, frozen=True, kw_only=True):
@@ -89,3 +100,5 @@ class GatewayWsSettings(ServiceSettings, frozen=True, kw_only=True):
     http: SocketSettings = SocketSettings()
     auth: AuthSettings = AuthSettings()
     limits: SocketLimits = SocketLimits()
+    requests: RequestLimits = RequestLimits()
+    rates: CallerRateSettings = CallerRateSettings()

@@ -10,6 +10,7 @@ as soon as it has said for whom.
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections import Counter
 from typing import Final, cast
 
@@ -18,8 +19,9 @@ from websockets.asyncio.server import ServerConnection
 from objectql.service.addresses import Proxies, site_of
 from objectql_gateway_ws.settings import SocketLimits
 
-_UNREAD_BYTES: Final = 64 * 1024
-"""Of answers to pings that may wait; who sends pings and reads nothing sends no more."""
+UNREAD_BYTES: Final = 64 * 1024
+"""What the system holds for one client before sending waits (Linux doubles it), and of answers to
+pings that may wait: who sends pings and reads nothing sends no more."""
 
 
 class Strangers:
@@ -64,6 +66,9 @@ class StrangersConnection(ServerConnection):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Cut it where there are too many already."""
         super().connection_made(transport)
+        # Of its own accord the system would take in megabytes for each client that reads nothing.
+        sock: socket.socket = transport.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UNREAD_BYTES)
         self._answers = 0
         self._site: str | None = self.strangers.site(self._peer())
         if not self.strangers.enter(self._site):
@@ -82,7 +87,7 @@ class StrangersConnection(ServerConnection):
         super().data_received(data)
         grown = transport.get_write_buffer_size() - before
         self._answers = max(grown, 0) + (self._answers if before else 0)
-        if self._answers > _UNREAD_BYTES:
+        if self._answers > UNREAD_BYTES:
             transport.abort()
 
     def told(self, forwarded: str) -> bool:

@@ -11,7 +11,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import aclosing
-from typing import Final, Protocol, TypeVar
+from functools import partial
+from typing import TypeVar
 
 import msgspec
 
@@ -24,16 +25,17 @@ from objectql.live.commits import Commits, Place
 from objectql.live.images import EventImages
 from objectql.live.matcher import Match, Matcher
 from objectql.live.query import LiveQuery
-from objectql.wire.live import LiveBindReply, LiveBindRequest, UnpublishedReply, UnpublishedRequest
+from objectql.live.telling import Seen
+from objectql.wire.live import LiveBindReply, LiveBindRequest
 from objectql.wire.messages import FindRequest, PageReply
 from objectql.wire.subjects import data_events
 from objectql_gateway_ws.frames import subscribed_frame
 from objectql_gateway_ws.hub import Hub, take
-from objectql_gateway_ws.subscription import Seen, Subscription
+from objectql_gateway_ws.joining import TIMEOUT_S, Joining, Reader
+from objectql_gateway_ws.kernel import Kernel
+from objectql_gateway_ws.subscription import Subscription
 
 T = TypeVar("T")
-
-TIMEOUT_S: Final = 10.0
 
 _members = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
@@ -49,14 +51,6 @@ class _Identified(msgspec.Struct):
 _identified = msgspec.json.Decoder(_Identified).decode
 
 
-class Kernel(Protocol):
-    """What is needed of `objectql.bus.client.KernelClient`."""
-
-    async def call(
-        self, verb: str, request: msgspec.Struct, context: Context, reply_type: type[T]
-    ) -> T: ...
-
-
 class Subscribing:
     """Makes subscriptions, and binds them anew when the metadata change."""
 
@@ -64,6 +58,7 @@ class Subscribing:
         self._kernel = kernel
         self._hub = hub
         self._clock = clock
+        self._reader = Reader(kernel, hub, clock)
         self.version = 0
         """Of the newest metadata that were heard of; what was bound by older ones tells nothing."""
         self.own: dict[str, int] = {}
@@ -95,9 +90,12 @@ class Subscribing:
         if subscription.is_over:
             return
         place = None if since is None else self._place(since, subscription.actor)
+        self._join(subscription)
         self._hub.add(subscription)
         try:
             if place is None:
+                if subscription.joining is not None:
+                    subscription.joining.start()
                 await self._tell_present(subscription, snapshot=snapshot)
             else:
                 subscription.client.tell(subscribed_frame(subscription.name, since or "", None))
@@ -117,6 +115,8 @@ class Subscribing:
                     items = await self._snapshot(subscription)
             except TimeoutError as exc:
                 raise DeadlineExceeded from exc
+        elif subscription.joining is not None:
+            await subscription.joining.settled()
         await self._keep_meaning(subscription)
         if not subscription.is_over:
             cursor = self._cursor(subscription, self._hub.position.place)
@@ -170,22 +170,32 @@ class Subscribing:
         if self.is_behind(subscription):
             raise Unavailable(what="the metadata")
 
+    def _join(self, subscription: Subscription) -> None:
+        """Have commits settled that concern it through lookups, if it follows any."""
+        query = _bound(subscription)
+        if query.joins():
+            subscription.joining = Joining(
+                query,
+                self._reader,
+                params=subscription.params,
+                learn=subscription.learn,
+                lose=partial(self._hub.lose, subscription),
+                clock=self._clock,
+            )
+
     # --- a snapshot --------------------------------------------------------------------------
 
     async def _snapshot(self, subscription: Subscription) -> list[bytes]:
         """The records at the place that the hub is at when this returns."""
         query = _bound(subscription)
+        targets = () if subscription.joining is None else subscription.joining.targets
         asked = msgspec.structs.replace(subscription.request, limit=self._snapshot_records)
         page = await self._ask(subscription, "find", FindRequest(asked), PageReply)
         if page.has_next:
             raise TooManyRecords(requested=page.count + 1, max=self._snapshot_records)
-        waiting = await self._ask(
-            subscription, "live_unpublished", UnpublishedRequest(query.object), UnpublishedReply
-        )
-        state = await self._hub.stream.state()
-        if state.epoch != self._hub.position.epoch:
-            raise Unavailable(what="the event stream")
-        await self._hub.caught_up(state.last, waiting.ids)
+        await self._reader.heard_all(query.tenant, [query.object, *targets])
+        if subscription.joining is not None:
+            await subscription.joining.settled()
         records = {_identified(bytes(raw)).id: bytes(raw) for raw in _members(page.items)}
         for _, seen in subscription.held or []:
             for each in seen:
@@ -207,7 +217,7 @@ class Subscribing:
 
     async def _replay(self, subscription: Subscription, place: Place) -> None:
         """Tell what happened between `place` and where the hub was when it took the subscription."""
-        query = _bound(subscription)
+        query, joining = _bound(subscription), subscription.joining
         epoch, (_, until) = self._hub.position
         commits = Commits(place)
         matcher: Matcher[Subscription] = Matcher()
@@ -221,15 +231,23 @@ class Subscribing:
                     told = take(commits, entry, 0.0)
                     if told is None:
                         continue
+                    all_images = [EventImages(event) for event in told.events]
+                    cursor = self._cursor(subscription, told.place)
+                    if joining is not None:
+                        joining.take_earlier(told.place, cursor, all_images)
+                        continue
                     seen = [
                         Seen(match.was, match.now, images)
-                        for images in map(EventImages, told.events)
+                        for images in all_images
                         for match in _fitting(matcher, images)
                     ]
                     if seen:
                         await self._keep_meaning(subscription)
-                        subscription.send(seen, self._cursor(subscription, told.place))
+                        subscription.send(seen, cursor)
                 await subscription.client.room()
+        if joining is not None:
+            joining.start()
+            await joining.settled()
         await self._keep_meaning(subscription)
 
     # --- the kernel --------------------------------------------------------------------------
@@ -245,6 +263,7 @@ class Subscribing:
             deadline_ms=self._clock.now_ms() + int(TIMEOUT_S * 1000),
             request_id=uuid7(),
             read_policy=ReadPolicy.PRIMARY,
+            trace=subscription.trace,
         )
         return await self._kernel.call(verb, request, context, reply_type)
 

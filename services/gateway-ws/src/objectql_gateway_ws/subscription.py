@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
 
 from objectql.context import Actor
+from objectql.ids import ObjectName
 from objectql.live.commits import Place
 from objectql.live.images import EventImages
 from objectql.live.latest import Latest
 from objectql.live.query import LiveQuery
-from objectql.live.telling import Telling, telling
+from objectql.live.telling import Seen, Telling, telling
 from objectql.query.ast import Query
 from objectql.values import Value
 from objectql_gateway_ws.frames import Mode, batch_frame, event_frame, event_tail
@@ -23,16 +24,20 @@ TOO_MUCH: Final = "too much happened meanwhile"
 """What a client is told then."""
 
 
-class Seen(NamedTuple):
-    """An event that concerns a subscription, by what it saw before and sees now."""
-
-    was: bool
-    now: bool
-    images: EventImages
-
-
 class TooMuchHeld(Exception):
     """More events came than can wait; the subscription must begin anew."""
+
+
+class Joining(Protocol):
+    """See `objectql_gateway_ws.joining`."""
+
+    @property
+    def targets(self) -> frozenset[ObjectName]: ...
+    def take(self, place: Place, cursor: str, events: Sequence[EventImages]) -> None: ...
+    def take_earlier(self, place: Place, cursor: str, events: Sequence[EventImages]) -> None: ...
+    def start(self) -> None: ...
+    def stop(self) -> None: ...
+    async def settled(self) -> None: ...
 
 
 class Client(Protocol):
@@ -66,12 +71,16 @@ class Subscription:
         self.own = 0
         """Likewise of those that the tenant has of its own."""
         self.held: list[tuple[Place, Sequence[Seen]]] | None = []
+        self.trace: dict[str, str] = {}
+        """The W3C headers of what is asked of kernels for it."""
         self.is_live = False
         """Its client was told that it is subscribed."""
         self.is_over = False
         """Nobody wants it any more; whatever is still done for it is in vain."""
         self._held_count = 0
         self._now_ms = now_ms
+        self.joining: Joining | None = None
+        """Settles commits that concern it through lookups."""
         self._latest: Latest[EventImages] | None = Latest() if mode == "live" else None
         self._latest_cursor = ""
 
@@ -86,7 +95,25 @@ class Subscription:
             self.held = []
             self._held_count = 0
 
+    def end(self) -> None:
+        """Hear nothing more."""
+        self.is_over = True
+        if self.joining is not None:
+            self.joining.stop()
+
     def hear(self, place: Place, seen: Sequence[Seen], cursor: str) -> None:
+        """Tell the client of one commit, now or when it is known what the commit means.
+
+        Raises:
+            TooMuchHeld: it cannot be kept.
+
+        """
+        if self.joining is None:
+            self.learn(place, seen, cursor)
+        else:
+            self.joining.take(place, cursor, [each.images for each in seen])
+
+    def learn(self, place: Place, seen: Sequence[Seen], cursor: str) -> None:
         """Tell the client of one commit, or keep it.
 
         Raises:
@@ -152,4 +179,5 @@ def _telling(seen: Seen) -> Telling:
 def _event(images: EventImages, told: Telling, query: LiveQuery, tail: bytes) -> bytes:
     event = images.event
     data = None if told.kind == "deleted" else images.data(query.outputs, query.masks)
-    return event_frame(told.kind, event.object, event.record_id, data, told.match, tail)
+    parts = told.match, event.traceparent
+    return event_frame(told.kind, event.object, event.record_id, data, *parts, tail)

@@ -7,14 +7,16 @@ from typing import TypeAlias
 import msgspec
 
 from objectql.errors import NotSupported
-from objectql.ids import FieldName
-from objectql.metadata.model import FieldDef
+from objectql.ids import FieldName, ObjectName
+from objectql.live.joins import columns_of
+from objectql.metadata.model import FieldDef, ObjectDef
 from objectql.query.bound import (
     AllOf,
     AnyOf,
     Column,
     Const,
     Given,
+    Hop,
     Negate,
     Operand,
     Param,
@@ -31,6 +33,15 @@ class Field(msgspec.Struct, frozen=True, array_like=True):
     type: str
     multiple: bool = False
     scale: int | None = None
+    of: Followed | None = None
+
+
+class Followed(msgspec.Struct, frozen=True, array_like=True):
+    """The record that a lookup points to, if it is `visible`."""
+
+    lookup: FieldName
+    target: ObjectName
+    visible: Form
 
 
 class Always(msgspec.Struct, frozen=True, tag="const", array_like=True):
@@ -69,7 +80,7 @@ def form_of(predicate: Predicate) -> Form:
     """`predicate` ready to travel.
 
     Raises:
-        NotSupported: it looks at other records.
+        NotSupported: it follows a lookup from a record that a lookup leads to.
 
     """
     match predicate:
@@ -118,17 +129,33 @@ def own_field(column: Column) -> FieldDef:
 
     """
     if column.hops:
-        raise NotSupported(feature=f'a live query that looks at other records ("{column.name}")')
+        raise NotSupported(
+            feature=f'a live query that tells fields of other records ("{column.name}")'
+        )
     return column.field
 
 
 def _field(operand: Operand | Param) -> Field:
     assert isinstance(operand, Column)  # groups are not subscribed to
-    field = own_field(operand)
-    return Field(field.name, field.type, field.multiple, field.scale)
+    field, followed = operand.field, None
+    if operand.hops:
+        hop = operand.hops[0]
+        if len(operand.hops) > 1 or any(column.hops for column in columns_of(hop.visible)):
+            raise NotSupported(feature=f'a live query through two lookups ("{operand.name}")')
+        followed = Followed(hop.field.name, hop.target.name, form_of(hop.visible))
+    return Field(field.name, field.type, field.multiple, field.scale, followed)
 
 
 def _column(field: Field) -> Column:
+    hops = () if field.of is None else (_hop(field.of),)
     return Column(
-        FieldDef(name=field.name, type=field.type, multiple=field.multiple, scale=field.scale)
+        FieldDef(name=field.name, type=field.type, multiple=field.multiple, scale=field.scale), hops
+    )
+
+
+def _hop(followed: Followed) -> Hop:
+    return Hop(
+        FieldDef(name=followed.lookup, type="lookup"),
+        ObjectDef(name=followed.target, fields={}),
+        predicate_of(followed.visible),
     )

@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from objectql.events import ChangeEvent
+from objectql.ids import ObjectName
 from objectql.metadata.masks import Mask
 from objectql.metadata.types import Storage
 from objectql.values import Record
@@ -31,6 +32,12 @@ class Image:
         self._members = _members(text)
         self.record: Record = {}
         """The values that were needed so far."""
+
+    @property
+    def id(self) -> str:
+        """The record's id."""
+        id_: str = _any(self._members["id"])
+        return id_
 
     def need(self, fields: Iterable[tuple[str, Storage]]) -> None:
         """Have the values of `fields` in `record`."""
@@ -63,11 +70,24 @@ class EventImages:
 
     __slots__ = ("_selections", "event", "new", "old")
 
+    old: Image | None
+    new: Image | None
+
     def __init__(self, event: ChangeEvent) -> None:
         self.event = event
         self.old = None if event.before is None else Image(event.before)
         self.new = None if event.after is None else Image(event.after)
         self._selections: dict[Hashable, bytes] = {}
+
+    @staticmethod
+    def turned(cause: ChangeEvent, object: ObjectName, id: str, image: Image) -> EventImages:
+        """Of a record that is as it was, of which `cause` has changed what it means."""
+        event = msgspec.structs.replace(
+            cause, object=object, record_id=id, kind="updated", before=None, after=None
+        )
+        found = EventImages(event)
+        found.old = found.new = image
+        return found
 
     def data(self, outputs: tuple[str, ...], masks: Mapping[str, Mask]) -> bytes:
         """The new image's `outputs` as a JSON object; there must be a new image."""

@@ -17,7 +17,8 @@ import msgspec
 from objectql.events import ChangeEvent
 from objectql.ids import ObjectName, TenantId
 from objectql.live.images import EventImages, Image
-from objectql.live.query import LiveQuery, fields_of
+from objectql.live.joins import fields_of
+from objectql.live.query import LiveQuery
 from objectql.query.bound import AllOf, AnyOf, Column, Const, Given, Param, Predicate, Test, TestOp
 from objectql.query.matching import matches
 from objectql.query.optimize import key_of
@@ -30,7 +31,7 @@ Params: TypeAlias = tuple[Value, ...]
 Term: TypeAlias = tuple[tuple[str, ...], tuple[Any, ...]]
 """Fields, in order, and the values that they must all have."""
 
-_MISFITS = (TypeError, ValueError, AttributeError, ArithmeticError, msgspec.MsgspecError)
+MISFITS = (TypeError, ValueError, AttributeError, ArithmeticError, msgspec.MsgspecError)
 """What comparisons of a value with one of another kind end in."""
 
 
@@ -115,12 +116,13 @@ class Matcher(Generic[S]):
         return subscriber in self._places
 
     def add(self, subscriber: S, query: LiveQuery, params: Callable[[], Params]) -> None:
-        """Let `subscriber`, which is not in yet, hear of what matches `query`.
+        """Let `subscriber`, which is not in yet, hear of what matches `query`, as far as a record
+        tells that alone.
 
         `params` is asked for every event where the query depends on the time, else once.
         """
         place = (query.tenant, query.object)
-        where = query.where()
+        where = query.alone()
         shape = f"{key_of(where)} {sorted(fields_of(where).items())}"
         group = self._groups.setdefault(place, {}).get(shape)
         if group is None:
@@ -165,7 +167,7 @@ class Matcher(Generic[S]):
         for group in groups.values():
             try:
                 found = list(_matches_in(group, old, new))
-            except _MISFITS as exc:
+            except MISFITS as exc:
                 everybody = [s for variant in group.variants.values() for s in variant.subscribers]
                 found = [Match(was=False, now=False, subscribers=everybody, misfit=repr(exc))]
             yield from found

@@ -1,32 +1,22 @@
 """A subscription after `bind`: what a record must satisfy, and what of it is told.
 
 A kernel makes it with the caller's policy, as it binds a read; whoever matches events needs
-nothing else. It follows no lookup: what another record decides cannot be seen in an event.
+nothing else. Where lookups are followed, `joins` says what must be known of other records.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any, cast
 
 import msgspec
 
 from objectql.context import Actor
-from objectql.ids import FieldName, ObjectName, TenantId
+from objectql.ids import ObjectName, TenantId
 from objectql.live.forms import Form, form_of, own_field, predicate_of
+from objectql.live.joins import Join, alone, joins_of
 from objectql.metadata.masks import Mask
-from objectql.metadata.types import Storage
-from objectql.query.bound import (
-    AllOf,
-    AnyOf,
-    BoundQuery,
-    Column,
-    Negate,
-    ParamSource,
-    Predicate,
-    Test,
-)
+from objectql.query.bound import BoundQuery, ParamSource, Predicate
 from objectql.query.tokens import is_token
 from objectql.query.values_in import resolve
 from objectql.values import Value
@@ -50,6 +40,14 @@ class LiveQuery(msgspec.Struct, frozen=True, omit_defaults=True):
     def where(self) -> Predicate:
         """What a record must satisfy; of the fields no more is known than how they are kept."""
         return predicate_of(self.form)
+
+    def alone(self) -> Predicate:
+        """What a record must satisfy whatever other records are like."""
+        return alone(self.where())
+
+    def joins(self) -> tuple[Join, ...]:
+        """What of other records decides, too."""
+        return joins_of(self.where())
 
     def params(self, actor: Actor, now_ms: int) -> tuple[Value, ...]:
         """The parameters of `where` for the caller.
@@ -86,7 +84,7 @@ def live_query(
     """What is needed of `bound` to match events.
 
     Raises:
-        NotSupported: other records decide what it finds or tells.
+        NotSupported: it tells of other records, or follows lookups of those.
 
     """
     return LiveQuery(
@@ -111,21 +109,3 @@ def _portable(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_portable(member) for member in cast("list[Any]", value)]
     return str(value) if isinstance(value, Decimal) else value
-
-
-def fields_of(predicate: Predicate) -> dict[FieldName, Storage]:
-    """The fields that `predicate` looks at."""
-    return {column.field.name: column.field.storage for column in _columns(predicate)}
-
-
-def _columns(predicate: Predicate) -> Iterator[Column]:
-    match predicate:
-        case AllOf(items) | AnyOf(items):
-            for item in items:
-                yield from _columns(item)
-        case Negate(item):
-            yield from _columns(item)
-        case Test(left, _, right):
-            yield from (side for side in (left, right) if isinstance(side, Column))
-        case _:
-            pass

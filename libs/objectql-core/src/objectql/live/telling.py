@@ -5,8 +5,17 @@ from __future__ import annotations
 from typing import Literal, NamedTuple, TypeAlias
 
 from objectql.events import ChangeKind
+from objectql.live.images import EventImages
 
 MatchWord: TypeAlias = Literal["entered", "left"]
+
+
+class Seen(NamedTuple):
+    """An event that concerns somebody, by what they saw before and see now."""
+
+    was: bool
+    now: bool
+    images: EventImages
 
 
 class Telling(NamedTuple):

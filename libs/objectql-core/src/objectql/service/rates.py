@@ -1,4 +1,4 @@
-"""How processes of one service share the buckets of their rates."""
+"""How often callers may ask, and how processes share the buckets of their rates."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ from objectql.redis.connection import RedisAddress
 RATE_SETTING: Final = rf"({OFF}|{RATE_PATTERN})"
 RateText: TypeAlias = Annotated[str, Meta(pattern=f"^{RATE_SETTING}$")]
 """How a rate is written in settings: see `Rate.read`."""
+
+NamedRate: TypeAlias = Annotated[str, Meta(pattern=f"^[^=\\s]+={RATE_SETTING}$")]
+"""The rate of one role or tenant."""
 
 
 class RateSharing(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,6 +44,24 @@ class RateSharing(msgspec.Struct, frozen=True, kw_only=True):
         """Refuse what is no address of a Redis."""
         if self.url is not None:
             RedisAddress.of(self.url)
+
+
+class CallerRateSettings(RateSharing, frozen=True, kw_only=True):
+    """How often may be asked: `100/s`, `600/m`, `1000/h:50` (50 at once), or `off`.
+
+    Services that are given the same limits and the same Redis have one limit together.
+    """
+
+    principal: Annotated[
+        RateText,
+        Meta(description="requests of one user or key: `100/s`, `600/m:50` (50 at once) or `off`"),
+    ] = OFF
+    roles: Annotated[
+        tuple[NamedRate, ...],
+        Meta(description="`role=rate` in place of it; the largest of a caller's counts"),
+    ] = ()
+    tenant: Annotated[RateText, Meta(description="requests of all callers of one tenant")] = OFF
+    tenants: Annotated[tuple[NamedRate, ...], Meta(description="`tenant=rate` in place of it")] = ()
 
 
 def open_limiter(sharing: RateSharing, clock: Clock) -> Limiter:

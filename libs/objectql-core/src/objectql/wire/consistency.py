@@ -73,5 +73,19 @@ def parse_token(text: str) -> ConsistencyToken:
     return ConsistencyToken(positions)
 
 
+def merged_text(first: str, *others: str) -> str:
+    """The text of a reader who must see what each of these promises.
+
+    Raises:
+        InvalidRequest: one of them is no token.
+
+    """
+    token = parse_token(first)
+    for other in others:
+        if other != first:
+            token = token.merged(parse_token(other))
+    return token.text
+
+
 def _malformed() -> InvalidRequest:
     return InvalidRequest(reason="the consistency token is not one that this server gave")

@@ -14,12 +14,14 @@ import msgspec
 
 from objectql.context import Actor, Context
 from objectql.drivers.webhooks import Webhook
+from objectql.errors import NotSupported
 from objectql.events import ChangeEvent
 from objectql.kernel.engine import Engine
 from objectql.kernel.live import bind_live
 from objectql.kernel.planning import Planner
 from objectql.live.images import EventImages
-from objectql.live.query import LiveQuery, fields_of
+from objectql.live.joins import fields_of
+from objectql.live.query import LiveQuery
 from objectql.live.telling import Telling, telling
 from objectql.query.ast import Query
 from objectql.query.matching import matches
@@ -108,6 +110,8 @@ class Binder:
             scope = self._planner.scope(context)
             query = Query(object=object_, fields=fields, where=where)
             live = bind_live(self._engine, self._planner, query, scope)
+            if live.joins():
+                raise NotSupported(feature="a webhook that looks at other records")
             found[object_] = Subscription(webhook, actor, live)
         return found
 

@@ -11,7 +11,7 @@ from collections import OrderedDict
 from typing import Final
 
 from objectql.ids import TenantId
-from objectql.wire.consistency import parse_token
+from objectql.wire.consistency import merged_text
 
 CAPACITY: Final = 4096
 
@@ -30,7 +30,7 @@ class RecentWrites:
         """Let the tenant's readers see the write that was answered with `token`."""
         known = self.token(tenant, now_s)
         if known is not None and known != token:
-            token = parse_token(known).merged(parse_token(token)).text
+            token = merged_text(known, token)
         self._tokens[tenant] = (now_s, token)
         self._tokens.move_to_end(tenant)
         if len(self._tokens) > self._capacity:

@@ -5,9 +5,6 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final
 
-from objectql.service.addresses import Proxies
-from objectql_gateway_rest.asgi import Request
-
 _CLASSES: Final = (
     ("bot", ("bot", "crawl", "spider")),
     ("browser", ("mozilla/",)),
@@ -19,10 +16,9 @@ _KNOWN: Final = 120
 """Characters of a `User-Agent` that are looked at."""
 
 
-def origin_of(request: Request, proxies: Proxies) -> str:
+def origin(user_agent: str, address: str) -> str:
     """As `browser 203.0.113.7`; see `Context`."""
-    agent = agent_class(request.headers.get("user-agent", "")[:_KNOWN])
-    return f"{agent} {request.client(proxies)}"
+    return f"{agent_class(user_agent[:_KNOWN])} {address}"
 
 
 @lru_cache(maxsize=1024)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from objectql.context import DEFAULT_TENANT
 from objectql.ids import TenantId
-from objectql_gateway_rest.recent_writes import KEPT_S, RecentWrites
+from objectql.service.recent_writes import KEPT_S, RecentWrites
 
 ACME = TenantId("acme")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
@@ -38,3 +39,8 @@ def _placed(error: ErrorInfo, place: str) -> tuple[Issue, ...]:
         msgspec.structs.replace(issue, path=f"{place}.{issue.path}" if issue.path else place)
         for issue in error.issues
     )
+
+
+def row_error(error: ErrorInfo) -> dict[str, Any]:
+    """What is told of a row that failed while others did not."""
+    return {"code": error.code, "message": error.message, "errors": error.issues}

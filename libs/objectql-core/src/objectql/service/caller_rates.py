@@ -16,11 +16,10 @@ from typing import Any, Final
 import msgspec
 
 from objectql.context import Actor
-from objectql.rates.bucket import Rate
+from objectql.rates.bucket import OFF, Rate
 from objectql.rates.limiter import Limiter
-from objectql.service.addresses import Proxies, site_of
-from objectql_gateway_rest.asgi import RawHeaders, Request
-from objectql_gateway_rest.settings import RateSettings
+from objectql.service.addresses import site_of
+from objectql.service.rates import CallerRateSettings
 
 _IN_A_SECOND: Final = 0.001
 """So much beyond a whole second is none more."""
@@ -53,7 +52,7 @@ class Told(msgspec.Struct, frozen=True, gc=False):
         """
         self.limit.rate.check(self.taken_s)
 
-    def headers(self) -> RawHeaders:
+    def headers(self) -> list[tuple[bytes, bytes]]:
         """The fields of an answer; times are in seconds from now."""
         limit, rate, taken_s = self.limit, self.limit.rate, self.taken_s
         if taken_s <= rate.window_s:
@@ -77,20 +76,20 @@ class Rates:
 
     def __init__(
         self,
-        settings: RateSettings,
+        settings: CallerRateSettings,
         limiter: Limiter,
-        proxies: Proxies,
         *,
         refused: Callable[[str], None],
+        address: str = OFF,
     ) -> None:
+        """`address` is the rate of those who have yet to prove who they are."""
         self._limiter = limiter
-        self._proxies = proxies
         self._refused = refused
         self._principal = _limit("principal", settings.principal)
         self._roles = _named("principal", settings.roles)
         self._tenant = _limit("tenant", settings.tenant)
         self._tenants = _named("tenant", settings.tenants)
-        self._address = _limit("address", settings.address)
+        self._address = _limit("address", address)
         limits = (self._principal, self._tenant, *self._roles.values(), *self._tenants.values())
         self.limits_callers = any(limit is not None for limit in limits)
         """Whether `of_caller` ever limits anybody."""
@@ -145,12 +144,12 @@ class Rates:
             return Told(shared, shared_s)
         return Told(own, own_s)
 
-    async def of_address(self, request: Request) -> Told | None:
-        """Count a request of somebody who has yet to prove who they are."""
+    async def of_address(self, address: str) -> Told | None:
+        """Count a request from `address`, of somebody who has yet to prove who they are."""
         limit = self._address
         if limit is None:
             return None
-        site = site_of(request.client(self._proxies))
+        site = site_of(address)
         taken_s = await self._limiter.ask(("address", site), limit.rate)
         return Told(limit, taken_s) if limit.rate.admits(taken_s) else self._refuse(limit, taken_s)
 

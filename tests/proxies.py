@@ -33,7 +33,7 @@ class Link:
 
 
 class Proxy:
-    """Passes bytes on to `target`, a loopback port that may be named later.
+    """Passes bytes on to `target`, a loopback port that may be named later, or told when it is asked for.
 
     `delay_s` holds up each piece in each direction, `bytes_per_s` limits what each connection carries
     in each. While `is_cut`, nothing passes, what was connected stays connected, and who connects waits
@@ -42,7 +42,7 @@ class Proxy:
     """
 
     def __init__(self) -> None:
-        self.target: int | None = None
+        self.target: int | Callable[[], int | None] | None = None
         self.delay_s = 0.0
         self.bytes_per_s: int | None = None
         self.is_cut = False
@@ -106,9 +106,10 @@ class Proxy:
             writer.transport.abort()
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self.target is None or self.is_refusing:
+        target = self.target() if callable(self.target) else self.target
+        if target is None or self.is_refusing:
             return
-        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.target)
+        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", target)
         link = Link(writer, far_writer)
         self._links.add(link)
         try:

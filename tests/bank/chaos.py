@@ -46,7 +46,7 @@ class Chaos:
         began_s = loop.time()
         async with asyncio.TaskGroup() as group:
             while loop.time() - began_s < seconds:
-                free = [(kind, name) for kind, name in self._faults() if name not in self._busy]
+                free = [fault for fault in self._faults() if fault[1] not in self._busy]
                 if free:
                     kind, target = self._rng.choice(free)
                     self._busy.add(target)

@@ -9,13 +9,18 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Literal, TypeAlias
 
 import msgspec
 
 from tests.bank.bed import Bed
+from tests.histories.history import Recorder
 
 Kind: TypeAlias = Literal["kill", "pause", "partition", "reset", "restart"]
+
+AT_ONCE = 4
+"""Faults; with more, a machine of few cores does nothing but start processes."""
 
 _LASTS_S = (0.2, 2.0)
 
@@ -31,23 +36,29 @@ class Made(msgspec.Struct, frozen=True):
 
 
 class Chaos:
-    """Makes faults in `bed`; `moved` is set whenever a transfer happens."""
+    """Makes faults in `bed`, and records them among the rest; `moved` is set whenever a transfer happens."""
 
-    def __init__(self, bed: Bed, moved: asyncio.Event, *, seed: int) -> None:
+    def __init__(self, bed: Bed, recorder: Recorder, moved: asyncio.Event, *, seed: int) -> None:
         self._bed = bed
+        self._recorder = recorder
         self._moved = moved
         self._rng = random.Random(seed)
         self._busy: set[str] = set()
+        # Starting a process blocks for seconds; the loop's own threads are too few for all.
+        self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="chaos")
         self.made: list[Made] = []
 
+    async def _outside(self, work: Callable[..., object], *arguments: object) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
+
     async def run(self, seconds: float, *, every_s: float = 0.5) -> None:
-        """Make a fault each `every_s` for so long, and return when all are healed."""
+        """Make a fault each `every_s` for so long, `AT_ONCE` at most; return when all are healed."""
         loop = asyncio.get_running_loop()
         began_s = loop.time()
         async with asyncio.TaskGroup() as group:
             while loop.time() - began_s < seconds:
                 free = [fault for fault in self._faults() if fault[1] not in self._busy]
-                if free:
+                if free and len(self._busy) < AT_ONCE:
                     kind, target = self._rng.choice(free)
                     self._busy.add(target)
                     group.create_task(self._fault(kind, target, began_s))
@@ -70,10 +81,12 @@ class Chaos:
     async def _fault(self, kind: Kind, target: str, run_began_s: float) -> None:
         loop = asyncio.get_running_loop()
         began_s = loop.time()
+        operation = self._recorder.invoke("chaos", kind, target)
         try:
             await self._make(kind, target)
         finally:
             self._busy.discard(target)
+        self._recorder.end("chaos", operation, "ok", kind)
         healed_s = loop.time()
         recovered_s: float | None = None
         try:
@@ -89,21 +102,21 @@ class Chaos:
         wire = self._bed.wires.get(target)
         if wire is not None:
             if kind == "reset":
-                await asyncio.to_thread(wire.drop)
+                await self._outside(wire.drop)
                 return
             wire.is_cut = True
             await asyncio.sleep(lasts_s)
             wire.is_cut = False
         elif kind == "pause":
-            await asyncio.to_thread(cluster.freeze, target)
+            await self._outside(cluster.freeze, target)
             await asyncio.sleep(lasts_s)
-            await asyncio.to_thread(cluster.thaw, target)
+            await self._outside(cluster.thaw, target)
         elif kind == "kill":
-            await asyncio.to_thread(cluster.kill, target)
+            await self._outside(cluster.kill, target)
             await asyncio.sleep(lasts_s)
-            await asyncio.to_thread(cluster.restart, target)
+            await self._outside(cluster.restart, target)
         else:
-            await asyncio.to_thread(cluster.restart, target)
+            await self._outside(cluster.restart, target)
 
 
 async def next_time(event: asyncio.Event) -> None:

@@ -14,7 +14,7 @@ from examples.bank.load import SIDES
 
 from tests.bank.bed import Bed, balances
 from tests.bank.chaos import Chaos
-from tests.bank.judging import Balances, judge
+from tests.bank.judging import Balances, judge, seen_by_clients
 from tests.bank.report import Run
 from tests.bank.workload import Workload
 from tests.clusters import eventually
@@ -31,7 +31,7 @@ async def fuzz(
     opened = await _all_accounts(bed)
     with Recorder(history) as recorder:
         workload = Workload(bed.client, recorder, workers=workers, seed=seed, across=across)
-        chaos = Chaos(bed, workload.moved, seed=seed)
+        chaos = Chaos(bed, recorder, workload.moved, seed=seed)
         loop = asyncio.get_running_loop()
         working = asyncio.create_task(workload.run())
         try:
@@ -50,7 +50,7 @@ async def fuzz(
         seconds=seconds,
         workers=workers,
         across=across,
-        verdict=judge(read(history), opened, left, across=across),
+        verdict=judge(seen_by_clients(read(history)), opened, left, across=across),
         made=tuple(chaos.made),
         slowest_s=workload.slowest_s,
         settled_s=settled_s,

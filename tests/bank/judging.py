@@ -61,6 +61,11 @@ def judge(
     return Verdict(dict(counts), reads, tuple(faults))
 
 
+def seen_by_clients(history: Iterable[Operation]) -> list[Operation]:
+    """A history without the faults that were made."""
+    return [operation for operation in history if operation.process != "chaos"]
+
+
 def told(operation: Operation) -> list[Seen]:
     """The accounts in an answer."""
     return msgspec.convert(operation.answer or [], list[Seen])

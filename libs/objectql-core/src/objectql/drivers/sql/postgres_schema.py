@@ -49,8 +49,8 @@ from objectql.metadata.model import ObjectDef
 _NO_LIMIT = "SET LOCAL statement_timeout = 0"
 """An index, or a whole tenant, takes its time."""
 
-_RELATIONS = """SELECT relname FROM pg_class
-WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'i')"""
+_RELATIONS = """SELECT relname FROM pg_class JOIN pg_namespace AS n ON n.oid = relnamespace
+WHERE nspname = current_schema() AND relkind IN ('r', 'i')"""
 
 _CREATION = re.compile(r"CREATE (?:UNIQUE )?(?:TABLE|INDEX) IF NOT EXISTS (\w+)")
 

@@ -16,7 +16,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import httpx
+import jwt
+
 from objectql_devstack import DataStack
+
+SECRET = "a secret of tokens that nobody else has"  # noqa: S105 - of the tests
 
 SESSION_S = 2.0
 """Of their sessions with ZooKeeper."""
@@ -47,6 +52,7 @@ class Coordinator:
             "OQL_COORDINATOR_ZOOKEEPER__HOSTS": zookeeper or stack.zookeeper,
             "OQL_COORDINATOR_ZOOKEEPER__SESSION_TIMEOUT_S": str(SESSION_S),
             "OQL_COORDINATOR_HTTP__PORT": str(self.port),
+            "OQL_COORDINATOR_AUTH__JWT_SECRET": SECRET,
         }
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -76,6 +82,14 @@ class Coordinator:
         """The epochs in which it has led, by its log."""
         lines = [json.loads(line) for line in self._log.read_text().splitlines() if line[:1] == "{"]
         return [line["epoch"] for line in lines if line["event"] == "leading"]
+
+    def command(self, path: str, *roles: str) -> tuple[int, dict[str, Any]]:
+        """Status and document of a POST, as who has `roles`; without any, as nobody."""
+        claims = {"sub": "op", "roles": list(roles), "exp": int(time.time()) + 600}
+        token = jwt.encode(claims, SECRET, algorithm="HS256")
+        headers = {"Authorization": f"Bearer {token}"} if roles else {}
+        answer = httpx.post(f"http://127.0.0.1:{self.port}{path}", headers=headers, timeout=10)
+        return answer.status_code, answer.json()
 
     def view(self) -> dict[str, Any]:
         url = f"http://127.0.0.1:{self.port}/cluster"

@@ -136,6 +136,27 @@ def test_a_suspended_leader_pauses_and_leads_on_in_its_epoch(three: list[Wired])
     is_suspended_and_leads_again(three, times=FEW_TIMES, within_s=IS_FOLLOWED_WITHIN_S + SLOW_S)
 
 
+@pytest.mark.servers
+@pytest.mark.faults
+@pytest.mark.timeout(180)
+def test_a_leader_steps_down_for_operators_and_another_one_leads(three: list[Wired]) -> None:
+    leader, epoch = leader_of(three)
+    path = "/cluster/step-down"
+    assert leader.process.command(path)[0] == 401
+    status, refused = leader.process.command(path, "admin")
+    assert (status, refused["code"]) == (403, "PERMISSION_DENIED")
+    follower = next(one.process for one in three if one is not leader)
+    status, refused = follower.command(path, "system")
+    assert (status, refused["code"]) == (400, "INVALID_REQUEST")
+    assert leader.process.name in refused["detail"]
+    assert leader_of(three) == (leader, epoch)
+
+    assert leader.process.command(path, "system") == (202, {"epoch": epoch})
+    everyone = [one.process for one in three]
+    wait_for(partial(is_led_by_another, everyone, leader.process), SLOW_S)
+    assert leader_of(three)[1] > epoch
+
+
 @pytest.mark.long
 @pytest.mark.timeout(3600)
 def test_a_leader_that_is_gone_is_followed_in_time_every_time(three: list[Wired]) -> None:

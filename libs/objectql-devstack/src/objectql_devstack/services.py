@@ -143,6 +143,7 @@ def _coordinator(told: Wiring) -> Mapping[str, str]:
         "OQL_COORDINATOR_BUS__CONTEXT_KEY": told.context_key,
         "OQL_COORDINATOR_ZOOKEEPER__HOSTS": told.data.zookeeper,
         "OQL_COORDINATOR_HTTP__PORT": str(told.port),
+        "OQL_COORDINATOR_AUTH__JWT_SECRET": told.jwt_secret,
         "OQL_COORDINATOR_ADMIN__PORT": str(told.admin_port),
     }
 

@@ -93,6 +93,7 @@ class _Book:
         self._committed = [
             t for t in transactions if t.outcome == "ok" or (t.outcome == "info" and t.id in seen)
         ]
+        self._later = self._unread()
 
     def broken(self) -> Iterator[Anomaly]:
         """Lists that no order of appends explains."""
@@ -135,12 +136,12 @@ class _Book:
                 for value in values
                 if (name, value) in self._writer
             }
+            present = {name: set(values) for name, values in reader.reads.items()}
             for id_ in seen - {reader.id}:
-                appends = self._all[id_].appends
                 lacking = [
                     name
-                    for name in reader.reads.keys() & appends.keys()
-                    if not set(appends[name]) & set(reader.reads[name])
+                    for name, values in self._all[id_].appends.items()
+                    if name in present and present[name].isdisjoint(values)
                 ]
                 if lacking:
                     yield Anomaly("fractured_read", (reader.id, id_), min(lacking))
@@ -180,10 +181,15 @@ class _Book:
             )
             yield Anomaly("G-single" if single else "G2", tuple(sorted(component)))
 
-    def _later(self, name: str) -> set[str]:
-        """Those who have appended to a list after all that was ever read of it."""
-        read = self._longest[name]
-        return {t.id for t in self._committed if set(t.appends.get(name, ())) - set(read)}
+    def _unread(self) -> dict[str, set[str]]:
+        """By list, those who have appended to it after all that was ever read of it."""
+        found: dict[str, set[str]] = defaultdict(set)
+        read = {name: set(values) for name, values in self._longest.items()}
+        for transaction in self._committed:
+            for name, values in transaction.appends.items():
+                if not read.get(name, set[int]()).issuperset(values):
+                    found[name].add(transaction.id)
+        return found
 
     def _lists(self) -> set[str]:
         return {name for name, _ in self._writer}
@@ -195,7 +201,7 @@ class _Book:
             for before, after in itertools.pairwise(writers):
                 edges[before].add(after)
             if writers:
-                edges[writers[-1]] |= self._later(name)
+                edges[writers[-1]] |= self._later[name]
         return _without_loops(edges)
 
     def _wr(self) -> Edges:
@@ -212,7 +218,7 @@ class _Book:
         for reader in self._readers:
             for name, values in reader.reads.items():
                 after = self._longest[name][len(values) :]
-                next_ = {self._writer[name, after[0]]} if after else self._later(name)
+                next_ = {self._writer[name, after[0]]} if after else self._later[name]
                 edges[reader.id] |= next_
         return _without_loops(edges)
 

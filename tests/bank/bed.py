@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import asyncio
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -23,6 +25,13 @@ class Bed:
     def __init__(self, cluster: Cluster, wires: dict[str, PostgresProxy]) -> None:
         self.cluster = cluster
         self.wires = wires
+        # Starting a process blocks for seconds; the loop's own threads are too few for many.
+        self._threads = ThreadPoolExecutor(32, thread_name_prefix="bed")
+
+    async def do(self, work: Callable[..., object], *names: str) -> None:
+        """Call `work` with each of `names`, all at once, outside the loop."""
+        loop = asyncio.get_running_loop()
+        await asyncio.gather(*(loop.run_in_executor(self._threads, work, n) for n in names))
 
     def client(self) -> httpx.AsyncClient:
         """An administrator's client of the gateway."""

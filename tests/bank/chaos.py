@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -44,12 +43,7 @@ class Chaos:
         self._moved = moved
         self._rng = random.Random(seed)
         self._busy: set[str] = set()
-        # Starting a process blocks for seconds; the loop's own threads are too few for all.
-        self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="chaos")
         self.made: list[Made] = []
-
-    async def _outside(self, work: Callable[..., object], *arguments: object) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
 
     async def run(self, seconds: float, *, every_s: float = 0.5) -> None:
         """Make a fault each `every_s` for so long, `AT_ONCE` at most; return when all are healed."""
@@ -102,21 +96,21 @@ class Chaos:
         wire = self._bed.wires.get(target)
         if wire is not None:
             if kind == "reset":
-                await self._outside(wire.drop)
+                await asyncio.to_thread(wire.drop)
                 return
             wire.is_cut = True
             await asyncio.sleep(lasts_s)
             wire.is_cut = False
         elif kind == "pause":
-            await self._outside(cluster.freeze, target)
+            await self._bed.do(cluster.freeze, target)
             await asyncio.sleep(lasts_s)
-            await self._outside(cluster.thaw, target)
+            await self._bed.do(cluster.thaw, target)
         elif kind == "kill":
-            await self._outside(cluster.kill, target)
+            await self._bed.do(cluster.kill, target)
             await asyncio.sleep(lasts_s)
-            await self._outside(cluster.restart, target)
+            await self._bed.do(cluster.restart, target)
         else:
-            await self._outside(cluster.restart, target)
+            await self._bed.do(cluster.restart, target)
 
 
 async def next_time(event: asyncio.Event) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from tests.bank.chaos import Made, recovery_s
+from tests.bank.chaos import AT_ONCE, Made, recovery_s
 from tests.bank.judging import Verdict
 
 
@@ -40,8 +40,8 @@ def _lines(run: Run) -> Iterator[str]:
     yield "[high availability](guides/high-availability.md)."
     yield ""
     where = "within and between two databases" if run.across else "within each of two databases"
-    yield f"{run.workers} clients moved money {where} for {run.seconds:.0f} s, while every 500 ms a"
-    yield f"fault was made somewhere (seed {run.seed}; {os.cpu_count()} cores, {platform.system()})."
+    yield f"{run.workers} clients moved money {where} for {run.seconds:.0f} s, while every 500 ms a fault"
+    yield f"was made, {AT_ONCE} at most at a time (seed {run.seed}; {os.cpu_count()} cores, {platform.system()})."
     yield ""
     yield "| | |"
     yield "|---|---|"
@@ -59,7 +59,7 @@ def _lines(run: Run) -> Iterator[str]:
         yield from run.verdict.faults[:100]
         yield "```"
         yield ""
-    yield "Seconds from the end of a fault to the next transfer that happened:"
+    yield "Seconds from the end of a fault to the next transfer that happened, while others went on:"
     yield ""
     yield "| Fault | Target | Times | Median | p99 | Longest |"
     yield "|---|---|--:|--:|--:|--:|"

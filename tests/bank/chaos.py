@@ -16,7 +16,7 @@ import msgspec
 from tests.bank.bed import Bed
 from tests.histories.history import Recorder
 
-Kind: TypeAlias = Literal["kill", "pause", "partition", "reset", "restart"]
+Kind: TypeAlias = Literal["kill", "pause", "partition", "reset", "lose_answer", "restart"]
 
 AT_ONCE = 4
 """Faults; with more, a machine of few cores does nothing but start processes."""
@@ -63,7 +63,7 @@ class Chaos:
         processes = [n for n in cluster.names if n.startswith(("kernel", "coordinator"))]
         nodes = [n for n in cluster.data.names if n.startswith(("nats", "redis", "zookeeper"))]
         on_processes: tuple[Kind, ...] = ("kill", "pause", "restart")
-        on_wires: tuple[Kind, ...] = ("partition", "reset")
+        on_wires: tuple[Kind, ...] = ("partition", "reset", "lose_answer")
         on_postgres: tuple[Kind, ...] = ("kill", "pause")
         rows = (
             ((*processes, *nodes), on_processes),
@@ -97,6 +97,11 @@ class Chaos:
         if wire is not None:
             if kind == "reset":
                 await asyncio.to_thread(wire.drop)
+                return
+            if kind == "lose_answer":
+                # The database commits, and the kernel cannot know.
+                wire.at("^COMMIT", "cut_after")
+                await asyncio.sleep(lasts_s)
                 return
             wire.is_cut = True
             await asyncio.sleep(lasts_s)

@@ -218,8 +218,10 @@ class _Book:
         for reader in self._readers:
             for name, values in reader.reads.items():
                 after = self._longest[name][len(values) :]
-                next_ = {self._writer[name, after[0]]} if after else self._later[name]
-                edges[reader.id] |= next_
+                if not after:
+                    edges[reader.id] |= self._later[name]
+                elif (name, after[0]) in self._writer:
+                    edges[reader.id].add(self._writer[name, after[0]])
         return _without_loops(edges)
 
     def _order(self, name: str) -> list[str]:

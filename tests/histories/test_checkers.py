@@ -104,7 +104,10 @@ PLANTED: dict[Kind, list[Transaction]] = {
         ok("a", {}, {"p": (1,)}),
         ok("r", {"p": (1, 1)}, {}),
     ],
-    "unwritten_value": [ok("r", {"p": (9,)}, {})],
+    "unwritten_value": [
+        ok("r", {"p": (9,)}, {}),
+        ok("s", {"p": ()}, {}),
+    ],
 }  # fmt: skip
 
 

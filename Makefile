@@ -11,7 +11,7 @@ JAVASCRIPT := clients/javascript
 PACKAGES := $(JAVASCRIPT)/node_modules/.installed
 
 .PHONY: help setup lock lock-javascript check check-javascript format format-check lint types layers test test-unit \
-	test-integration test-faults live-faults test-containers browser oracle permissions mutations images up down status logs load-flights bench \
+	test-integration test-faults test-faults-long live-faults test-containers browser oracle permissions mutations images up down status logs load-flights bench \
 	bench-compare bench-memory bench-live bench-crowds bench-document profile wrk docs reference changes
 
 ##@ Start here
@@ -64,13 +64,17 @@ check-javascript: $(PACKAGES) ## Format, lint, types and unit tests of the JavaS
 test: check test-integration test-faults ## Everything that must pass
 
 test-unit: $(STAMP) ## Unit, property and conformance tests that need no server
-	@$(BIN)/pytest -q -m "not servers and not faults and not containers" -n 2
+	@$(BIN)/pytest -q -m "not servers and not faults and not long and not containers" -n 2
 
 test-integration: $(STAMP) $(PACKAGES) browser ## Tests on real servers
-	@$(BIN)/pytest -q -m "servers and not faults" -n 2 --dist loadfile
+	@$(BIN)/pytest -q -m "servers and not faults and not long" -n 2 --dist loadfile
 
 test-faults: $(STAMP) ## Kill and freeze real processes
-	@$(BIN)/pytest -q -m faults
+	@$(BIN)/pytest -q -m "faults and not long"
+
+test-faults-long: $(STAMP) ## The same for long, and write docs/fault-report.md (FOR=600 SEED=1 TIMES=100 ACROSS=1)
+	@OQL_ELECTIONS=$(or $(TIMES),100) OQL_FUZZ_SECONDS=$(or $(FOR),600) OQL_FUZZ_SEED=$(or $(SEED),1) OQL_FUZZ_ACROSS=$(ACROSS) \
+		OQL_FAULT_REPORT=docs/fault-report.md $(BIN)/pytest -q -m long
 
 live-faults: $(STAMP) ## Live queries under a thousand breaks (DROPS=1000)
 	@OQL_LIVE_DROPS=$(or $(DROPS),1000) OQL_LIVE_WRITERS=60 $(BIN)/pytest -q -m faults tests/faults/test_live_faults.py -o log_cli=true -o log_cli_level=INFO

@@ -18,6 +18,7 @@ from objectql_devstack.cluster import Cluster
 ROOT = Path(__file__).resolve().parent.parent
 FLIGHTS = ROOT / "examples" / "flights"
 CRM = ROOT / "examples" / "crm"
+BANK = ROOT / "examples" / "bank"
 
 _TRUSTED = ssl.create_default_context()  # made once: it takes longer than a hundred requests
 

@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 import signal
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from tests.coordinators import SESSION_S, Coordinator, common_leader, wait_for
 
 from objectql.clock import SystemClock
 from objectql_coordinator.leadership import Leadership
@@ -25,73 +17,7 @@ from objectql_devstack import DataStack
 
 pytestmark = [pytest.mark.servers, pytest.mark.faults, pytest.mark.timeout(120)]
 
-SESSION_S = 2.0
 FAILOVER_S = SESSION_S + 4.0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-class Coordinator:
-    """One process; its pages are read over HTTP."""
-
-    def __init__(self, name: str, stack: DataStack) -> None:
-        self.name = name
-        self.port = free_port()
-        self._environ = {
-            "PATH": os.environ["PATH"],  # noqa: TID251 - the child needs a path
-            "OQL_COORDINATOR_INSTANCE": name,
-            "OQL_COORDINATOR_BUS__URL": stack.nats_url,
-            "OQL_COORDINATOR_ZOOKEEPER__HOSTS": stack.zookeeper,
-            "OQL_COORDINATOR_ZOOKEEPER__SESSION_TIMEOUT_S": str(SESSION_S),
-            "OQL_COORDINATOR_HTTP__PORT": str(self.port),
-        }
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "objectql_coordinator"],
-            env=self._environ,
-            stderr=subprocess.DEVNULL,
-        )
-
-    def send(self, number: signal.Signals) -> None:
-        assert self._process is not None
-        self._process.send_signal(number)
-
-    def end(self) -> int:
-        assert self._process is not None
-        return self._process.wait(timeout=30)
-
-    def stop(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-
-    def view(self) -> dict[str, Any]:
-        url = f"http://127.0.0.1:{self.port}/cluster"
-        with urllib.request.urlopen(url, timeout=2) as answer:
-            return json.load(answer)
-
-
-def wait_for(what: Callable[[], Any], within_s: float) -> Any:
-    """What `what` returns, as soon as it is true."""
-    end_s = time.monotonic() + within_s
-    while time.monotonic() < end_s:
-        with suppress(OSError):
-            if found := what():
-                return found
-    raise AssertionError(f"not within {within_s} s")
-
-
-def common_leader(coordinators: list[Coordinator]) -> str | None:
-    """The leader, once all agree on one and on its epoch."""
-    views = [c.view() for c in coordinators]
-    leaders = {(v["leader"], v["epoch"]) for v in views}
-    return views[0]["leader"] if len(leaders) == 1 else None
 
 
 @pytest.fixture
@@ -101,8 +27,11 @@ def stack(tmp_path: Path) -> Iterator[DataStack]:
 
 
 @pytest.fixture
-def three(stack: DataStack) -> Iterator[list[Coordinator]]:
-    coordinators = [Coordinator(f"coordinator-{n}", stack) for n in (1, 2, 3)]
+def three(stack: DataStack, tmp_path: Path) -> Iterator[list[Coordinator]]:
+    coordinators = [
+        Coordinator(f"coordinator-{n}", stack, log=tmp_path / f"coordinator-{n}.log")
+        for n in (1, 2, 3)
+    ]
     for coordinator in coordinators:
         coordinator.start()
     yield coordinators
@@ -136,30 +65,6 @@ def test_leader_that_is_killed_is_followed_within_the_session_timeout(
     leaver.send(signal.SIGTERM)  # a leader that ends in good order is followed at once
     wait_for(lambda: last.view()["leader"] == last.name, 2)
     assert leaver.end() == 0
-
-
-def test_frozen_leader_is_replaced_and_does_not_lead_when_it_wakes(
-    three: list[Coordinator],
-) -> None:
-    first = wait_for(lambda: common_leader(three), 30)
-    frozen = next(c for c in three if c.name == first)
-    rest = [c for c in three if c is not frozen]
-    epoch = rest[0].view()["epoch"]
-    frozen.send(signal.SIGSTOP)
-    second = wait_for(lambda: (n := common_leader(rest)) != first and n, FAILOVER_S)
-    frozen.send(signal.SIGCONT)
-    seen: dict[int, set[str]] = {}
-
-    def agreed() -> bool:
-        for coordinator in three:
-            view = coordinator.view()
-            if view["leader"] is not None:
-                seen.setdefault(view["epoch"], set()).add(view["leader"])
-        return common_leader(three) == second
-
-    wait_for(agreed, FAILOVER_S)
-    assert all(len(leaders) == 1 for leaders in seen.values()), seen
-    assert epoch not in seen  # the one who slept never again spoke as leader of its epoch
 
 
 def test_without_zookeeper_there_is_no_leader_and_with_it_there_is_one_again(

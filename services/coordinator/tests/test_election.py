@@ -21,8 +21,10 @@ from objectql_coordinator.election import (
     Lost,
     Observe,
     Observed,
+    Resigned,
     StepDown,
     Suspended,
+    Withdraw,
     step,
 )
 
@@ -85,6 +87,13 @@ def expire(world: World, number: int) -> World:
     return replace(world, alive=world.alive - {session}, nodes=nodes)
 
 
+def resign(world: World, number: int) -> World:
+    """An operator asks the peer to step down."""
+    peer = world.peers[number]
+    asked = replace(peer, inbox=(*peer.inbox, Resigned(peer.state.session)))
+    return world.with_peer(number, asked)
+
+
 def hear(world: World, number: int) -> World:
     peer = world.peers[number]
     state, effects = step(peer.state, peer.inbox[0])
@@ -118,6 +127,9 @@ def work(world: World, number: int, *, answer_arrives: bool = True) -> World:
             if epoch == world.epoch and candidate in {name for name, _ in world.nodes}:
                 world = replace(world, epoch=epoch + 1, owner=candidate)
                 answer = Claimed(session, epoch + 1)
+        case Withdraw(_, candidate):
+            nodes = tuple(node for node in world.nodes if node[0] != candidate)
+            world = replace(world, nodes=nodes)
         case _:
             raise AssertionError(effect)
     if answer is not None and answer_arrives:
@@ -135,6 +147,8 @@ def next_worlds(world: World) -> Iterator[World]:
             yield connect(world, number)
         if world.faults_left:
             poorer = replace(world, faults_left=world.faults_left - 1)
+            if peer.state.leading is not None:
+                yield resign(poorer, number)
             if peer.is_linked:
                 yield cut(poorer, number)
                 if peer.todo:  # done, but the answer is lost with the connection
@@ -237,3 +251,18 @@ def test_own_node_that_is_gone_after_a_reconnect_ends_the_candidacy() -> None:
     after, effects = step(state, Observed(7, ("b",), 4, "b"))
     assert (after.candidate, after.leading) == ("", None)
     assert effects == (Enrol(7),)
+
+
+def test_a_leader_that_resigns_stands_behind_the_others() -> None:
+    state = Election(link="connected", session=7, candidate="a", leading=3, epoch=3, leader="a")
+    resigned, effects = step(state, Resigned(7))
+    assert (resigned.leading, resigned.candidate) == (None, "")
+    assert effects == (StepDown(), Withdraw(7, "a"), Enrol(7))
+    assert step(as_follower(state), Resigned(7)) == (as_follower(state), ())
+
+
+def as_follower(state: Election) -> Election:
+    """What it knows, without leading."""
+    return Election(
+        link=state.link, session=state.session, candidate=state.candidate, epoch=state.epoch
+    )

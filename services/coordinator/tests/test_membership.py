@@ -2,8 +2,10 @@ from __future__ import annotations
 
 from objectql.bus.port import Envelope
 from objectql.wire import codec
+from objectql.wire.cluster import ReplicaHealth, SourceHealth
+from objectql.wire.cluster import told as sources_told
 from objectql.wire.messages import Heartbeat
-from objectql_coordinator.membership import Membership
+from objectql_coordinator.membership import Membership, Source
 
 
 class HeldClock:
@@ -60,3 +62,29 @@ async def test_malformed_heartbeat_changes_nothing() -> None:
     membership = Membership(HeldClock())
     await membership.hear(Envelope(subject="oql.v1.hb.x.y", body=b"\xc1"))
     assert membership.members() == []
+
+
+def told(is_up: bool, *, is_relaying: bool = False, lag_s: float = 0.5) -> dict[str, object]:
+    replica = ReplicaHealth(is_in_use=lag_s < 5, lag_s=lag_s)
+    health = SourceHealth(
+        is_up=is_up, is_relaying=is_relaying, replicas={"east-replica-1": replica}
+    )
+    return sources_told({"east": health})
+
+
+async def test_a_source_is_as_well_as_the_kernel_that_sees_it_worst() -> None:
+    clock = HeldClock()
+    membership = Membership(clock)
+    await membership.hear(beat("kernel", "kernel-3", details=told(False)))
+    clock.at_s += 4
+    await membership.hear(beat("kernel", "kernel-1", details=told(True, is_relaying=True)))
+    await membership.hear(beat("kernel", "kernel-2", details=told(False, lag_s=9)))
+    await membership.hear(beat("gateway-rest", "gateway-rest-1"))
+    assert membership.sources() == {
+        "east": Source(
+            reached_by=("kernel-1",),
+            not_reached_by=("kernel-2",),
+            relays=("kernel-1",),
+            replicas={"east-replica-1": ReplicaHealth(is_in_use=False, lag_s=9)},
+        )
+    }

@@ -19,14 +19,14 @@ def run(*words: str) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
-@pytest.mark.parametrize("command", [(), ("validate",), ("token",), ("version",)])
+@pytest.mark.parametrize("command", [(), ("validate",), ("token",), ("version",), ("cluster",)])
 def test_every_command_explains_itself(command: tuple[str, ...]) -> None:
     code, text = run(*command, "--help")
     assert code == 0
     assert "Usage:" in text
 
 
-@pytest.mark.parametrize("example", ["flights", "crm"])
+@pytest.mark.parametrize("example", ["flights", "crm", "bank"])
 def test_validate_accepts_the_examples(example: str) -> None:
     code, text = run("validate", str(EXAMPLES / example))
     assert code == 0, text

@@ -342,3 +342,21 @@ async def test_unreachable_database_is_unavailable(unused_tcp_port: int) -> None
     url = f"postgresql://postgres@127.0.0.1:{unused_tcp_port}/none"
     with pytest.raises(Unavailable):
         await PostgresDriver(PostgresSettings(url)).connect()
+
+
+async def test_a_worker_that_starts_waits_for_no_open_transaction(
+    driver: PostgresDriver, database_url: str
+) -> None:
+    assert driver.name
+    writer = await asyncpg.connect(database_url)
+    starting = PostgresDriver(PostgresSettings(database_url, pool=PoolSettings(max_size=2)))
+    try:
+        tables = await writer.fetch("SELECT tablename FROM pg_tables WHERE tablename ~ '^oql_'")
+        async with writer.transaction():
+            names = ", ".join(row[0] for row in tables)
+            await writer.execute(f"LOCK TABLE {names} IN ROW EXCLUSIVE MODE")  # as writers do
+            async with asyncio.timeout(20):
+                await starting.connect()
+    finally:
+        await starting.close()
+        await writer.close()

@@ -13,11 +13,11 @@ from typing import Annotated
 import typer
 
 from objectql_devstack.cluster import Cluster
-from objectql_devstack.environment import count_setting
+from objectql_devstack.environment import count_setting, stack_mode
 from objectql_devstack.errors import DevStackError
 from objectql_devstack.log_lines import readable
 from objectql_devstack.processes import tail
-from objectql_devstack.services import example_loaders, example_metadata
+from objectql_devstack.services import examples_in
 
 app = typer.Typer(help="Run ObjectQL on this machine.", no_args_is_help=True, add_completion=False)
 
@@ -50,11 +50,13 @@ def up(
     root = root.absolute()
     began = time.monotonic()
     with _told_plainly():
+        examples = examples_in(root, stack_mode())
         cluster = Cluster(
             root,
             kernels=kernels or count_setting("KERNELS", 2),
-            metadata=example_metadata(root),
-            loaders=example_loaders(root) if load else (),
+            metadata=[example.folder(root) for example in examples],
+            databases=("objectql", *(name for example in examples for name in example.databases)),
+            loaders=[example.loader for example in examples if load and example.is_loaded],
             report=_say,
         ).start()
         _say(

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from objectql_devstack.environment import StackMode
+
 HOST = "127.0.0.1"
 
 
@@ -141,6 +143,7 @@ def _coordinator(told: Wiring) -> Mapping[str, str]:
         "OQL_COORDINATOR_BUS__CONTEXT_KEY": told.context_key,
         "OQL_COORDINATOR_ZOOKEEPER__HOSTS": told.data.zookeeper,
         "OQL_COORDINATOR_HTTP__PORT": str(told.port),
+        "OQL_COORDINATOR_AUTH__JWT_SECRET": told.jwt_secret,
         "OQL_COORDINATOR_ADMIN__PORT": str(told.admin_port),
     }
 
@@ -207,20 +210,41 @@ SERVICES: tuple[Service, ...] = (
     ),
 )
 
-# Loaders of the examples: (file that must be there, arguments of Python). A loader that finds its data
-# loaded changes nothing.
-LOADERS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("examples/flights/load.py", ("-m", "examples.flights.load")),
-    ("examples/crm/load.py", ("-m", "examples.crm.load")),
+
+@dataclass(frozen=True)
+class Example:
+    """A folder of `examples` with metadata, and what it needs beside that.
+
+    Attributes:
+        is_loaded: It has a program `load` that makes its records; where it finds them it changes nothing.
+        databases: Databases of the primary that are data sources of their names.
+    """
+
+    name: str
+    is_loaded: bool = False
+    databases: tuple[str, ...] = ()
+
+    def folder(self, root: Path) -> Path:
+        """Where its metadata lie in the project."""
+        return root / "examples" / self.name
+
+    @property
+    def loader(self) -> tuple[str, ...]:
+        """The command that makes its records."""
+        return (sys.executable, "-m", f"examples.{self.name}.load")
+
+
+EXAMPLES = (
+    Example("flights", is_loaded=True),
+    Example("crm"),
+    Example("bank", is_loaded=True, databases=("east", "west")),
 )
 
 
-def example_loaders(root: Path) -> list[tuple[str, ...]]:
-    """The commands of those loaders that are there."""
-    return [(sys.executable, *words) for path, words in LOADERS if (root / path).exists()]
-
-
-def example_metadata(root: Path) -> list[Path]:
-    """The folders of the examples' metadata that are there."""
-    folders = [root / "examples" / name for name in ("flights", "crm")]
-    return [folder for folder in folders if folder.is_dir()]
+def examples_in(root: Path, mode: StackMode) -> list[Example]:
+    """Those that are there. Databases are not made on servers that somebody else runs."""
+    return [
+        example
+        for example in EXAMPLES
+        if example.folder(root).is_dir() and not (example.databases and mode == "external")
+    ]

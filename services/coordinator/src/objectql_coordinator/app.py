@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from objectql.service.auth import TokenVerifier
 from objectql.service.health import Page, PageServer, json_page
 from objectql.service.run import Process
 from objectql.wire.subjects import HEARTBEATS
 from objectql_coordinator.leadership import Leadership
+from objectql_coordinator.management import Management
 from objectql_coordinator.membership import Membership
 from objectql_coordinator.settings import CoordinatorSettings
 from objectql_coordinator.zookeeper import Access, ZooKeeper
@@ -56,7 +58,8 @@ async def build(process: Process[CoordinatorSettings]) -> None:
             "/cluster": cluster,
             "/live": process.health.live_page,
             "/ready": process.health.ready_page,
-        }
+        },
+        Management(leadership, TokenVerifier(settings.auth, clock=process.clock)).commands,
     )
     await pages.start(settings.http.host, settings.http.port)
     process.address = f"http://{settings.http.host}:{pages.port}"
@@ -81,4 +84,5 @@ def cluster_view(leadership: Leadership, membership: Membership) -> dict[str, An
         "stale": leadership.link != "connected",
         "zookeeper": leadership.link,
         "members": membership.members(leadership.instances, leader),
+        "sources": membership.sources(),
     }

@@ -58,7 +58,13 @@ class Claimed(msgspec.Struct, frozen=True):
     epoch: int
 
 
-Event: TypeAlias = Connected | Suspended | Lost | Enrolled | Observed | Claimed
+class Resigned(msgspec.Struct, frozen=True):
+    """An operator wants somebody else to lead."""
+
+    session: int
+
+
+Event: TypeAlias = Connected | Suspended | Lost | Enrolled | Observed | Claimed | Resigned
 
 
 class Enrol(msgspec.Struct, frozen=True):
@@ -91,7 +97,14 @@ class StepDown(msgspec.Struct, frozen=True):
     """We do not lead any more."""
 
 
-Effect: TypeAlias = Enrol | Observe | Claim | Lead | StepDown
+class Withdraw(msgspec.Struct, frozen=True):
+    """Delete our candidate node."""
+
+    session: int
+    candidate: str
+
+
+Effect: TypeAlias = Enrol | Observe | Claim | Lead | StepDown | Withdraw
 
 
 class Election(msgspec.Struct, frozen=True):
@@ -135,6 +148,10 @@ def step(state: Election, event: Event) -> tuple[Election, tuple[Effect, ...]]:
             return led, (Lead(epoch), Observe(session))
         case Observed():
             return _observed(state, event)
+        case Resigned(session) if state.leading is not None:
+            # The next candidate is made behind all others; alone it leads again, in a new epoch.
+            gone = Withdraw(session, state.candidate)
+            return _stepped_down(_replace(state, candidate=""), state, gone, Enrol(session))
         case _:
             return state, ()
 

@@ -26,8 +26,10 @@ from objectql_coordinator.election import (
     Lost,
     Observe,
     Observed,
+    Resigned,
     StepDown,
     Suspended,
+    Withdraw,
     step,
 )
 from objectql_coordinator.zookeeper import (
@@ -53,6 +55,7 @@ class Store(Protocol):
         self, path: str, value: bytes, *, ephemeral: bool = False, sequence: bool = False
     ) -> str: ...
     async def write_if(self, path: str, value: bytes, *, version: int, exists: str) -> int: ...
+    async def delete(self, path: str) -> None: ...
 
 
 class Leadership:
@@ -118,6 +121,13 @@ class Leadership:
             self._breaks += 1
         self._events.put_nowait(event)
 
+    def resign(self) -> None:
+        """Stop leading at once, and stand behind all other candidates. Of no effect on a follower."""
+        if self._state.leading is not None:
+            self._heard_s = float("-inf")
+            self._breaks += 1
+            self._events.put_nowait(Resigned(self._state.session))
+
     async def run(self) -> None:
         """Take part until cancelled."""
         looking = asyncio.ensure_future(self._look_regularly())
@@ -156,6 +166,8 @@ class Leadership:
                     await self._observe(session)
                 case Claim(session, candidate, epoch):
                     await self._claim(session, candidate, epoch)
+                case Withdraw(_, candidate):
+                    await self._store.delete(f"{self._candidates}/{candidate}")
                 case Lead(epoch):
                     log.info("leading", extra={"epoch": epoch})
                 case StepDown():

@@ -10,6 +10,7 @@ import msgspec
 from objectql.bus.port import Envelope
 from objectql.clock import Clock
 from objectql.wire import codec
+from objectql.wire.cluster import ReplicaHealth, SourceHealth
 from objectql.wire.messages import Heartbeat
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,19 @@ class Member(msgspec.Struct, frozen=True):
     load: float = 0.0
     lag_ms: float | None = None
     details: dict[str, Any] = {}
+
+
+class Source(msgspec.Struct, frozen=True):
+    """A data source as the kernels that are alive see it.
+
+    `relays` are those that publish its events: one, or for seconds after a fault none. `replicas` are
+    as the kernel sees them that sees them worst.
+    """
+
+    reached_by: tuple[str, ...] = ()
+    not_reached_by: tuple[str, ...] = ()
+    relays: tuple[str, ...] = ()
+    replicas: dict[str, ReplicaHealth] = {}
 
 
 class Membership:
@@ -82,6 +96,16 @@ class Membership:
         ]
         return sorted(found, key=lambda member: (member.service, member.instance))
 
+    def sources(self) -> dict[str, Source]:
+        """Every data source by its name, put together from what kernels tell of theirs."""
+        found: dict[str, Source] = {}
+        for member in self.members():
+            if member.service == "kernel" and member.status != "dead":
+                told = msgspec.convert(member.details.get("sources", {}), dict[str, SourceHealth])
+                for name, health in told.items():
+                    found[name] = _with(found.get(name, Source()), member.instance, health)
+        return found
+
     def count_alive(self) -> dict[str, int]:
         """How many processes of each service are alive."""
         counts: dict[str, int] = {}
@@ -89,6 +113,21 @@ class Membership:
             counts.setdefault(member.service, 0)
             counts[member.service] += member.status != "dead"
         return counts
+
+
+def _with(source: Source, kernel: str, told: SourceHealth) -> Source:
+    replicas = dict(source.replicas)
+    for name, seen in told.replicas.items():
+        before = replicas.get(name, ReplicaHealth(is_in_use=True, lag_s=0.0))
+        replicas[name] = ReplicaHealth(
+            is_in_use=before.is_in_use and seen.is_in_use, lag_s=max(before.lag_s, seen.lag_s)
+        )
+    return Source(
+        reached_by=(*source.reached_by, kernel) if told.is_up else source.reached_by,
+        not_reached_by=source.not_reached_by if told.is_up else (*source.not_reached_by, kernel),
+        relays=(*source.relays, kernel) if told.is_relaying else source.relays,
+        replicas=replicas,
+    )
 
 
 def _member(beat: Heartbeat, silent_s: float, leader: str | None) -> Member:

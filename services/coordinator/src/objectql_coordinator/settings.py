@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 import msgspec
 from msgspec import Meta
 
-from objectql.service.settings import HttpSettings, Secret, ServiceSettings
+from objectql.service.settings import AuthSettings, HttpSettings, Secret, ServiceSettings
 
 
 class ZooKeeperSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,3 +47,4 @@ class CoordinatorSettings(ServiceSettings, frozen=True, kw_only=True):
 
     zookeeper: ZooKeeperSettings = ZooKeeperSettings()
     http: HttpSettings = HttpSettings(port=8090)
+    auth: AuthSettings = AuthSettings()

@@ -20,6 +20,7 @@ from objectql.kernel.pipeline import OperationRecord
 from objectql.service.health import Page, json_page
 from objectql.service.rates import open_limiter
 from objectql.service.run import Process
+from objectql.wire.cluster import told
 from objectql.wire.codec import decode, encode
 from objectql.wire.headers import parse_read_policy
 from objectql.wire.identity import IdentityChanged
@@ -100,6 +101,7 @@ async def build(process: Process[KernelSettings]) -> None:
         clock=process.clock,
         queue=kernel.webhooks.queueing,
     )
+    gauges = Gauges(process, kernel, pools, changes, cache)
     deliverer = WebhookDelivery(process, kernel.webhooks)
     server = BusServer(
         process.bus,
@@ -154,7 +156,7 @@ async def build(process: Process[KernelSettings]) -> None:
         process.start(finish(process, kernel.tenancy.admin.finish_places))
         process.start(finish(process, kernel.tenancy.admin.finish_deletions))
         process.start(tidy_identities(kernel, process))
-        process.start(Gauges(process, kernel, pools, changes, cache).run())
+        process.start(gauges.run())
         if settings.watch and folders:
             process.start(watch(kernel, folders, seeds=settings.seed))
 
@@ -188,7 +190,10 @@ async def build(process: Process[KernelSettings]) -> None:
     kernel.tenants.announce = announce_tenants
     process.load = lambda: float(server.admitted)
     process.metadata_version = lambda: kernel.engine.model.version
-    process.details = lambda: {"relays": sum(r.is_leading for r in changes.relays.values())}
+    process.details = lambda: {
+        "relays": sum(r.is_leading for r in changes.relays.values()),
+        **told(gauges.sources),
+    }
     process.metrics.read("oql_requests_in_flight", process.load)
     process.pages["/index-uses"] = index_uses
     process.on_drain(drain)

@@ -6,6 +6,8 @@ per data source in the cluster.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from objectql.drivers.pool import PoolManager
 from objectql.drivers.protocol import ReadCounts
 from objectql.errors import ObjectQLError
@@ -13,6 +15,7 @@ from objectql.ids import DataSource
 from objectql.kernel.kernel import Kernel
 from objectql.service.run import Process
 from objectql.service.telemetry import MetricName
+from objectql.wire.cluster import ReplicaHealth, SourceHealth
 from objectql_kernel.changes import Changes
 from objectql_kernel.settings import KernelSettings
 from objectql_kernel.shared_cache import SharedCache
@@ -36,6 +39,8 @@ class Gauges:
         self._pools = pools
         self._changes = changes
         self._cache = cache
+        self.sources: dict[str, SourceHealth] = {}
+        """The data sources as last read."""
         self._counted = (0, 0, 0)
         self._reads: dict[tuple[MetricName, tuple[str, ...]], int] = {}
 
@@ -49,8 +54,10 @@ class Gauges:
         """One reading."""
         metrics = self._process.metrics
         metrics.set("oql_metadata_version", self._kernel.engine.model.version)
-        for source, is_up in (await self._pools.check_health()).items():
+        answering = await self._pools.check_health()
+        for source, is_up in answering.items():
             metrics.set("oql_source_up", float(is_up), source)
+        self.sources = {name: self._health(name, answering) for name in self._changes.relays}
         for source, pool in self._pools.statistics().items():
             metrics.set("oql_pool_connections", pool.acquired, source, "acquired")
             metrics.set("oql_pool_connections", pool.idle, source, "idle")
@@ -65,6 +72,14 @@ class Gauges:
         if self._cache is not None:
             self._cache.measure(metrics)
         self._count()
+
+    def _health(self, source: str, answering: Mapping[str, bool]) -> SourceHealth:
+        replicas = self._kernel.engine.drivers[DataSource(source)].read_counts().replicas
+        return SourceHealth(
+            is_up=answering.get(source, True),  # what has no pool is in this process
+            is_relaying=self._changes.relays[DataSource(source)].is_leading,
+            replicas={r.name: ReplicaHealth(is_in_use=r.is_in, lag_s=r.age_s) for r in replicas},
+        )
 
     def _count_reads(self, source: str, counts: ReadCounts) -> None:
         set_ = self._process.metrics.set

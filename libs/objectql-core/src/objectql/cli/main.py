@@ -19,6 +19,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from objectql.cli.audit import audit
+from objectql.cli.cluster import cluster
 from objectql.cli.identity import keys, tokens, users
 from objectql.cli.problems import problem_lines
 from objectql.cli.proto import proto
@@ -77,6 +78,7 @@ app = typer.Typer(
 app.add_typer(users, name="user")
 app.add_typer(keys, name="key")
 app.add_typer(audit, name="audit")
+app.add_typer(cluster, name="cluster")
 app.add_typer(tokens, name="token")
 app.add_typer(webhooks, name="webhook")
 app.add_typer(proto, name="proto")

@@ -1,21 +1,22 @@
 """A small HTTP server for `/live`, `/ready`, `/metrics`, and the few JSON pages of a service.
 
-It answers GET, one request per connection, and needs no framework. Not for clients' traffic.
+It answers GET, and commands by POST that have no body; one request per connection, and needs no
+framework. Not for clients' traffic.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
+from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
 import msgspec
 
 MAX_HEAD_BYTES = 16 * 1024
 READ_TIMEOUT_S = 5.0
-
-_REASONS = {200: "OK", 400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed"}
 
 
 class Page(NamedTuple):
@@ -27,6 +28,9 @@ class Page(NamedTuple):
 
 
 Route: TypeAlias = Callable[[], Awaitable[Page]]
+
+Command: TypeAlias = Callable[[str], Awaitable[Page]]
+"""Answers a POST of whoever has the bearer token that it is given, empty where there is none."""
 
 Check: TypeAlias = Callable[[], str | None]
 """Why the process is not ready, or None. Must be quick: it looks at what is known, it asks nobody."""
@@ -69,10 +73,13 @@ class Health:
 
 
 class PageServer:
-    """Serves `routes` (path to page) on one address."""
+    """Serves `routes` (path to page) and `commands` (path to what is done) on one address."""
 
-    def __init__(self, routes: dict[str, Route]) -> None:
+    def __init__(
+        self, routes: dict[str, Route], commands: Mapping[str, Command] = MappingProxyType({})
+    ) -> None:
         self._routes = routes
+        self._commands = commands
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
         self.port = 0
@@ -118,16 +125,28 @@ class PageServer:
         words = head.split(b"\r\n", 1)[0].split(b" ")
         if len(words) != 3:
             return json_page({"error": "bad request"}, 400)
+        path = words[1].split(b"?", 1)[0].decode("latin-1")
+        if words[0] == b"POST" and path in self._commands:
+            return await self._commands[path](_bearer(head))
         if words[0] not in (b"GET", b"HEAD"):
             return json_page({"error": "method not allowed"}, 405)
-        route = self._routes.get(words[1].split(b"?", 1)[0].decode("latin-1"))
+        route = self._routes.get(path)
         if route is None:
             return json_page({"error": "not found", "paths": sorted(self._routes)}, 404)
         return await route()
 
 
+def _bearer(head: bytes) -> str:
+    for line in head.split(b"\r\n")[1:]:
+        name, _, value = line.partition(b":")
+        kind, _, token = value.strip().partition(b" ")
+        if name.strip().lower() == b"authorization" and kind.lower() == b"bearer":
+            return token.strip().decode("latin-1")
+    return ""
+
+
 def _head(page: Page) -> bytes:
-    reason = _REASONS.get(page.status, "Service Unavailable")
+    reason = HTTPStatus(page.status).phrase
     return (
         f"HTTP/1.1 {page.status} {reason}\r\n"
         f"content-type: {page.content_type}\r\n"

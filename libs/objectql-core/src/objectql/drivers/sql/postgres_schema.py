@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import AbstractAsyncContextManager
+from typing import Any
 
 import msgspec
 
@@ -33,6 +36,7 @@ from objectql.drivers.sql.system import (
     STREAM_PLACE,
     TAKE_SCHEMA_LOCK,
     TENANT_TABLES,
+    SystemRunner,
     add_columns,
     record_tables,
     system_tables,
@@ -44,6 +48,36 @@ from objectql.metadata.model import ObjectDef
 
 _NO_LIMIT = "SET LOCAL statement_timeout = 0"
 """An index, or a whole tenant, takes its time."""
+
+_RELATIONS = """SELECT relname FROM pg_class JOIN pg_namespace AS n ON n.oid = relnamespace
+WHERE nspname = current_schema() AND relkind IN ('r', 'i')"""
+
+_CREATION = re.compile(r"CREATE (?:UNIQUE )?(?:TABLE|INDEX) IF NOT EXISTS (\w+)")
+
+
+class _Missing:
+    """A `SystemRunner` that creates only what is not there.
+
+    Postgres locks the table against writers before it sees that an index is there. A worker that
+    starts would wait for every open transaction, and be a deadlock with those that have written to
+    another of the tables already.
+    """
+
+    def __init__(self, session: PostgresSession, relations: AbstractSet[str]) -> None:
+        self._session = session
+        self._relations = relations
+
+    async def run(self, text: str, *params: object) -> Sequence[Sequence[Any]]:
+        creation = _CREATION.match(text)
+        if creation is not None and creation[1] in self._relations:
+            return ()
+        return await self._session.run(text, *params)
+
+    async def read(self, text: str, *params: object) -> Sequence[Sequence[Any]]:
+        return await self._session.read(text, *params)
+
+    def transaction(self) -> AbstractAsyncContextManager[SystemRunner]:
+        return self._session.transaction()
 
 
 class PostgresSchema:
@@ -74,11 +108,12 @@ class PostgresSchema:
     async def create_system_tables(self) -> None:
         """Create those that are missing. Two kernels that start at once wait for each other."""
         async with self.changing() as session:
+            missing = _Missing(session, {row[0] for row in await session.run(_RELATIONS)})
             for tables in self._system_tables:
                 for statement in tables(POSTGRES_WORDS):
-                    await session.run(statement)
-            await add_columns(session, POSTGRES_WORDS, "oql_outbox", STREAM_PLACE)
-            await create_audit_tables(session, POSTGRES_WORDS)
+                    await missing.run(statement)
+            await add_columns(missing, POSTGRES_WORDS, "oql_outbox", STREAM_PLACE)
+            await create_audit_tables(missing, POSTGRES_WORDS)
 
     async def plan(self, objects: Sequence[ObjectDef], *, allow_destructive: bool) -> SchemaPlan:
         """See `Driver.plan_schema`."""

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from objectql.drivers.memory import MemoryDriver, MemorySession
+from objectql.drivers.memory import MemoryDriver
+from objectql.drivers.memory_session import MemorySession
 from objectql.drivers.protocol import Driver, Isolation
 from objectql.errors import (
     BatchTooLarge,

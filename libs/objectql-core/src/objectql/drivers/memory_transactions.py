@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from objectql.drivers.transactions import Mark, Outcome
+from objectql.drivers.transactions import Mark
 from objectql.errors import SourceCannotPrepare
+from objectql.txn.names import Outcome
 
 
 class MemoryTransactions:

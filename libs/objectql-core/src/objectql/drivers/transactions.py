@@ -8,16 +8,15 @@ its locks, whatever dies, until somebody says how it ends.
 
 from __future__ import annotations
 
-from typing import Final, Literal, Protocol, TypeAlias
+from typing import Final, Protocol
 
 import msgspec
 
 from objectql.ids import DataSource, TenantId
+from objectql.txn.names import Outcome
 
 MARKS_DAYS: Final = 7
 """How long marks are kept: what could still ask for one has given up long before."""
-
-Outcome: TypeAlias = Literal["commit", "abort"]
 
 
 class Mark(msgspec.Struct, frozen=True):

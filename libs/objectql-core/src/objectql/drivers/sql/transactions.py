@@ -13,8 +13,9 @@ import msgspec
 
 from objectql.drivers.sql.dialect import string_literal
 from objectql.drivers.sql.system import SystemRunner, SystemWords
-from objectql.drivers.transactions import MARKS_DAYS, Mark, Outcome
+from objectql.drivers.transactions import MARKS_DAYS, Mark
 from objectql.errors import SourceCannotPrepare
+from objectql.txn.names import Outcome
 
 MAX_NAME_BYTES: Final = 200
 

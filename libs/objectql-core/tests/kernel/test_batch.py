@@ -14,9 +14,9 @@ from objectql.errors import (
     BatchTooLarge,
     IdempotencyMismatch,
     InvalidRequest,
-    NotSupported,
     PermissionDenied,
     RecordNotFound,
+    SourceCannotPrepare,
     WriteConflict,
 )
 from objectql.ids import DataSource, TenantId
@@ -146,7 +146,7 @@ async def test_several_data_sources_and_too_many_operations_are_refused() -> Non
     kernel = Kernel([app, *drivers], settings=KernelSettings(max_batch_operations=2))
     await kernel.start()
     both = BatchRequest((operation("near", "create"), operation("far", "create")))
-    with pytest.raises(NotSupported, match="default and east"):
+    with pytest.raises(SourceCannotPrepare, match="default"):
         await kernel.batch(both)
     with pytest.raises(BatchTooLarge):
         await kernel.batch(BatchRequest((operation("near", "create"),) * 3))

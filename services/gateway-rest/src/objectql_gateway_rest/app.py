@@ -15,7 +15,6 @@ from objectql_gateway_rest.cookies import Cookies
 from objectql_gateway_rest.cors import Cors
 from objectql_gateway_rest.metadata_view import MetadataView
 from objectql_gateway_rest.rates import Rates
-from objectql_gateway_rest.recent import RecentTransactions
 from objectql_gateway_rest.recent_writes import RecentWrites
 from objectql_gateway_rest.server import HttpServer
 from objectql_gateway_rest.settings import GatewayRestSettings
@@ -44,7 +43,6 @@ async def build(process: Process[GatewayRestSettings]) -> None:
         metadata=metadata,
         clock=process.clock,
         limits=settings.limits,
-        recent=RecentTransactions(),
         writes=RecentWrites(),
         urls=UrlCache(),
         observe=metrics.observe_request,

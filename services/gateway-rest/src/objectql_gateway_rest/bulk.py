@@ -6,7 +6,7 @@ from typing import Any, Literal, cast
 
 import msgspec
 
-from objectql.errors import BatchTooLarge, ErrorInfo, InvalidRequest, Issue, TransactionUnknown
+from objectql.errors import BatchTooLarge, ErrorInfo, InvalidRequest, Issue
 from objectql.service.bodies import decoder, first_byte
 from objectql.wire.messages import (
     BatchOperation,
@@ -17,6 +17,7 @@ from objectql.wire.messages import (
     BulkRow,
     RowResult,
 )
+from objectql.wire.transactions import TransactionReply, TransactionRequest
 from objectql_gateway_rest.asgi import Response
 from objectql_gateway_rest.call import Call
 from objectql_gateway_rest.params import check_object
@@ -168,7 +169,6 @@ async def run_batch(call: Call, body: BatchBody, *, with_transaction: bool) -> R
     reply = await call.write("batch", request, BatchReply)
     if body.atomic:
         raise_first(reply.results, "operations")
-    call.services.recent.remember(call.context.tenant, reply.transaction_id, reply.state)
     results = b",".join(
         _batch_result(step, result)
         for step, result in zip(body.operations, reply.results, strict=True)
@@ -221,10 +221,9 @@ def _batch_result(step: BatchStep, result: RowResult) -> bytes:
 
 
 async def transaction(call: Call, id: str) -> Response:
-    state = call.services.recent.state(call.context.tenant, id)
-    if state is None:
-        raise TransactionUnknown(id=id[:100])
-    return json_response({"id": id, "state": state})
+    reply = await call.read("transaction", TransactionRequest(id), TransactionReply)
+    told = {"id": reply.id, "state": reply.state, "sources": reply.sources}
+    return json_response(told)
 
 
 ROUTES = (

@@ -33,7 +33,6 @@ from objectql_gateway_rest.credentials import find_credentials
 from objectql_gateway_rest.metadata_view import MetadataView
 from objectql_gateway_rest.origins import origin_of
 from objectql_gateway_rest.rates import Rates, Told
-from objectql_gateway_rest.recent import RecentTransactions
 from objectql_gateway_rest.recent_writes import RecentWrites
 from objectql_gateway_rest.settings import CookieSettings, LimitSettings
 from objectql_gateway_rest.url_cache import UrlCache
@@ -72,7 +71,6 @@ class Services(msgspec.Struct, frozen=True):
     metadata: MetadataView
     clock: Clock
     limits: LimitSettings
-    recent: RecentTransactions
     writes: RecentWrites
     urls: UrlCache
     observe: Observe

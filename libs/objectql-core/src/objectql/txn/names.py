@@ -28,6 +28,14 @@ class PartName(msgspec.Struct, frozen=True):
     source: DataSource
 
     @property
+    def begun_ms(self) -> int:
+        """When the transaction began (Unix): its id is a UUIDv7 (RFC 9562, section 5.7)."""
+        try:
+            return int(self.txn.replace("-", "")[:12], 16)
+        except ValueError:
+            return 0
+
+    @property
     def text(self) -> str:
         """The name in the store: at most 185 bytes, of the 200 that Postgres allows."""
         return f"{_MARK}:{self.epoch}:{self.deadline_ms}:{self.txn}:{self.tenant}:{self.source}"

@@ -43,8 +43,11 @@ def parts_rpc(verb: str) -> str:
 
 
 def coordinator_rpc(instance: str, verb: str) -> str:
-    """Where one coordinator serves kernels. Each has a subject of its own: only one leads, and one
-    that is frozen must not be handed what another could answer."""
+    """Where one coordinator serves kernels.
+
+    Each has a subject of its own: only one leads, and one that is frozen must not be handed what
+    another could answer.
+    """
     return f"{COORDINATOR_RPC_PREFIX}.{instance}.{verb}"
 
 

@@ -95,9 +95,13 @@ class FinishRequest(_Message, frozen=True):
 
 
 class FinishReply(_Message, frozen=True):
-    """`is_finished` false: it was to be committed and has left no trace. That is a bug."""
+    """`is_finished` false: it was to be committed and has left no trace. That is a bug.
+
+    `was_there` says that this request has ended it, and none before.
+    """
 
     is_finished: bool
+    was_there: bool = False
 
 
 class Done(_Message, frozen=True):

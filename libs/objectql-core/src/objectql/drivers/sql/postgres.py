@@ -120,7 +120,12 @@ class PostgresDriver(PostgresAccess, PostgresReads):
         self.chains = SqlChains(self, POSTGRES_WORDS)
         self.security_log = SqlSecurityLog(self)
         self.leases = SqlLeases(self, POSTGRES_WORDS)
-        self.transactions = PostgresTransactions(self, name, self._finish_prepared)
+        self.transactions = PostgresTransactions(
+            self,
+            name,
+            self._finish_prepared,
+            is_listed=settings.home.database is None or settings.place_server is None,
+        )
         self.identity = SqlIdentityStore(self)
         self.tenants = SqlTenantStore(self)
         self.webhooks = SqlWebhookStore(self, POSTGRES_WORDS)

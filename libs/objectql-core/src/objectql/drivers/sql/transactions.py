@@ -20,7 +20,9 @@ from objectql.txn.names import Outcome
 MAX_NAME_BYTES: Final = 200
 
 PREPARED: Final = """SELECT gid FROM pg_prepared_xacts
-WHERE database = current_database() ORDER BY prepared"""
+WHERE database = current_database() OR starts_with(database, current_database() || '~')
+ORDER BY prepared"""
+"""Of this database and of those beside it that are places of tenants."""
 
 _MAX_PREPARED: Final = "SELECT CAST(current_setting('max_prepared_transactions') AS integer)"
 _FINISH: Final[dict[Outcome, str]] = {"commit": "COMMIT PREPARED", "abort": "ROLLBACK PREPARED"}
@@ -87,16 +89,26 @@ class PostgresTransactions(SqlTransactions):
     """`Transactions` of a Postgres database; `end` runs `finish_text`, False where there is none."""
 
     def __init__(
-        self, runner: SystemRunner, name: str, end: Callable[[str], Awaitable[bool]]
+        self,
+        runner: SystemRunner,
+        name: str,
+        end: Callable[[str], Awaitable[bool]],
+        *,
+        is_listed: bool,
     ) -> None:
+        """`is_listed` says that whoever lists the source's parts sees those of this database."""
         super().__init__(runner, name)
         self._end = end
+        self._is_listed = is_listed
         self._is_ready = False
 
     async def check_ready(self) -> None:
         """See `Transactions`; a server that was found ready stays so until it is restarted."""
         if self._is_ready:
             return
+        if not self._is_listed:
+            reason = "the tenant's database is on a server of its own"
+            raise SourceCannotPrepare(source=self._name, reason=reason)
         if not int((await self._runner.read(_MAX_PREPARED))[0][0]):
             reason = (
                 "set max_prepared_transactions of its server to about max_connections, and restart"
@@ -105,7 +117,7 @@ class PostgresTransactions(SqlTransactions):
         self._is_ready = True
 
     async def prepared(self) -> tuple[str, ...]:
-        """See `Transactions`: of this database, not of others on the server."""
+        """See `Transactions`."""
         return tuple(str(row[0]) for row in await self._runner.read(PREPARED))
 
     async def finish(self, name: str, outcome: Outcome) -> bool:

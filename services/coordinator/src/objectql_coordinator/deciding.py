@@ -41,10 +41,6 @@ class Deciding:
         self._log = decisions
         self._leading = leading
         self._clock = clock
-        self.commits = 0
-        """Decisions to commit since the start."""
-        self.refusals = 0
-        """Questions that could not be answered with one."""
 
     def verbs(self) -> dict[str, Verb[Any]]:
         """The verbs; a decision that was begun is not cut off."""
@@ -84,11 +80,9 @@ class Deciding:
                 ),
                 epoch=epoch,
             )
-        except (ZooKeeperFailed, TransactionUnavailable, DeadlineExceeded) as exc:
-            self.refusals += 1
+        except ZooKeeperFailed as exc:
             raise _unavailable(exc) from exc
         failpoints.hit(failpoints.AFTER_RECORD)
-        self.commits += standing.outcome == "commit"
         return DecideReply(standing.outcome)
 
     async def handle_decision(self, request: DecisionRequest, context: Context) -> DecisionReply:
@@ -117,9 +111,7 @@ class Deciding:
         return epoch
 
 
-def _unavailable(exc: Exception) -> Exception:
+def _unavailable(exc: ZooKeeperFailed) -> TransactionUnavailable:
     if isinstance(exc, VersionChanged):
         return TransactionUnavailable(reason="another coordinator leads")
-    if isinstance(exc, ZooKeeperFailed):
-        return TransactionUnavailable(reason="ZooKeeper does not answer")
-    return exc
+    return TransactionUnavailable(reason="ZooKeeper does not answer")

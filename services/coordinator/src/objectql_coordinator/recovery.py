@@ -98,7 +98,7 @@ class Recovery:
         try:
             while True:
                 try:
-                    await self._look()
+                    await self.look()
                 except (ObjectQLError, ZooKeeperFailed) as exc:
                     log.info("recovery_awaited", extra={"reason": str(exc)})
                 await self._clock.sleep(self._every_s)
@@ -106,7 +106,13 @@ class Recovery:
             for sweep in self._sweeps.values():
                 sweep.cancel()
 
-    async def _look(self) -> None:
+    async def swept(self) -> None:
+        """Return when every source that is being looked at has been, or does not answer."""
+        if self._sweeps:
+            await asyncio.wait(self._sweeps.values())
+
+    async def look(self) -> None:
+        """Begin to look at every source."""
         epoch = self._leading.leading_epoch
         if epoch is None:
             self._epoch, self._waiting, self._undone = None, {}, {}

@@ -156,11 +156,9 @@ async def build(process: Process[KernelSettings]) -> None:
                 settings.identity.admin_name, settings.identity.admin_password
             )
         await server.start()
-        await parts_server.start()
         await process.bus.subscribe(kernel_event(PUBLISHED), on_published)
         await process.bus.subscribe(kernel_event(TENANTS), on_tenants)
         process.start(changes.run())
-        process.start(coordinator.run())
         for sealer in sealers.values():
             process.start(sealer.run())
         process.start(deliverer.run())
@@ -210,6 +208,9 @@ async def build(process: Process[KernelSettings]) -> None:
     process.pages["/index-uses"] = index_uses
     process.on_drain(drain)
     process.on_stop(kernel.stop)
+    # Before the engine: a change of a table may wait for parts that only a kernel can end.
+    await parts_server.start()
+    process.start(coordinator.run())
     process.keep_trying("engine", start)
 
 

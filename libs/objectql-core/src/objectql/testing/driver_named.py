@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from objectql.drivers.protocol import Driver
@@ -114,6 +116,15 @@ class PreparePromises:
         assert await driver.transactions.find("t1") is None
         assert not await driver.transactions.finish(_NAME, "commit")
         assert not await driver.transactions.finish(_NAME, "abort")
+
+    async def test_a_driver_connects_while_a_part_is_prepared(self, driver: Driver) -> None:
+        """Or a cluster that was stopped with one would never start again."""
+        await write(driver, insert(CUSTOMERS, "c0", name="Ann"))
+        await self._prepare(driver)
+        await driver.close()
+        async with asyncio.timeout(20):
+            await driver.connect()
+        assert await driver.transactions.finish(_NAME, "commit")
 
     async def test_a_failure_after_preparing_changes_nothing(self, driver: Driver) -> None:
         await write(driver, insert(CUSTOMERS, "c0", name="Ann"))

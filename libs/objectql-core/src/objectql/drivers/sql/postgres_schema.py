@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
+from typing import Any, Final
 
 import msgspec
 
@@ -33,6 +35,7 @@ from objectql.drivers.sql.system import (
     STREAM_PLACE,
     TAKE_SCHEMA_LOCK,
     TENANT_TABLES,
+    SystemRunner,
     add_columns,
     record_tables,
     system_tables,
@@ -44,6 +47,39 @@ from objectql.metadata.model import ObjectDef
 
 _NO_LIMIT = "SET LOCAL statement_timeout = 0"
 """An index, or a whole tenant, takes its time."""
+
+
+_INDEXES: Final = """SELECT relname FROM pg_class
+WHERE relkind = 'i' AND relnamespace = CAST(current_schema() AS regnamespace)"""
+
+_CREATE_INDEX: Final = re.compile(r"CREATE (?:UNIQUE )?INDEX IF NOT EXISTS (\w+)")
+
+
+class _Missing:
+    """A transaction that leaves alone what is there.
+
+    `CREATE INDEX` locks its table before it finds that there is nothing to do. It would wait for parts
+    of transactions that are prepared, and these for a kernel that has started and can end them.
+    """
+
+    def __init__(self, session: PostgresSession, indexes: frozenset[str]) -> None:
+        self._session = session
+        self._indexes = indexes
+
+    async def read(self, text: str, *params: object) -> Sequence[Sequence[Any]]:
+        """See `SystemRunner`."""
+        return await self._session.read(text, *params)
+
+    async def run(self, text: str, *params: object) -> Sequence[Sequence[Any]]:
+        """See `SystemRunner`."""
+        found = _CREATE_INDEX.match(text)
+        if found is not None and found[1] in self._indexes:
+            return ()
+        return await self._session.run(text, *params)
+
+    def transaction(self) -> AbstractAsyncContextManager[SystemRunner]:
+        """See `SystemRunner`."""
+        return self._session.transaction()
 
 
 class PostgresSchema:
@@ -74,11 +110,13 @@ class PostgresSchema:
     async def create_system_tables(self) -> None:
         """Create those that are missing. Two kernels that start at once wait for each other."""
         async with self.changing() as session:
+            indexes = frozenset(str(row[0]) for row in await session.run(_INDEXES))
+            runner = _Missing(session, indexes)
             for tables in self._system_tables:
                 for statement in tables(POSTGRES_WORDS):
-                    await session.run(statement)
-            await add_columns(session, POSTGRES_WORDS, "oql_outbox", STREAM_PLACE)
-            await create_audit_tables(session, POSTGRES_WORDS)
+                    await runner.run(statement)
+            await add_columns(runner, POSTGRES_WORDS, "oql_outbox", STREAM_PLACE)
+            await create_audit_tables(runner, POSTGRES_WORDS)
 
     async def plan(self, objects: Sequence[ObjectDef], *, allow_destructive: bool) -> SchemaPlan:
         """See `Driver.plan_schema`."""

@@ -69,6 +69,7 @@ class Parts:
         if mark is None:
             log.error("transaction_part_lost", extra={"part": part.text})
             return FinishReply(is_finished=False)
-        if was_there and self._engine.cache is not None:
+        # Also when somebody else has ended it: who did may have died before this line.
+        if self._engine.cache is not None:
             await self._engine.cache.written(mark.tenant, mark.touched)
         return FinishReply(is_finished=True, was_there=was_there)

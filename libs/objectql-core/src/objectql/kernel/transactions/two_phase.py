@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Final
 
 from objectql import failpoints
@@ -36,6 +36,8 @@ from objectql.wire.transactions import DecideRequest
 log = logging.getLogger(__name__)
 
 _ASK_AGAIN_S: Final = 0.05
+_FINISH_S: Final = 0.1
+"""So long parts may take to end where the deadline has passed: nobody waits, but recovery is slower."""
 _ANSWER_MS: Final = 150
 """So long before the deadline whoever asked is answered, or would not wait for the answer."""
 
@@ -131,13 +133,27 @@ class TwoPhase:
     def _left_ms(self) -> int:
         return self._request.deadline_ms - _ANSWER_MS - self._clock.now_ms()
 
-    async def _finish(self, finishes: Iterable[Finish]) -> list[Event]:
+    async def _finish(self, finishes: Sequence[Finish]) -> list[Event]:
         """The parts that have ended as decided; the others are left to the coordinator."""
         if failpoints.is_armed(failpoints.AFTER_FIRST_COMMIT):  # one by one, to die between them
             ended = [await self._finish_one(finish, dies=True) for finish in finishes]
         else:
-            ended = await asyncio.gather(*map(self._finish_one, finishes))
+            ended = await self._side_by_side([self._finish_one(finish) for finish in finishes])
         return [event for event in ended if event is not None]
+
+    async def _side_by_side(
+        self, work: Sequence[Coroutine[None, None, Event | None]]
+    ) -> list[Event | None]:
+        """What of `work` is done in time; the coordinator repeats the rest."""
+        if not work:
+            return []
+        tasks = [asyncio.ensure_future(one) for one in work]
+        _, late = await asyncio.wait(tasks, timeout=max(self._left_ms() / 1000, _FINISH_S))
+        for task in late:
+            task.cancel()
+        if late:
+            await asyncio.wait(late)
+        return [task.result() for task in tasks if not task.cancelled()]
 
     async def _finish_one(self, finish: Finish, *, dies: bool = False) -> Event | None:
         part = DataSource(finish.part)

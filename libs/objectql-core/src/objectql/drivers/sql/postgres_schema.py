@@ -49,8 +49,9 @@ _NO_LIMIT = "SET LOCAL statement_timeout = 0"
 """An index, or a whole tenant, takes its time."""
 
 
-_INDEXES: Final = """SELECT relname FROM pg_class
-WHERE relkind = 'i' AND relnamespace = CAST(current_schema() AS regnamespace)"""
+_INDEXES: Final = """SELECT relname FROM pg_class AS c
+JOIN pg_namespace AS n ON n.oid = c.relnamespace
+WHERE relkind = 'i' AND nspname = current_schema()"""
 
 _CREATE_INDEX: Final = re.compile(r"CREATE (?:UNIQUE )?INDEX IF NOT EXISTS (\w+)")
 

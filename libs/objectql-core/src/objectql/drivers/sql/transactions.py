@@ -15,9 +15,12 @@ from objectql.drivers.sql.dialect import string_literal
 from objectql.drivers.sql.system import SystemRunner, SystemWords
 from objectql.drivers.transactions import MARKS_DAYS, Mark
 from objectql.errors import SourceCannotPrepare
+from objectql.ids import MAX_NAME
 from objectql.txn.names import Outcome
 
 MAX_NAME_BYTES: Final = 200
+_SEPARATOR: Final = ":"
+"""Of the parts of a name (`objectql.txn.names`)."""
 
 PREPARED: Final = """SELECT gid FROM pg_prepared_xacts
 WHERE database = current_database() OR starts_with(database, current_database() || '~')
@@ -108,6 +111,9 @@ class PostgresTransactions(SqlTransactions):
             return
         if not self._is_listed:
             reason = "the tenant's database is on a server of its own"
+            raise SourceCannotPrepare(source=self._name, reason=reason)
+        if _SEPARATOR in self._name or len(self._name) > MAX_NAME:
+            reason = f"its name has more than {MAX_NAME} characters, or a colon in it"
             raise SourceCannotPrepare(source=self._name, reason=reason)
         if not int((await self._runner.read(_MAX_PREPARED))[0][0]):
             reason = (

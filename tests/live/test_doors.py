@@ -22,7 +22,6 @@ from objectql.wire import messages as m
 from objectql_gateway_rest.application import create_application
 from objectql_gateway_rest.call import Services
 from objectql_gateway_rest.metadata_view import MetadataView
-from objectql_gateway_rest.recent import RecentTransactions
 from objectql_gateway_rest.settings import LimitSettings
 from objectql_gateway_rest.url_cache import UrlCache
 from objectql_gateway_ws.frames import read_frame
@@ -104,7 +103,6 @@ async def doors() -> AsyncGenerator[Doors]:
             metadata=MetadataView(kernel, clock, lambda _: pytest.fail("nobody asks for them")),
             clock=clock,
             limits=LimitSettings(),
-            recent=RecentTransactions(),
             writes=RecentWrites(),
             urls=UrlCache(),
             observe=lambda _name, _outcome, _s: None,

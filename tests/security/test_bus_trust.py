@@ -22,7 +22,15 @@ from objectql.wire.access import BUS_USERS, OPERATOR
 from objectql.wire.frames import Answer, Answers, Ask, Frame
 from objectql.wire.headers import ERROR, TENANT, to_headers
 from objectql.wire.messages import CreateRequest, GetRequest
-from objectql.wire.subjects import KERNEL_RPC_PREFIX, inbox, kernel_event, kernel_rpc, rpc_many
+from objectql.wire.subjects import (
+    KERNEL_RPC_PREFIX,
+    coordinator_rpc,
+    inbox,
+    kernel_event,
+    kernel_rpc,
+    parts_rpc,
+    rpc_many,
+)
 from objectql.wire.trust import SIGNATURE, ContextKeys
 from objectql_devstack.cluster import Cluster
 from tests.clusters import body, client, eventually
@@ -122,7 +130,24 @@ async def test_only_kernels_may_answer_for_kernels(guarded: Cluster, user: str) 
         assert not await bus.may_hear("oql.v1.rpc.>", "kernel")
         for gateway in ("gateway-rest", "gateway-ws", "gateway-grpc"):
             answers = f"{inbox(gateway)}.forged.answers"
-            assert await bus.may_publish(answers) == (user in {"kernel", "coordinator"})
+            assert await bus.may_publish(answers) == is_kernel
+        answers = f"{inbox('kernel')}.forged.answers"
+        assert await bus.may_publish(answers) == (user == "coordinator")
+
+
+@pytest.mark.parametrize("user", [*SERVICES, OPERATOR])
+async def test_only_kernels_ask_for_decisions_and_only_coordinators_have_parts_ended(
+    guarded: Cluster, user: str
+) -> None:
+    async with intruder(guarded.data.nats_url_of(user)) as bus:
+        for verb in ("decide", "many", "cancel"):
+            subject = coordinator_rpc("coordinator-1", verb)
+            assert await bus.may_publish(subject) == (user == "kernel"), (user, verb)
+        for verb in ("finish", "prepared", "many", "cancel"):
+            assert await bus.may_publish(parts_rpc(verb)) == (user == "coordinator"), (user, verb)
+        assert await bus.may_hear(parts_rpc("finish"), "kernel") == (user == "kernel")
+        leader = coordinator_rpc("coordinator-1", "decide")
+        assert await bus.may_hear(leader, "coordinator") == (user == "coordinator")
 
 
 @pytest.mark.parametrize("user", [*SERVICES, OPERATOR])

@@ -192,6 +192,12 @@ export class Client<S extends Schema<S> = Untyped> {
     return this.#transport.write({ method: "POST", path: "/api/batch", body }, key);
   }
 
+  /** How the transaction of a batch stands: what was in doubt is settled by and by. */
+  transaction(id: string): Promise<Transaction> {
+    const where = `/api/transactions/${encodeURIComponent(id)}`;
+    return this.#transport.read<Transaction>({ method: "GET", path: where });
+  }
+
   /** What an action returns, of a record if `id` is given. */
   act<T = unknown>(
     object: ObjectName<S>,

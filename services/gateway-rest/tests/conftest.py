@@ -25,10 +25,10 @@ from objectql.wire import identity as i
 from objectql.wire import messages as m
 from objectql.wire import tenants as t
 from objectql.wire import webhooks as w
+from objectql.wire.transactions import TransactionRequest
 from objectql_gateway_rest.application import create_application
 from objectql_gateway_rest.call import Services
 from objectql_gateway_rest.metadata_view import MetadataView
-from objectql_gateway_rest.recent import RecentTransactions
 from objectql_gateway_rest.settings import LimitSettings
 from objectql_gateway_rest.url_cache import UrlCache
 
@@ -48,6 +48,7 @@ REQUESTS: dict[str, type[msgspec.Struct]] = {
     "bulk": m.BulkRequest,
     "write_where": m.WhereWriteRequest,
     "batch": m.BatchRequest,
+    "transaction": TransactionRequest,
     "clone": m.CloneRequest,
     "action": m.ActionRequest,
     "meta_types": m.MetaTypesRequest,
@@ -254,7 +255,6 @@ async def services(kernel: FakeKernel, limits: LimitSettings) -> AsyncIterator[S
         metadata=metadata,
         clock=clock,
         limits=limits,
-        recent=RecentTransactions(),
         writes=RecentWrites(),
         urls=UrlCache(),
         observe=lambda route, status, seconds: None,

@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
-from objectql.errors import Category, ErrorInfo, Issue, WriteConflict
+from objectql.errors import Category, ErrorInfo, Issue, TransactionUnknown, WriteConflict
+from objectql.ids import DataSource
 from objectql.wire.messages import BatchReply, BulkReply, RowResult
+from objectql.wire.transactions import TransactionReply
 
 
 async def test_bulk_rows_are_records_or_describe_them(client: Any, kernel: Any) -> None:
@@ -116,12 +118,13 @@ async def test_batch_passes_references_and_increments_as_they_are(client: Any, k
     assert json.loads(request.operations[1].data) == {"n": {"$inc": 1}}
 
 
-async def test_a_committed_transaction_is_found_by_its_tenant(client: Any) -> None:
-    assert (await client.get("/api/transactions/t-1")).status_code == 404
-    operations = [{"object": "task", "action": "create"}] * 2
-    await client.post("/api/batch", json={"operations": operations})
+async def test_a_kernel_tells_how_a_transaction_stands(client: Any, kernel: Any) -> None:
+    kernel.answers["transaction"] = TransactionReply("t-1", "in_doubt", (DataSource("east"),))
     answer = await client.get("/api/transactions/t-1")
-    assert answer.json() == {"id": "t-1", "state": "committed"}
+    assert answer.json() == {"id": "t-1", "state": "in_doubt", "sources": ["east"]}
+    assert kernel.last[1].id == "t-1"
+    kernel.answers["transaction"] = TransactionUnknown(id="t-2")
+    assert (await client.get("/api/transactions/t-2")).status_code == 404
 
 
 async def test_a_batch_in_doubt_is_202_with_its_place(client: Any, kernel: Any) -> None:
@@ -130,7 +133,6 @@ async def test_a_batch_in_doubt_is_202_with_its_place(client: Any, kernel: Any) 
     answer = await client.post("/api/batch", json={"operations": operations})
     assert (answer.status_code, answer.headers["location"]) == (202, "/api/transactions/t-2")
     assert answer.json()["results"] == [{"id": "1", "deleted": True}]
-    assert (await client.get("/api/transactions/t-2")).status_code == 404
 
 
 async def test_an_atomic_batch_that_fails_is_the_failure_of_its_row(

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from objectql.drivers.memory import MemoryDriver
-from objectql.testing.drivers import OBJECTS, DriverSuite
+from objectql.testing.drivers import OBJECTS, DriverSuite, NoPreparePromises
 
 
 @pytest.fixture
@@ -17,5 +17,5 @@ async def driver() -> AsyncIterator[MemoryDriver]:
     await driver.close()
 
 
-class TestMemory(DriverSuite):
+class TestMemory(DriverSuite, NoPreparePromises):
     pass

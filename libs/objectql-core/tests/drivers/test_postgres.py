@@ -25,7 +25,7 @@ from objectql.testing.driver_samples import (
     update,
     write,
 )
-from objectql.testing.drivers import DriverSuite
+from objectql.testing.drivers import DriverSuite, PreparePromises
 
 pytestmark = pytest.mark.servers
 
@@ -39,7 +39,7 @@ async def driver(database_url: str) -> AsyncIterator[PostgresDriver]:
     await driver.close()
 
 
-class TestPostgres(DriverSuite):
+class TestPostgres(DriverSuite, PreparePromises):
     pass
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from objectql.drivers.sql.sqlite import SqliteDriver, SqliteSettings
 from objectql.errors import NotSupported
-from objectql.testing.drivers import OBJECTS, DriverSuite
+from objectql.testing.drivers import OBJECTS, DriverSuite, NoPreparePromises
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ async def driver(tmp_path: Path) -> AsyncIterator[SqliteDriver]:
     await driver.close()
 
 
-class TestSqlite(DriverSuite):
+class TestSqlite(DriverSuite, NoPreparePromises):
     pass
 
 

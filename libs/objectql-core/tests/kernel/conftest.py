@@ -18,7 +18,7 @@ from objectql.drivers.pool import PoolSettings
 from objectql.drivers.protocol import Driver
 from objectql.drivers.sql.postgres import PostgresDriver, PostgresSettings
 from objectql.drivers.sql.sqlite import SqliteDriver, SqliteSettings
-from objectql.ids import TenantId
+from objectql.ids import DataSource, TenantId
 from objectql.kernel.features import KernelSettings
 from objectql.kernel.kernel import Kernel
 from objectql.testing.databases import drop_database
@@ -156,14 +156,15 @@ def bare_postgres(make_postgres: Callable[[str], Driver]) -> Callable[[], Driver
 
 
 @pytest.fixture
-def make_postgres(request: pytest.FixtureRequest) -> Iterator[Callable[[str], Driver]]:
+def make_postgres(request: pytest.FixtureRequest) -> Iterator[Callable[..., Driver]]:
     """Makes a driver of a copy of the database that is named; copies are dropped afterwards."""
     made: list[str] = []
 
-    def make(of: str) -> Driver:
+    def make(of: str, name: str = "default") -> Driver:
         url = asyncio.run(fresh_database(request.getfixturevalue("postgres_template"), of))
         made.append(url)
-        return PostgresDriver(PostgresSettings(url, pool=PoolSettings(min_size=1, max_size=6)))
+        settings = PostgresSettings(url, pool=PoolSettings(min_size=1, max_size=6))
+        return PostgresDriver(settings, name=DataSource(name))
 
     yield make
     for url in made:

@@ -7,15 +7,16 @@ from typing import Any
 
 import pytest
 
-from objectql.drivers.memory import MemoryDriver, MemorySession
+from objectql.drivers.memory import MemoryDriver
+from objectql.drivers.memory_session import MemorySession
 from objectql.drivers.protocol import Driver, Isolation
 from objectql.errors import (
     BatchTooLarge,
     IdempotencyMismatch,
     InvalidRequest,
-    NotSupported,
     PermissionDenied,
     RecordNotFound,
+    SourceCannotPrepare,
     WriteConflict,
 )
 from objectql.ids import DataSource, TenantId
@@ -145,7 +146,7 @@ async def test_several_data_sources_and_too_many_operations_are_refused() -> Non
     kernel = Kernel([app, *drivers], settings=KernelSettings(max_batch_operations=2))
     await kernel.start()
     both = BatchRequest((operation("near", "create"), operation("far", "create")))
-    with pytest.raises(NotSupported, match="default and east"):
+    with pytest.raises(SourceCannotPrepare, match="default"):
         await kernel.batch(both)
     with pytest.raises(BatchTooLarge):
         await kernel.batch(BatchRequest((operation("near", "create"),) * 3))

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from objectql import failpoints
 from objectql.clock import SystemClock
 from objectql.context import DEFAULT_TENANT
 from objectql.drivers.memory import MemoryDriver
@@ -17,7 +18,6 @@ from objectql.drivers.protocol import Driver, RowWrite, WriteScope
 from objectql.errors import InvalidRequest
 from objectql.events import ChangeEvent
 from objectql.ids import FieldName, ObjectName, uuid7
-from objectql.kernel import failpoints
 from objectql.kernel.relay import Entry, Relay, RelayLimits, windows
 from objectql.metadata.model import FieldDef, ObjectDef, system_fields
 from objectql.wire.codec import decode

@@ -2,7 +2,17 @@ from __future__ import annotations
 
 from objectql.bus.memory import matches
 from objectql.wire.access import BUS_USERS, OPERATOR, BusUser, authorization
-from objectql.wire.subjects import inbox, is_inbox, kernel_rpc, rpc_cancel, rpc_many
+from objectql.wire.subjects import (
+    PARTS_RPC_PREFIX,
+    coordinator_rpc,
+    heartbeat,
+    inbox,
+    is_inbox,
+    kernel_rpc,
+    parts_rpc,
+    rpc_cancel,
+    rpc_many,
+)
 
 KERNEL = "oql.v1.rpc.kernel"
 
@@ -56,3 +66,17 @@ def test_only_an_inbox_is_taken_for_one() -> None:
     assert is_inbox("_INBOX.x")
     assert not is_inbox("oql.v1.evt.kernel.metadata.published")
     assert not is_inbox("")
+
+
+def test_kernels_alone_ask_coordinators_and_these_alone_end_parts_of_transactions() -> None:
+    decide = coordinator_rpc("coordinator-1", "decide")
+    finish = parts_rpc("finish")
+    for user in BUS_USERS:
+        for subject in (decide, rpc_many("oql.v1.rpc.coordinator.coordinator-1")):
+            assert may_publish(user, subject) == (user.name == "kernel")
+            assert may_hear(user, subject, "coordinator") == (user.name == "coordinator")
+        for subject in (finish, rpc_many(PARTS_RPC_PREFIX), rpc_cancel(PARTS_RPC_PREFIX)):
+            assert may_publish(user, subject) == (user.name == "coordinator")
+        assert may_hear(user, finish, "kernel") == (user.name == "kernel")
+        is_leader_heard = may_hear(user, heartbeat("coordinator", "coordinator-1"))
+        assert is_leader_heard == (user.name in {"kernel", "coordinator", OPERATOR})

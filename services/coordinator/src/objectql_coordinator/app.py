@@ -6,15 +6,22 @@ members then come from the bus alone, there is no leader, and the answer says th
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
+from objectql import failpoints
+from objectql.bus.client import KernelClient
+from objectql.bus.server import BusServer
 from objectql.service.auth import TokenVerifier
 from objectql.service.health import Page, PageServer, json_page
 from objectql.service.run import Process
-from objectql.wire.subjects import HEARTBEATS
+from objectql.wire.subjects import HEARTBEATS, coordinator_rpc, parts_rpc
+from objectql_coordinator.deciding import Deciding
+from objectql_coordinator.decision_log import DecisionLog
 from objectql_coordinator.leadership import Leadership
 from objectql_coordinator.management import Management
 from objectql_coordinator.membership import Membership
+from objectql_coordinator.recovery import Recovery
 from objectql_coordinator.settings import CoordinatorSettings
 from objectql_coordinator.zookeeper import Access, ZooKeeper
 
@@ -22,6 +29,7 @@ from objectql_coordinator.zookeeper import Access, ZooKeeper
 async def build(process: Process[CoordinatorSettings]) -> None:
     """Start election, membership and the HTTP pages."""
     settings = process.settings
+    failpoints.arm(settings.failpoints)
     membership = Membership(process.clock)
     zookeeper = ZooKeeper(
         settings.zookeeper.hosts,
@@ -48,10 +56,40 @@ async def build(process: Process[CoordinatorSettings]) -> None:
 
     def observe_details() -> dict[str, Any]:
         process.metrics.set("oql_election_epoch", leadership.epoch)
+        process.metrics.set("oql_transactions_in_doubt", recovery.in_doubt)
+        process.metrics.set("oql_transactions_oldest_seconds", recovery.oldest_in_doubt_s)
         for service, count in membership.count_alive().items():
             process.metrics.set("oql_members", count, service)
         is_leading = leadership.leading_epoch is not None
         return {"role": "leader" if is_leading else "follower", "epoch": leadership.epoch}
+
+    zk = settings.zookeeper
+    decisions = DecisionLog(zookeeper, root=zk.root, epoch_path=leadership.epoch_path)
+    deciding = Deciding(decisions, leadership, process.clock)
+    kernels = KernelClient(
+        process.bus,
+        clock=process.clock,
+        subject=parts_rpc,
+        read_verbs=frozenset(("sources", "prepared", "finish")),
+        keys=process.context_keys,
+    )
+    recovery = Recovery(
+        decisions, kernels, leadership, process.clock, every_s=settings.recovery_every_s
+    )
+    server = BusServer(
+        process.bus,
+        deciding.verbs(),
+        service="coordinator",
+        queue="coordinator",
+        subject=partial(coordinator_rpc, process.instance),
+        version=process.version,
+        clock=process.clock,
+        observe=process.metrics.observe_request,
+        keys=process.context_keys,
+    )
+
+    async def drain() -> None:
+        await server.drain(settings.drain_s)
 
     pages = PageServer(
         {
@@ -69,8 +107,11 @@ async def build(process: Process[CoordinatorSettings]) -> None:
         "zookeeper", lambda: None if leadership.link == "connected" else leadership.link
     )
     await process.bus.subscribe(HEARTBEATS, membership.hear)
+    await server.start()
     zookeeper.start()
     process.start(leadership.run())
+    process.start(recovery.run())
+    process.on_drain(drain)
     process.on_drain(zookeeper.stop)
     process.on_stop(pages.close)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta
 
 from objectql.service.settings import AuthSettings, HttpSettings, Secret, ServiceSettings
+
+Failpoint: TypeAlias = Literal["before_decision", "after_record"]
 
 
 class ZooKeeperSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,3 +50,10 @@ class CoordinatorSettings(ServiceSettings, frozen=True, kw_only=True):
     zookeeper: ZooKeeperSettings = ZooKeeperSettings()
     http: HttpSettings = HttpSettings(port=8090)
     auth: AuthSettings = AuthSettings()
+    recovery_every_s: Annotated[
+        float,
+        Meta(gt=0, le=60, description="how often parts of transactions are looked for that wait"),
+    ] = 1.0
+    failpoints: Annotated[
+        tuple[Failpoint, ...], Meta(description="die at these points; for fault tests")
+    ] = ()

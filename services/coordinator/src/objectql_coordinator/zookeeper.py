@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, NamedTuple, cast
 
 from kazoo import exceptions as kazoo_errors  # noqa: TID251 - home of kazoo
@@ -154,6 +155,15 @@ class ZooKeeper:
         """The node at `path`."""
         value, stat = await self._await(self._client.get_async(path))
         return Node(value, stat.version)
+
+    async def sync(self, path: str) -> None:
+        """Let later reads of this session see all that was written before this call, by anybody."""
+        await self._await(self._client.sync_async(path))
+
+    async def delete(self, path: str) -> None:
+        """Delete a node; it may be gone already."""
+        with suppress(NodeMissing):
+            await self._await(self._client.delete_async(path))
 
     async def create(
         self, path: str, value: bytes, *, ephemeral: bool = False, sequence: bool = False

@@ -16,7 +16,6 @@ from objectql_gateway_rest.call import Services
 from objectql_gateway_rest.cookies import Cookies
 from objectql_gateway_rest.cors import Cors
 from objectql_gateway_rest.metadata_view import MetadataView
-from objectql_gateway_rest.recent import RecentTransactions
 from objectql_gateway_rest.server import HttpServer
 from objectql_gateway_rest.settings import GatewayRestSettings
 from objectql_gateway_rest.url_cache import UrlCache
@@ -44,7 +43,6 @@ async def build(process: Process[GatewayRestSettings]) -> None:
         metadata=metadata,
         clock=process.clock,
         limits=settings.limits,
-        recent=RecentTransactions(),
         writes=RecentWrites(),
         urls=UrlCache(),
         observe=metrics.observe_request,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from objectql.errors import TransactionUnknown
 from objectql.service.data.batches import BatchBody, batch_json
 from objectql.service.data.bulk import BulkBody, bulk_json
 from objectql.wire.messages import BatchReply, BulkReply
+from objectql.wire.transactions import TransactionReply, TransactionRequest
 from objectql_gateway_rest.asgi import Response
 from objectql_gateway_rest.call import Call
 from objectql_gateway_rest.representation import json_response
@@ -28,7 +28,6 @@ async def run_batch(call: Call, body: BatchBody, *, with_transaction: bool) -> R
     request = body.request(most=call.services.limits.bulk_records)
     reply = await call.write("batch", request, BatchReply)
     text = batch_json(body, reply, with_transaction=with_transaction)
-    call.services.recent.remember(call.context.tenant, reply.transaction_id, reply.state)
     if reply.state != "in_doubt":
         return Response(text)
     location = (b"location", f"/api/transactions/{reply.transaction_id}".encode())
@@ -36,10 +35,9 @@ async def run_batch(call: Call, body: BatchBody, *, with_transaction: bool) -> R
 
 
 async def transaction(call: Call, id: str) -> Response:
-    state = call.services.recent.state(call.context.tenant, id)
-    if state is None:
-        raise TransactionUnknown(id=id[:100])
-    return json_response({"id": id, "state": state})
+    reply = await call.read("transaction", TransactionRequest(id), TransactionReply)
+    told = {"id": reply.id, "state": reply.state, "sources": reply.sources}
+    return json_response(told)
 
 
 ROUTES = (

@@ -34,7 +34,6 @@ from objectql_gateway_rest.asgi import Request, WhileClientWaits
 from objectql_gateway_rest.cookies import Cookies
 from objectql_gateway_rest.credentials import find_credentials
 from objectql_gateway_rest.metadata_view import MetadataView
-from objectql_gateway_rest.recent import RecentTransactions
 from objectql_gateway_rest.settings import CookieSettings, LimitSettings
 from objectql_gateway_rest.url_cache import UrlCache
 
@@ -69,7 +68,6 @@ class Services(msgspec.Struct, frozen=True):
     metadata: MetadataView
     clock: Clock
     limits: LimitSettings
-    recent: RecentTransactions
     writes: RecentWrites
     urls: UrlCache
     observe: Observe

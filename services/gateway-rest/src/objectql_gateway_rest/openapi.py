@@ -58,6 +58,7 @@ def describe(snapshot: MetadataSnapshot) -> Json:
         paths |= _object_paths(definition, kind)
     _close_references(schemas)
     paths["/api/batch"] = {"post": _batch()}
+    paths["/api/transactions/{id}"] = {"get": _transaction()}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -348,11 +349,7 @@ def _batch() -> Json:
         "required": ["results", "transaction"],
         "properties": {
             "results": {"type": "array", "items": {"type": "object"}},
-            "transaction": {
-                "type": "object",
-                "required": ["id", "state"],
-                "properties": {"id": {"type": "string"}, "state": {"type": "string"}},
-            },
+            "transaction": _TRANSACTION,
         },
     }
     doubt = success("In doubt: ask again at `Location`.", answer, "Location")
@@ -367,6 +364,27 @@ def _batch() -> Json:
         }
         | errors(),
     }
+
+
+def _transaction() -> Json:
+    sources = {"sources": {"type": "array", "items": {"type": "string"}}}
+    schema = _TRANSACTION | {"properties": _TRANSACTION["properties"] | sources}
+    return {
+        "operationId": "getTransaction",
+        "tags": ["batch"],
+        "parameters": [ref("parameters", "id")],
+        "responses": {"200": success("How it stands.", schema)} | errors(),
+    }
+
+
+_TRANSACTION: Json = {
+    "type": "object",
+    "required": ["id", "state"],
+    "properties": {
+        "id": {"type": "string"},
+        "state": {"enum": ["active", "in_doubt", "committed", "aborted"]},
+    },
+}
 
 
 def _close_references(schemas: Json) -> None:

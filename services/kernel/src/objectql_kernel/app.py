@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
+from objectql import failpoints
 from objectql.bus.nats import NatsEventStream
 from objectql.bus.port import Envelope
 from objectql.bus.server import BusServer, LoadLimits
 from objectql.drivers.pool import PoolManager
 from objectql.errors import MetadataInvalid, ObjectQLError, PluginInvalid, Unavailable
-from objectql.kernel import failpoints
 from objectql.kernel.features import KernelSettings as EngineSettings
 from objectql.kernel.kernel import Kernel
 from objectql.kernel.pipeline import OperationRecord
@@ -25,11 +26,12 @@ from objectql.wire.codec import decode, encode
 from objectql.wire.headers import parse_read_policy
 from objectql.wire.identity import IdentityChanged
 from objectql.wire.messages import MetadataChanged
-from objectql.wire.subjects import IDENTITY, kernel_event
+from objectql.wire.subjects import IDENTITY, kernel_event, parts_rpc
 from objectql.wire.tenants import TenantsChanged
 from objectql_kernel.changes import Changes
+from objectql_kernel.coordination import CoordinatorLink
 from objectql_kernel.gauges import Gauges
-from objectql_kernel.handlers import verbs
+from objectql_kernel.handlers import parts_verbs, verbs
 from objectql_kernel.sealers import open_sealers
 from objectql_kernel.settings import KernelSettings
 from objectql_kernel.shared_cache import SharedCache
@@ -50,7 +52,7 @@ TENANTS = "tenants"
 READS = frozenset(
     {
         *("find", "explain", "get", "count", "aggregate", "search", "history", "export"),
-        *("subscribe", "meta", "auth", "audit", "webhooks"),
+        *("subscribe", "meta", "auth", "audit", "webhooks", "transaction"),
     }
 )
 
@@ -117,6 +119,19 @@ async def build(process: Process[KernelSettings]) -> None:
         keys=process.context_keys,
     )
 
+    parts_server = BusServer(
+        process.bus,
+        parts_verbs(kernel),
+        service="kernel-txn",
+        subject=parts_rpc,
+        version=process.version,
+        clock=process.clock,
+        observe=process.metrics.observe_request,
+        keys=process.context_keys,
+    )
+    coordinator = CoordinatorLink(process.bus, process.clock, process.context_keys)
+    kernel.engine.coordinator = coordinator
+
     def observe(record: OperationRecord) -> None:
         if record.operation not in READS:
             changes.committed(record.tenant)
@@ -179,7 +194,7 @@ async def build(process: Process[KernelSettings]) -> None:
         return json_page(kernel.reader.planner.index_uses())
 
     async def drain() -> None:
-        await server.drain(settings.drain_s)
+        await asyncio.gather(server.drain(settings.drain_s), parts_server.drain(settings.drain_s))
 
     if cache:
         changes.on_published = cache.published
@@ -198,6 +213,9 @@ async def build(process: Process[KernelSettings]) -> None:
     process.pages["/index-uses"] = index_uses
     process.on_drain(drain)
     process.on_stop(kernel.stop)
+    # Before the engine: a change of a table may wait for parts that only a kernel can end.
+    await parts_server.start()
+    process.start(coordinator.run())
     process.keep_trying("engine", start)
 
 

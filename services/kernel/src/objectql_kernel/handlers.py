@@ -13,6 +13,7 @@ from objectql.wire import identity as i
 from objectql.wire import live as l
 from objectql.wire import messages as m
 from objectql.wire import tenants as t
+from objectql.wire import transactions as x
 from objectql.wire import webhooks as w
 
 
@@ -37,6 +38,7 @@ def verbs(kernel: Kernel) -> dict[str, Verb[Any]]:
         "bulk": Verb(m.BulkRequest, kernel.handle_bulk, is_bounded=False),
         "write_where": Verb(m.WhereWriteRequest, kernel.handle_write_where, is_bounded=False),
         "batch": Verb(m.BatchRequest, kernel.handle_batch, is_bounded=False),
+        "transaction": Verb(x.TransactionRequest, kernel.handle_transaction),
         "clone": Verb(m.CloneRequest, kernel.handle_clone, is_bounded=False),
         "action": Verb(m.ActionRequest, kernel.handle_action, is_bounded=False),
         "meta_types": Verb(m.MetaTypesRequest, kernel.handle_meta_types),
@@ -71,6 +73,15 @@ def verbs(kernel: Kernel) -> dict[str, Verb[Any]]:
         "audit_verify": Verb(a.AuditVerifyRequest, kernel.audit.handle_verify),
         **_identity_verbs(kernel.identity),
         **_webhook_verbs(kernel.webhooks),
+    }
+
+
+def parts_verbs(kernel: Kernel) -> dict[str, Verb[Any]]:
+    """What coordinators may ask; gateways may not."""
+    return {
+        "sources": Verb(x.SourcesRequest, kernel.parts.handle_sources),
+        "prepared": Verb(x.PreparedRequest, kernel.parts.handle_prepared),
+        "finish": Verb(x.FinishRequest, kernel.parts.handle_finish, is_bounded=False),
     }
 
 

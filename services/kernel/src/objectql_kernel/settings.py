@@ -17,6 +17,10 @@ from objectql.service.settings import Secret, ServiceSettings
 Failpoint: TypeAlias = Literal[
     "before_commit",
     "after_commit",
+    "before_prepare",
+    "after_prepare",
+    "after_decision",
+    "after_first_commit",
     "before_publish",
     "after_publish",
     "before_seal",

@@ -39,7 +39,7 @@ READ_VERBS = frozenset(
     " tenant_list tenant_get tenant_usage tenant_export tenant_metadata tenant_snapshot audit_list audit_verify"
     " live_bind live_unpublished live_standing"
     " auth_me auth_users auth_keys auth_resolve_key auth_state"
-    " webhook_list webhook_get webhook_deliveries".split()
+    " webhook_list webhook_get webhook_deliveries transaction".split()
 )
 """Verbs without effect; every other one is a write."""
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from typing import Any, Final, Literal, cast
+from typing import Final, Literal
 
 import msgspec
 
@@ -15,14 +15,14 @@ from objectql.clock import Clock, SystemClock
 from objectql.drivers.memory_chains import MemoryChains, MemoryHistory
 from objectql.drivers.memory_identity import MemoryIdentityStore
 from objectql.drivers.memory_security_log import MemorySecurityLog
-from objectql.drivers.memory_state import (
-    Remembering,
-    Tables,
-    Transaction,
-    image_of,
-    table_of,
-    to_json,
+from objectql.drivers.memory_session import (
+    DAY_MS,
+    MemoryQuery,
+    MemorySession,
+    answer_one,
+    answer_page,
 )
+from objectql.drivers.memory_state import Tables, Transaction, table_of
 from objectql.drivers.memory_stores import (
     MemoryLeases,
     MemoryMetadataStore,
@@ -30,6 +30,7 @@ from objectql.drivers.memory_stores import (
     MemoryPlaces,
     MemoryTenantStore,
 )
+from objectql.drivers.memory_transactions import MemoryTransactions
 from objectql.drivers.memory_webhooks import MemoryWebhookStore
 from objectql.drivers.places import TenantPlaces
 from objectql.drivers.protocol import (
@@ -49,122 +50,15 @@ from objectql.drivers.protocol import (
     WriteScope,
 )
 from objectql.drivers.remembering import reply_of
+from objectql.drivers.transactions import MARKS_DAYS
 from objectql.drivers.writer_lock import WriterLock, check_deadline
-from objectql.errors import ObjectQLError, Unavailable, WriteConflict
-from objectql.ids import DataSource, FieldName, ObjectName, TenantId, is_tenants_own
+from objectql.errors import Unavailable
+from objectql.ids import DataSource, ObjectName, TenantId, is_tenants_own
 from objectql.metadata.model import SHARES, ObjectDef
-from objectql.query.bound import BoundQuery, Column, Output
-from objectql.query.interpret import RowsOf, interpret
+from objectql.query.bound import BoundQuery
 from objectql.values import Value
 
 DEFAULT_SOURCE: Final = DataSource("default")
-_DAY_MS: Final = 24 * 60 * 60 * 1000
-_VERSION: Final = "$version"
-"""The output that carries the version; no field or alias can have this name."""
-
-
-class MemoryQuery(msgspec.Struct, frozen=True):
-    """A query as it is: the interpreter needs no other form."""
-
-    query: BoundQuery
-
-    @property
-    def text(self) -> str:
-        """For people."""
-        return f"interpret over all {self.query.object.name} in memory"
-
-    def tenant_of(self, params: Sequence[Value]) -> TenantId:
-        """See `Lowered`."""
-        return cast("TenantId", params[self.query.tenant.index])
-
-
-class MemorySession:
-    """See `Session`."""
-
-    def __init__(self, transaction: Transaction, clock: Clock, deadline_ms: int | None) -> None:
-        self._transaction = transaction
-        self._clock = clock
-        self._deadline_ms = deadline_ms
-        self.failure: ObjectQLError | None = None
-
-    def _enter(self) -> None:
-        if self.failure is not None:
-            raise self.failure
-        check_deadline(self._clock, self._deadline_ms)
-
-    async def fetch(self, query: Lowered, params: Sequence[Value]) -> Page:
-        """See `Session`."""
-        self._enter()
-        return answer_page(query, params, self._transaction.rows_of)
-
-    async def fetch_one(self, query: Lowered, params: Sequence[Value]) -> RecordImage | None:
-        """See `Session`."""
-        self._enter()
-        return answer_one(query, params, self._transaction.rows_of)
-
-    async def explain(
-        self, query: Lowered, params: Sequence[Value], *, analyze: bool = False
-    ) -> bytes | None:
-        """See `Session`: every read looks at every row."""
-        del query, params, analyze
-        return None
-
-    async def apply(
-        self,
-        writes: Sequence[RowWrite],
-        scope: WriteScope,
-        idempotency: Idempotency | None = None,
-    ) -> tuple[WriteOutcome, ...]:
-        """See `Session`."""
-        self._enter()
-        try:
-            if idempotency is not None:
-                if await self.recall(idempotency) is not None:
-                    raise WriteConflict
-                await self.remember(idempotency, b"")
-            return tuple([self._transaction.apply(write, scope) for write in writes])
-        except ObjectQLError as failure:
-            self.failure = failure
-            raise
-
-    async def lock(self, object_: ObjectDef, tenant: TenantId, id_: str) -> RecordImage | None:
-        """See `Session`; a session is the only writer as it is."""
-        self._enter()
-        row = self._transaction.row(object_, tenant, id_)
-        return None if row is None else RecordImage(image_of(object_, row), _version(row))
-
-    async def remember(self, idempotency: Idempotency, reply: bytes) -> None:
-        """See `Session`."""
-        self._enter()
-        record = Remembering(idempotency.body_hash, reply, self._clock.now_ms())
-        self._transaction.remembered.put(_key(idempotency), record)
-
-    async def recall(self, idempotency: Idempotency) -> Remembered | None:
-        """See `Session`."""
-        self._enter()
-        found = self._transaction.remembered.get(_key(idempotency))
-        if found is None or found.at_ms <= self._clock.now_ms() - _DAY_MS:
-            return None
-        return Remembered(found.body_hash, found.reply)
-
-    async def next_sequence(self, tenant: TenantId, scope: str, count: int = 1) -> int:
-        """See `Session`."""
-        self._enter()
-        return self._transaction.next_sequence(tenant, scope, count)
-
-    @contextlib.asynccontextmanager
-    async def savepoint(self) -> AsyncGenerator[None, None]:
-        """See `Session`."""
-        self._enter()
-        mark = self._transaction.mark()
-        try:
-            yield
-            if self.failure is not None:
-                raise self.failure
-        except Exception:
-            self._transaction.undo_to(mark)
-            self.failure = None
-            raise
 
 
 class SchemaChange(msgspec.Struct, frozen=True):
@@ -186,17 +80,18 @@ class MemoryDriver:
     def __init__(self, *, name: DataSource = DEFAULT_SOURCE, clock: Clock | None = None) -> None:
         self._name = name
         self._clock = clock or SystemClock()
-        self._tables = Tables({}, {}, {}, {}, {})
+        self._tables = Tables({}, {}, {}, {}, {}, {})
         self._columns: dict[str, set[str]] = {}
         self._writer = WriterLock(name, self._clock)
         self._is_open = False
-        self._reads = self._writes = self._transactions = 0
+        self._reads = self._writes = self._begun = 0
         self.outbox = MemoryOutbox(self._clock)
         self.chains = MemoryChains()
         self.history = MemoryHistory(self.chains)
         self.security_log = MemorySecurityLog(self.chains)
         self.metadata = MemoryMetadataStore(self.security_log)
         self.leases = MemoryLeases(self._clock)
+        self.transactions = MemoryTransactions(self._tables.marks, name)
         self.identity = MemoryIdentityStore(self.security_log)
         self.tenants = MemoryTenantStore(self.security_log)
         self.webhooks = MemoryWebhookStore(self.security_log)
@@ -233,10 +128,13 @@ class MemoryDriver:
 
     async def sweep(self) -> None:  # noqa: RUF029 - the port's shape
         """See `Driver`. Nothing else runs meanwhile, so no transaction sees half of it."""
-        oldest_ms = self._clock.now_ms() - _DAY_MS
-        remembered = self._tables.remembered
-        for key in [key for key, record in remembered.items() if record.at_ms <= oldest_ms]:
+        now_ms = self._clock.now_ms()
+        remembered, marks = self._tables.remembered, self._tables.marks
+        for key in [k for k, record in remembered.items() if record.at_ms <= now_ms - DAY_MS]:
             del remembered[key]
+        oldest_ms = now_ms - MARKS_DAYS * DAY_MS
+        for id_ in [id_ for id_, (_, at_ms) in marks.items() if at_ms <= oldest_ms]:
+            del marks[id_]
 
     async def has_records(self, tenant: TenantId, objects: Sequence[ObjectDef]) -> bool:
         """See `Driver`."""
@@ -258,7 +156,7 @@ class MemoryDriver:
         return {
             "reads_total": self._reads,
             "writes_total": self._writes,
-            "transactions_total": self._transactions,
+            "transactions_total": self._begun,
         }
 
     def _enter(self, deadline_ms: int | None) -> None:
@@ -375,7 +273,7 @@ class MemoryDriver:
         self._enter(deadline_ms)
         async with self._writer.hold(deadline_ms):
             self._enter(deadline_ms)
-            self._transactions += 1
+            self._begun += 1
             transaction = Transaction(self._tables)
             session = MemorySession(transaction, self._clock, deadline_ms)
             yield session
@@ -464,33 +362,3 @@ class MemoryPlace(MemoryDriver):
     def set_there(self, *, is_there: bool) -> None:
         """See `MemoryTables`."""
         self._is_open = is_there
-
-
-def answer_page(query: Lowered, params: Sequence[Value], rows_of: RowsOf) -> Page:
-    """The page of a memory query."""
-    assert isinstance(query, MemoryQuery)
-    answer = interpret(query.query, params, rows_of)
-    last_key = None if answer.last_key is None else to_json(answer.last_key)
-    return Page(to_json(answer.items), len(answer.items), answer.has_next, last_key, answer.total)
-
-
-def answer_one(query: Lowered, params: Sequence[Value], rows_of: RowsOf) -> RecordImage | None:
-    """The first record of a memory query."""
-    assert isinstance(query, MemoryQuery)
-    bound = query.query
-    version = Output(_VERSION, Column(bound.object.fields[FieldName("version")]))
-    one = msgspec.structs.replace(bound, outputs=(*bound.outputs, version), limit=1)
-    answer = interpret(one, params, rows_of)
-    if not answer.items:
-        return None
-    item: dict[str, Any] = answer.items[0]
-    version = item.pop(_VERSION)
-    return RecordImage(to_json(item), version)
-
-
-def _version(row: Mapping[str, Any]) -> int:
-    return int(row["version"])
-
-
-def _key(idempotency: Idempotency) -> tuple[str, str, str]:
-    return idempotency.tenant, idempotency.principal, idempotency.key

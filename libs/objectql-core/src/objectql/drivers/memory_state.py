@@ -13,6 +13,7 @@ import msgspec
 
 from objectql.drivers.history import redacted
 from objectql.drivers.protocol import RowWrite, WriteOutcome, WriteScope
+from objectql.drivers.transactions import Mark
 from objectql.errors import DeleteRestricted, Issue, UniqueViolation, ValidationFailed
 from objectql.events import ChangeEvent, ChangeKind
 from objectql.ids import TenantId
@@ -78,6 +79,8 @@ class Tables(NamedTuple):
     """The id that holds the values: (table, fields, tenant, *values)."""
     remembered: dict[tuple[str, str, str], Remembering]
     sequences: dict[tuple[str, str], int]
+    marks: dict[str, tuple[Mark, int]]
+    """Of committed transactions, with when that was (Unix ms)."""
     objects: dict[str, ObjectDef]
     """By table."""
 
@@ -87,6 +90,7 @@ class Tables(NamedTuple):
         _drop(self.uniques, [key for key in self.uniques if key[2] == tenant])
         _drop(self.remembered, [key for key in self.remembered if key[0] == tenant])
         _drop(self.sequences, [key for key in self.sequences if key[0] == tenant])
+        _drop(self.marks, [key for key, (mark, _) in self.marks.items() if mark.tenant == tenant])
 
 
 def _drop(table: dict[K, V], keys: list[K]) -> None:
@@ -132,6 +136,7 @@ class Transaction:
         self._uniques = Overlay(tables.uniques)
         self.remembered = Overlay(tables.remembered)
         self.sequences = Overlay(tables.sequences)
+        self.marks = Overlay(tables.marks)
         self.events: list[ChangeEvent] = []
         self.history: list[ChangeEvent] = []
         """Those of `events` that are kept."""
@@ -329,7 +334,7 @@ class Transaction:
             overlay.merge()
 
     def _overlays(self) -> list[Overlay[Any, Any]]:
-        return [*self._rows.values(), self._uniques, self.remembered, self.sequences]
+        return [*self._rows.values(), self._uniques, self.remembered, self.sequences, self.marks]
 
     def _table(self, object_: str, tenant: str) -> Overlay[str, Record]:
         overlay = self._rows.get((object_, tenant))

@@ -38,6 +38,7 @@ from objectql.drivers.protocol import (
 from objectql.drivers.security_log import SecurityLog
 from objectql.drivers.stores import Leases, MetadataStore, Outbox
 from objectql.drivers.tenants import TenantStore
+from objectql.drivers.transactions import Transactions
 from objectql.drivers.webhooks import WebhookStore
 from objectql.errors import ObjectQLError
 from objectql.events import ChangeEvent
@@ -115,6 +116,11 @@ class PlacedDriver:
     def outbox(self) -> Outbox:
         """See `Driver`: that of the shared tables."""
         return self.shared.outbox
+
+    @property
+    def transactions(self) -> Transactions:
+        """See `Driver`: those of the shared tables."""
+        return self.shared.transactions
 
     @property
     def security_log(self) -> SecurityLog:

@@ -20,6 +20,7 @@ from objectql.drivers.places import TenantPlaces
 from objectql.drivers.security_log import SecurityLog
 from objectql.drivers.stores import Leases, MetadataStore, Outbox
 from objectql.drivers.tenants import TenantStore
+from objectql.drivers.transactions import Mark, Transactions
 from objectql.drivers.webhooks import WebhookStore
 from objectql.ids import DataSource, ObjectName, TenantId
 from objectql.metadata.model import ObjectDef
@@ -32,7 +33,6 @@ Isolation: TypeAlias = Literal["read_committed", "repeatable_read", "serializabl
 class Capabilities(msgspec.Struct, frozen=True):
     """What a driver can do beyond the port."""
 
-    two_phase_commit: bool = False
     replicas: bool = False
     schema_changes: bool = True
 
@@ -244,6 +244,30 @@ class Session(Protocol):
         """A block whose failure undoes only the block."""
         ...
 
+    async def limit_lock_waits(self, seconds: float) -> None:
+        """From now on a wait for others' locks ends in `WriteConflict` after so long.
+
+        Transactions in several sources may wait for each other in a circle that none of them sees.
+        """
+        ...
+
+    async def mark(self, mark: Mark) -> None:
+        """Leave `mark`, for `Transactions.find` to find once this has committed."""
+        ...
+
+    async def prepare(self, name: str) -> None:
+        """End the transaction here, prepared as `name`; `Transactions.finish` decides the rest.
+
+        Nothing more can be done in it, and the end of the `begin` block changes nothing.
+
+        Raises:
+            SourceCannotPrepare: it is as if this had not been called.
+            WriteConflict, ValidationFailed, Unavailable: it is rolled back.
+            DeadlineExceeded, OutcomeUnknown: it may be prepared nevertheless.
+
+        """
+        ...
+
 
 class SchemaStep(msgspec.Struct, frozen=True):
     """One change of the physical schema; `destructive` steps may lose data."""
@@ -290,6 +314,8 @@ class Driver(Protocol):
     def tenants(self) -> TenantStore: ...
     @property
     def webhooks(self) -> WebhookStore: ...
+    @property
+    def transactions(self) -> Transactions: ...
     @property
     def places(self) -> TenantPlaces | None:
         """Where tenants can have tables of their own; None: they share these, row by row."""

@@ -1,7 +1,8 @@
 """Every error of the system: one class tree whose leaves have a code and typed fields.
 
 Reading order: `base` (categories, transports, the wire form, the base class), then the leaves by
-what went wrong: `request`, `missing`, `conflicts`, `system`. Import them from here.
+what went wrong: `request`, `missing`, `conflicts`, `transactions`,
+`system`. Import them from here.
 """
 
 from objectql.errors.base import (
@@ -81,6 +82,11 @@ from objectql.errors.system import (
     SchemaChangeRefused,
     Unavailable,
 )
+from objectql.errors.transactions import (
+    SourceCannotPrepare,
+    TransactionAborted,
+    TransactionUnavailable,
+)
 
 __all__ = [
     "DEFAULT_WAIT_MS",
@@ -134,12 +140,15 @@ __all__ = [
     "RowNotAttempted",
     "RowRolledBack",
     "SchemaChangeRefused",
+    "SourceCannotPrepare",
     "TenantExists",
     "TenantHasRecords",
     "TenantNotSuspended",
     "TenantRefused",
     "TenantUnknown",
     "TooManyRecords",
+    "TransactionAborted",
+    "TransactionUnavailable",
     "TransactionUnknown",
     "Transport",
     "Unauthenticated",

@@ -1,56 +1,79 @@
-"""Batches: an ordered list of operations on one data source, in one transaction.
+"""Batches: an ordered list of operations in one transaction, over one data source or several.
 
 A value `{"$ref": n}` is the id of operation n's record. A serialization failure starts the whole
 batch anew while there is time. A batch that is not atomic runs each operation in a savepoint.
+
+One kernel runs the operations in their order, each in the part of its source; over several sources
+they are committed in two phases (`transactions.two_phase`). The record of the idempotency key lies in
+the source of the first operation: it commits with the parts, and while that source's part is prepared,
+whoever comes with the same key waits for it.
 """
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 from typing import Any, cast
 
 import msgspec
 
 from objectql.context import Context
+from objectql.drivers.protocol import Driver, Idempotency
+from objectql.drivers.transactions import Mark
 from objectql.errors import (
     BatchTooLarge,
     InvalidRequest,
     Issue,
     ObjectQLError,
+    OutcomeUnknown,
     RecordNotFound,
     RowNotAttempted,
+    TransactionAborted,
     WriteConflict,
 )
-from objectql.ids import uuid7
+from objectql.ids import DataSource, uuid7
 from objectql.kernel.access import shown
 from objectql.kernel.change import Change, idempotency_of
 from objectql.kernel.engine import Engine
 from objectql.kernel.json import decode_object
+from objectql.kernel.planning import Scope
 from objectql.kernel.read import Reader
+from objectql.kernel.transactions.parts import tables_of
+from objectql.kernel.transactions.status import TransactionStatus
+from objectql.kernel.transactions.two_phase import TwoPhase
 from objectql.kernel.unit import Unit
 from objectql.kernel.upsert import upsert
-from objectql.kernel.write import Writer, same_source
+from objectql.kernel.write import Writer
+from objectql.txn.names import PartName
 from objectql.wire.codec import decode, encode
 from objectql.wire.messages import BatchOperation, BatchReply, BatchRequest, RowResult
 
 _RETRY_WAIT_S = 0.01
 _MAX_RETRIES = 8
+_LOCK_WAIT_S = 1.0
+"""Two batches that wait for each other in different databases would do so until their deadlines."""
 
 
 class BatchRunner:
     """Runs batches."""
 
-    def __init__(self, engine: Engine, reader: Reader, writer: Writer) -> None:
+    def __init__(
+        self, engine: Engine, reader: Reader, writer: Writer, status: TransactionStatus
+    ) -> None:
         self._engine = engine
         self._reader = reader
         self._writer = writer
+        self._status = status
 
     async def run(self, request: BatchRequest, context: Context) -> BatchReply:
         """The results in order; an atomic batch raises the first failure with its index.
 
         Raises:
             BatchTooLarge, InvalidRequest: before anything is done.
-            NotSupported: the objects lie in several data sources.
+            SourceCannotPrepare, TransactionUnavailable: likewise, over several data sources.
+            TransactionAborted: likewise given up; nothing was done.
+            OutcomeUnknown: a request with the same key has not ended.
 
         """
         limit = self._engine.settings.max_batch_operations
@@ -63,7 +86,7 @@ class BatchRunner:
             try:
                 return await self._attempt(request, context)
             except WriteConflict:
-                wait_s = _RETRY_WAIT_S * 2**attempt
+                wait_s = _RETRY_WAIT_S * 2**attempt * (0.5 + random.random())  # noqa: S311
                 left_s = (context.deadline_ms - self._engine.clock.now_ms()) / 1000
                 if attempt == _MAX_RETRIES or wait_s >= left_s:
                     raise
@@ -73,26 +96,106 @@ class BatchRunner:
     async def _attempt(self, request: BatchRequest, context: Context) -> BatchReply:
         scope = self._reader.scope(context)
         objects = [scope.model.object(operation.object) for operation in request.operations]
-        driver = same_source(self._engine, objects)
+        drivers = {object_.datasource: self._engine.driver(object_) for object_ in objects}
+        if len(drivers) > 1:
+            return await self._in_several(drivers, request, scope)
+        [(source, driver)] = drivers.items()
         idempotency = idempotency_of(scope, "batch", encode(request))
         size = None if len(request.operations) > 1 else 1
         async with self._writer.unit(driver, scope, size=size, isolation=request.isolation) as unit:
             stored = await self._writer.remembered(unit, idempotency, context)
             if stored is not None:
                 return decode(BatchReply, stored)
-            results = await self._operations(unit, request)
+            results = await self._operations({source: unit}, request)
             reply = BatchReply(tuple(results), uuid7(), "committed")
             if idempotency is not None:
                 await unit.session.remember(idempotency, encode(reply))
+            await unit.session.mark(Mark(reply.transaction_id, context.tenant, (source,)))
             return reply
 
-    async def _operations(self, unit: Unit, request: BatchRequest) -> list[RowResult]:
+    async def _in_several(
+        self, drivers: Mapping[DataSource, Driver], request: BatchRequest, scope: Scope
+    ) -> BatchReply:
+        context, coordinator = scope.context, self._engine.coordinator
+        stores = {
+            source: tables_of(self._engine, source, context.tenant).transactions
+            for source in drivers
+        }
+        for store in stores.values():
+            await store.check_ready()
+        epoch, id_ = coordinator.epoch(), uuid7()
+        names = {
+            source: PartName(epoch, context.deadline_ms, id_, context.tenant, source)
+            for source in drivers
+        }
+        phases = TwoPhase(names, stores, coordinator, self._engine.clock)
+        idempotency = idempotency_of(scope, "batch", encode(request))
+        units: dict[DataSource, Unit] = {}
+        try:
+            async with AsyncExitStack() as stack:
+                for source, driver in drivers.items():
+                    unit = self._writer.begin(driver, scope, isolation=request.isolation)
+                    units[source] = await stack.enter_async_context(unit)
+                    wait_s = _LOCK_WAIT_S * (0.5 + random.random())  # noqa: S311
+                    await units[source].session.limit_lock_waits(wait_s)
+                home = units[next(iter(drivers))]
+                stored = await self._remembered(home, idempotency, context)
+                if stored is not None:
+                    return stored
+                results = await self._operations(units, request)
+                reply = BatchReply(tuple(results), id_, "committed")
+                if idempotency is not None:
+                    await home.session.remember(idempotency, encode(reply))
+                sources = tuple(drivers)
+                for unit in units.values():
+                    touched = tuple(sorted(unit.touched))
+                    await unit.session.mark(Mark(id_, context.tenant, sources, touched))
+                sessions = {source: unit.session for source, unit in units.items()}
+                await phases.prepare(sessions)
+        except ObjectQLError:
+            if phases.is_begun:
+                await phases.settle()
+            raise
+        try:
+            state = await phases.settle()
+        finally:
+            touched = {record for unit in units.values() for record in unit.touched}
+            await self._writer.forget(context, touched)
+        if state == "aborted":
+            raise TransactionAborted(
+                id=id_, reason="the coordinator that led when it began is gone"
+            )
+        if state == "committed":
+            for unit in units.values():
+                await unit.run_after_commit()
+        return msgspec.structs.replace(reply, state=state)
+
+    async def _remembered(
+        self, home: Unit, idempotency: Idempotency | None, context: Context
+    ) -> BatchReply | None:
+        """The answer to an earlier request with the same key, as it stands now."""
+        try:
+            stored = await self._writer.remembered(home, idempotency, context)
+        except WriteConflict as exc:  # it is at it, or in doubt
+            raise OutcomeUnknown from exc
+        if stored is None:
+            return None
+        reply = decode(BatchReply, stored)
+        standing = await self._status.of(reply.transaction_id, context.tenant)
+        return msgspec.structs.replace(reply, state=standing.state)
+
+    async def _operations(
+        self, units: Mapping[DataSource, Unit], request: BatchRequest
+    ) -> list[RowResult]:
         results: list[RowResult] = []
         has_failed = False
         for index, operation in enumerate(request.operations):
             if has_failed:
                 results.append(RowResult(error=RowNotAttempted().to_info()))
                 continue
+            scope = next(iter(units.values())).scope
+            object_ = scope.model.object(operation.object)
+            unit = units[object_.datasource]
             try:
                 if request.atomic:
                     change = await self._one(unit, operation, results)
@@ -107,8 +210,7 @@ class BatchRunner:
                 results.append(RowResult(error=exc.to_info()))
                 has_failed = True
             else:
-                policy, object_ = unit.scope.policy, unit.scope.model.object(operation.object)
-                results.append(result_of(shown(change, policy, object_)))
+                results.append(result_of(shown(change, scope.policy, object_)))
         return results
 
     async def _one(

@@ -16,6 +16,7 @@ from objectql.ids import DataSource, TenantId
 from objectql.kernel.features import KernelSettings
 from objectql.kernel.model import Model, TenantModels
 from objectql.kernel.result_cache.cache import ResultCache
+from objectql.kernel.transactions.coordinator import Coordinator, NoCoordinator
 from objectql.metadata.model import ObjectDef
 from objectql.metadata.registry import MetadataRegistry, MetadataSnapshot
 from objectql.plugins.actions import ActionRegistry
@@ -53,6 +54,8 @@ class Engine:
         self.clock = clock
         self.limiter = limiter or Limiter(clock)
         """Counts how often callers and tenants ask; without another one for this kernel alone."""
+        self.coordinator: Coordinator = NoCoordinator()
+        """Decides transactions over several data sources; a service sets the cluster's."""
         self.tally = Tally(clock, self.limiter)
         """Counts the operations of each tenant."""
         self.events = EventBus()

@@ -45,6 +45,8 @@ from objectql.kernel.tenancy.operations import TenantOperations
 from objectql.kernel.tenancy.own_metadata import OwnMetadata
 from objectql.kernel.tenancy.places import PlaceKeeper
 from objectql.kernel.tenancy.quotas import RecordQuota
+from objectql.kernel.transactions.parts import Parts
+from objectql.kernel.transactions.status import TransactionStatus
 from objectql.kernel.webhooks.operations import Webhooks
 from objectql.kernel.write import OwnTransactions, Writer
 from objectql.metadata.model import SHARES
@@ -85,6 +87,7 @@ from objectql.wire.messages import (
     UpdateRequest,
     WhereWriteRequest,
 )
+from objectql.wire.transactions import TransactionReply, TransactionRequest
 
 SUBSCRIBE: Final = "subscribe"
 """The operation of the questions about live queries."""
@@ -120,7 +123,9 @@ class Operations(MetadataOperations):
         self._live = LiveQueries(engine, self.reader.planner, self.tenants.admit)
         self._consistency = Consistency(engine)
         self._bulk = BulkRunner(engine, self.reader, self.writer)
-        self._batch = BatchRunner(engine, self.reader, self.writer)
+        self.parts = Parts(engine)
+        self._status = TransactionStatus(engine)
+        self._batch = BatchRunner(engine, self.reader, self.writer, self._status)
         self._actions = ActionRunner(engine, self.reader, self.writer)
 
     def _denied(self, operation: str, object_name: str, context: Context) -> None:
@@ -320,6 +325,16 @@ class Operations(MetadataOperations):
             (o.object for o in request.operations), context.tenant
         )
         return msgspec.structs.replace(reply, consistency_token=token)
+
+    async def handle_transaction(
+        self, request: TransactionRequest, context: Context
+    ) -> TransactionReply:
+        """How a transaction of the caller's tenant stands."""
+
+        async def core(request: TransactionRequest, context: Context) -> TransactionReply:
+            return await self._status.of(request.id, context.tenant)
+
+        return await self.pipeline.run("transaction", "*", request, context, core)
 
     async def handle_clone(self, request: CloneRequest, context: Context) -> RecordReply:
         """The new copy of a record."""

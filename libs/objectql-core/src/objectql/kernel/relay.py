@@ -19,11 +19,11 @@ from typing import Protocol, TypeAlias
 
 import msgspec
 
+from objectql import failpoints
 from objectql.clock import Clock, SystemClock
 from objectql.drivers.stores import Leases, Outbox
 from objectql.errors import ObjectQLError, Unavailable
 from objectql.events import ChangeEvent
-from objectql.kernel import failpoints
 from objectql.kernel.lease import HeldLease
 from objectql.wire.codec import encode
 from objectql.wire.stream import Stored, StreamMessage

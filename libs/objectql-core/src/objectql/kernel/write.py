@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mappi
 from contextlib import asynccontextmanager
 from typing import Any
 
+from objectql import failpoints
 from objectql.context import Context
 from objectql.drivers.protocol import (
     Driver,
@@ -20,12 +21,10 @@ from objectql.drivers.protocol import (
 )
 from objectql.errors import (
     InvalidRequest,
-    NotSupported,
     UniqueViolation,
     ValidationFailed,
     WriteConflict,
 )
-from objectql.kernel import failpoints
 from objectql.kernel.access import check_keys
 from objectql.kernel.change import (
     Change,
@@ -184,12 +183,12 @@ class Writer:
         except _NOTHING_WRITTEN:
             raise
         except BaseException:
-            await self._forget(context, touched)  # it may have been committed all the same
+            await self.forget(context, touched)  # it may have been committed all the same
             raise
         failpoints.hit(failpoints.AFTER_COMMIT)
         # Also when nothing was changed now: the answer tells of a write of somebody else, who may
         # not have come to this line yet.
-        await self._forget(context, touched)
+        await self.forget(context, touched)
         if isinstance(answer, Remembered):
             assert idempotency is not None  # only a request with a key is remembered
             change = remembered_change(answer, idempotency, _ACTIONS[write.kind])
@@ -235,31 +234,47 @@ class Writer:
     ) -> AsyncGenerator[Unit, None]:
         """A unit of work that commits when the block ends; then `afterCommit` hooks run."""
         context = scope.context
-        await self._quota.ready(context)
         touched: set[Touched] = set()  # of a unit that ended well, whatever becomes of its commit
         try:
-            async with driver.begin(
-                isolation=isolation, deadline_ms=context.deadline_ms, tenant=context.tenant
-            ) as session:
-                unit = Unit(
-                    self._engine,
-                    self._reader,
-                    scope,
-                    session,
-                    driver,
-                    quota=self._quota,
-                    events=write_scope(context, size=size),
-                    is_bulk=is_bulk,
-                )
+            async with self.begin(
+                driver, scope, size=size, isolation=isolation, is_bulk=is_bulk
+            ) as unit:
                 yield unit
                 failpoints.hit(failpoints.BEFORE_COMMIT)
                 touched = unit.touched
             failpoints.hit(failpoints.AFTER_COMMIT)
         finally:
-            await self._forget(context, touched)
+            await self.forget(context, touched)
         await unit.run_after_commit()
 
-    async def _forget(self, context: Context, touched: Iterable[Touched]) -> None:
+    @asynccontextmanager
+    async def begin(
+        self,
+        driver: Driver,
+        scope: Scope,
+        *,
+        size: int | None = None,
+        isolation: Isolation = "read_committed",
+        is_bulk: bool = False,
+    ) -> AsyncGenerator[Unit, None]:
+        """`unit` without what follows the commit, for who has more to commit than this."""
+        context = scope.context
+        await self._quota.ready(context)
+        async with driver.begin(
+            isolation=isolation, deadline_ms=context.deadline_ms, tenant=context.tenant
+        ) as session:
+            yield Unit(
+                self._engine,
+                self._reader,
+                scope,
+                session,
+                driver,
+                quota=self._quota,
+                events=write_scope(context, size=size),
+                is_bulk=is_bulk,
+            )
+
+    async def forget(self, context: Context, touched: Iterable[Touched]) -> None:
         """Return when no later read can be answered from before the commit."""
         cache = self._engine.cache
         if cache is not None:
@@ -346,17 +361,3 @@ class OwnTransactions:
     async def _run(self, object_name: str, work: Callable[[Unit], Awaitable[Change]]) -> Change:
         object_ = self._scope.model.object(object_name)
         return await self._writer.in_unit(object_, self._scope, None, "updated", work)
-
-
-def same_source(engine: Engine, objects: list[ObjectDef]) -> Driver:
-    """The one data source of all objects.
-
-    Raises:
-        NotSupported: there are several.
-
-    """
-    drivers = {object_.datasource: engine.driver(object_) for object_ in objects}
-    if len(drivers) > 1:
-        names = " and ".join(sorted(drivers))
-        raise NotSupported(feature=f"one transaction over the data sources {names}")
-    return next(iter(drivers.values()))

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from objectql.wire.subjects import (
+    COORDINATOR_RPC_PREFIX,
     DATA_STREAM,
     DATA_SUBJECTS,
     FILL_PREFIX,
@@ -19,7 +20,7 @@ from objectql.wire.subjects import (
     KERNEL_EVENTS,
     KERNEL_QUEUE,
     KERNEL_RPC_PREFIX,
-    RPC_PREFIX,
+    PARTS_RPC_PREFIX,
     heartbeat,
     inbox,
     rpc_cancel,
@@ -32,7 +33,6 @@ DEFAULT_INBOX = "_INBOX"
 """Where the tools and libraries of NATS hear their answers unless told otherwise."""
 
 _SERVICE_QUESTIONS = "$SRV.>"
-_COORDINATOR_RPC = f"{RPC_PREFIX}coordinator"
 
 
 class BusUser(msgspec.Struct, frozen=True):
@@ -56,7 +56,7 @@ def _inboxes(*names: str) -> tuple[str, ...]:
 
 
 _GATEWAYS = ("gateway-rest", "gateway-ws", "gateway-grpc")
-_CALLS = (f"{RPC_PREFIX}>",)
+_CALLS = (f"{KERNEL_RPC_PREFIX}.*",)
 _READS_STREAM = (
     f"$JS.API.STREAM.INFO.{DATA_STREAM}",
     f"$JS.API.CONSUMER.CREATE.{DATA_STREAM}",
@@ -81,22 +81,25 @@ BUS_USERS: tuple[BusUser, ...] = (
             f"$JS.API.STREAM.INFO.{DATA_STREAM}",
             f"$JS.API.STREAM.CREATE.{DATA_STREAM}",
             f"$JS.API.STREAM.UPDATE.{DATA_STREAM}",
-            *_inboxes(*_GATEWAYS),
+            f"{COORDINATOR_RPC_PREFIX}.>",
+            *_inboxes(*_GATEWAYS, "coordinator"),
             f"{DEFAULT_INBOX}.>",  # those who ask `$SRV`
         ),
         (
             f"{KERNEL_RPC_PREFIX}.> {KERNEL_QUEUE}",
             rpc_cancel(KERNEL_RPC_PREFIX),
+            rpc_cancel(PARTS_RPC_PREFIX),
+            heartbeat("coordinator", "*"),
             KERNEL_EVENTS,
             _SERVICE_QUESTIONS,
         ),
     ),
     _service(
         "coordinator",
-        (*_inboxes(*_GATEWAYS), f"{DEFAULT_INBOX}.>"),
+        (f"{PARTS_RPC_PREFIX}.*", *_inboxes("kernel"), f"{DEFAULT_INBOX}.>"),
         (
-            f"{_COORDINATOR_RPC}.> coordinator",
-            rpc_cancel(_COORDINATOR_RPC),
+            f"{COORDINATOR_RPC_PREFIX}.> coordinator",
+            rpc_cancel(f"{COORDINATOR_RPC_PREFIX}.*"),
             KERNEL_EVENTS,
             HEARTBEATS,
             _SERVICE_QUESTIONS,

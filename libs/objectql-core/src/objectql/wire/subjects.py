@@ -11,6 +11,10 @@ from objectql.ids import ObjectName, TenantId
 KERNEL_QUEUE = "kernel"
 RPC_PREFIX = "oql.v1.rpc."
 KERNEL_RPC_PREFIX = f"{RPC_PREFIX}kernel"
+PARTS_RPC_PREFIX = f"{KERNEL_RPC_PREFIX}.txn"
+"""In front of the verbs by which a coordinator has kernels end parts of transactions. One token
+longer than what gateways may call."""
+COORDINATOR_RPC_PREFIX = f"{RPC_PREFIX}coordinator"
 INBOX_PREFIX = "_INBOX_"
 INBOXES = (INBOX_PREFIX, "_INBOX.")
 DATA_STREAM = "OQL_DATA"
@@ -31,6 +35,20 @@ IDENTITY = "identity"
 def kernel_rpc(verb: str) -> str:
     """Where requests with `verb` are served by the queue group of kernels."""
     return f"{KERNEL_RPC_PREFIX}.{verb}"
+
+
+def parts_rpc(verb: str) -> str:
+    """Where the queue group of kernels serves coordinators."""
+    return f"{PARTS_RPC_PREFIX}.{verb}"
+
+
+def coordinator_rpc(instance: str, verb: str) -> str:
+    """Where one coordinator serves kernels.
+
+    Each has a subject of its own: only one leads, and one that is frozen must not be handed what
+    another could answer.
+    """
+    return f"{COORDINATOR_RPC_PREFIX}.{instance}.{verb}"
 
 
 def rpc_service(subject: str) -> str | None:

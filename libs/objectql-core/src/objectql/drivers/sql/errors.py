@@ -31,8 +31,9 @@ from objectql.ids import FieldName
 from objectql.metadata.model import ObjectDef
 from objectql.metadata.types import Storage
 
-RETRYABLE_STATES = frozenset({"40001", "40P01"})
-"""Serialization failure and deadlock: the transaction may be run again as it was."""
+RETRYABLE_STATES = frozenset({"40001", "40P01", "55P03"})
+"""Serialization failure, deadlock, and a lock that was waited for too long (only where that is
+limited): the transaction may be run again as it was."""
 
 CANCELLED_STATE = "57014"
 UNIQUE_STATE = "23505"

@@ -40,6 +40,8 @@ from objectql.drivers.sql.postgres_access import PostgresAccess, PostgresSetting
 from objectql.drivers.sql.postgres_calls import (
     Deadline,
     Target,
+    is_busy,
+    is_unknown_name,
 )
 from objectql.drivers.sql.postgres_connect import USUAL
 from objectql.drivers.sql.postgres_groups import LoneWrite, WriteGroups
@@ -58,6 +60,7 @@ from objectql.drivers.sql.system import (
     remembered_of,
 )
 from objectql.drivers.sql.tenants import SqlTenantStore, any_record
+from objectql.drivers.sql.transactions import PostgresTransactions, purge_marks_text
 from objectql.drivers.sql.webhooks import SqlWebhookStore
 from objectql.drivers.sql.writes import (
     document,
@@ -66,6 +69,7 @@ from objectql.drivers.sql.writes import (
     shape_of,
 )
 from objectql.errors import (
+    DeadlineExceeded,
     ObjectQLError,
     PoolExhausted,
     Unavailable,
@@ -85,6 +89,7 @@ DEFAULT_SOURCE: Final = DataSource("default")
 __all__ = ["DEFAULT_SOURCE", "MAX_RETRIES", "PostgresDriver", "PostgresSettings"]
 
 _FIRST_PAUSE_S: Final = 0.005
+_FINISH_WITHIN_MS: Final = 5000
 _IDEMPOTENCY_TABLE: Final = "oql_idempotency"
 _BEGIN: dict[Isolation, str] = {
     "read_committed": "BEGIN ISOLATION LEVEL READ COMMITTED",
@@ -107,7 +112,7 @@ class PostgresDriver(PostgresAccess, PostgresReads):
     ) -> None:
         """`shared` is that of the driver of whose places this is one."""
         super().__init__(settings, name=name, clock=clock, shared=shared)
-        self._retries = self._transactions = 0
+        self._retries = self._begun = 0
         self._groups = WriteGroups(self._write_one, self._commit, self._statements)
         self.metadata = SqlMetadataStore(self)
         self.outbox = SqlOutbox(self, POSTGRES_WORDS)
@@ -115,6 +120,12 @@ class PostgresDriver(PostgresAccess, PostgresReads):
         self.chains = SqlChains(self, POSTGRES_WORDS)
         self.security_log = SqlSecurityLog(self)
         self.leases = SqlLeases(self, POSTGRES_WORDS)
+        self.transactions = PostgresTransactions(
+            self,
+            name,
+            self._finish_prepared,
+            is_listed=settings.home.database is None or settings.place_server is None,
+        )
         self.identity = SqlIdentityStore(self)
         self.tenants = SqlTenantStore(self)
         self.webhooks = SqlWebhookStore(self, POSTGRES_WORDS)
@@ -198,7 +209,7 @@ class PostgresDriver(PostgresAccess, PostgresReads):
             **msgspec.structs.asdict(self._pool.statistics()),
             "reads_total": self._reads,
             "writes_total": self._writes,
-            "transactions_total": self._transactions,
+            "transactions_total": self._begun,
             "retries_total": self._retries,
             "grouped_writes_total": self._groups.grouped,
         }
@@ -323,6 +334,7 @@ class PostgresDriver(PostgresAccess, PostgresReads):
     async def sweep(self) -> None:
         """See `Driver`."""
         await self.run(IDEMPOTENCY_SQL.purge)
+        await self.run(purge_marks_text(POSTGRES_WORDS))
 
     def transaction(self) -> contextlib.AbstractAsyncContextManager[PostgresSession]:
         """See `SystemRunner`."""
@@ -342,7 +354,7 @@ class PostgresDriver(PostgresAccess, PostgresReads):
         deadline = self._deadline(deadline_ms)
         shown = None if tenant is None else self._shown(tenant)
         connection = await self._acquire(deadline, shown)
-        self._transactions += 1
+        self._begun += 1
         is_sound = False
         try:
             await self._calls.show(connection, shown, deadline)
@@ -358,14 +370,35 @@ class PostgresDriver(PostgresAccess, PostgresReads):
                 yield session
                 if session.failure is not None:
                     raise session.failure
-                await session.drop_unused_claims()
+                if not session.is_prepared:
+                    await session.drop_unused_claims()
             except Exception:
-                is_sound = await self._roll_back(connection, session)
+                is_sound = session.is_prepared or await self._roll_back(connection, session)
                 raise
-            await self._calls.commit_rows(connection, "COMMIT", (), deadline, Target())
+            if not session.is_prepared:
+                await self._calls.commit_rows(connection, "COMMIT", (), deadline, Target())
             is_sound = True
         finally:
             self._pool.release(connection, discard=not is_sound)
+
+    async def _finish_prepared(self, text: str) -> bool:
+        """Run a `finish_text`; whether there was such a part."""
+        deadline = Deadline(self._clock, self._clock.now_ms() + _FINISH_WITHIN_MS)
+        connection = await self._acquire(deadline)
+        is_sound = False
+        try:
+            await self._calls.commit_text(connection, text, deadline)
+            is_sound = True
+        except ObjectQLError as exc:
+            is_sound = not isinstance(exc, DeadlineExceeded)
+            if is_unknown_name(exc.__cause__):
+                return False
+            if is_busy(exc.__cause__):
+                raise WriteConflict from exc
+            raise
+        finally:
+            self._pool.release(connection, discard=not is_sound)
+        return True
 
     # --- schema --------------------------------------------------------------------------------
 

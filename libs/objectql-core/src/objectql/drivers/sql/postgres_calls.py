@@ -8,8 +8,8 @@ to cancel, and what it then says decides. Only when it says nothing is the outco
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, Final, NamedTuple, TypeVar
 
 import asyncpg  # noqa: TID251 - this package is the home of the database drivers
 
@@ -18,6 +18,8 @@ from objectql.drivers.sql.errors import ConstraintNames, Doing, Refusal, transla
 from objectql.drivers.sql.postgres_walls import SHOW, TenantConnection, shown_to
 from objectql.errors import DeadlineExceeded, ObjectQLError, OutcomeUnknown, Unavailable
 from objectql.metadata.model import ObjectDef
+
+T = TypeVar("T")
 
 CANCEL_GRACE_S: Final = 2.0
 """How long the server may take to answer after a cancellation before the connection is dropped."""
@@ -54,6 +56,16 @@ def is_server_failure(exc: BaseException) -> bool:
 def is_forbidden(exc: BaseException | None) -> bool:
     """Whether the server refused because the user lacks a right."""
     return isinstance(exc, asyncpg.InsufficientPrivilegeError)
+
+
+def is_unknown_name(exc: BaseException | None) -> bool:
+    """Whether the server knows nothing of what the statement names."""
+    return isinstance(exc, asyncpg.UndefinedObjectError)
+
+
+def is_busy(exc: BaseException | None) -> bool:
+    """Whether somebody else is at what the statement names."""
+    return isinstance(exc, asyncpg.ObjectNotInPrerequisiteStateError)
 
 
 def was_never_sent(exc: BaseException) -> bool:
@@ -173,12 +185,34 @@ class PostgresCalls:
             OutcomeUnknown: sent, and the connection was lost before the answer.
 
         """
-        left_s = deadline.left_s()
+        return await self._commit(connection, connection.fetch(text, *args), deadline, target)
+
+    async def commit_text(
+        self, connection: asyncpg.Connection, text: str, deadline: Deadline
+    ) -> None:
+        """`commit_rows` of a statement that has neither rows nor parameters and is like no other.
+
+        It is not kept as a prepared statement.
+        """
+        await self._commit(connection, connection.execute(text), deadline, READ)
+
+    async def _commit(
+        self,
+        connection: asyncpg.Connection,
+        sending: Coroutine[Any, Any, T],
+        deadline: Deadline,
+        target: Target,
+    ) -> T:
+        try:
+            left_s = deadline.left_s()
+        except DeadlineExceeded:
+            sending.close()
+            raise
         guard = _Guard(connection, self._cancel)
         loop = asyncio.get_running_loop()
         timer = None if left_s is None else loop.call_later(left_s, guard.start)
         try:
-            return await connection.fetch(text, *args)
+            return await sending
         except Exception as exc:
             if is_lost(exc) and not was_never_sent(exc):
                 raise OutcomeUnknown from exc

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncGenerator, Sequence
-from typing import Any
+from typing import Any, Final
 
 from objectql.drivers.protocol import (
     Idempotency,
@@ -26,6 +26,7 @@ from objectql.drivers.sql.system import (
     idempotency_sql,
     remembered_of,
 )
+from objectql.drivers.sql.transactions import leave_mark, prepare_text
 from objectql.drivers.sql.writes import (
     WriteStatements,
     document,
@@ -33,12 +34,15 @@ from objectql.drivers.sql.writes import (
     parameters,
     runs,
 )
+from objectql.drivers.transactions import Mark
 from objectql.errors import ObjectQLError, WriteConflict
 from objectql.ids import TenantId
 from objectql.metadata.model import ObjectDef
 from objectql.values import Value
 
 IDEMPOTENCY_SQL = idempotency_sql(POSTGRES_WORDS)
+
+_LIMIT_LOCK_WAITS: Final = "SELECT set_config('lock_timeout', $1, true)"
 
 
 class PostgresSession:
@@ -63,6 +67,8 @@ class PostgresSession:
         self._claims: set[tuple[str, str, str]] = set()
         self.failure: ObjectQLError | None = None
         """What made the transaction unusable; a failed statement dooms it, savepoints apart."""
+        self.is_prepared = False
+        """Whether the transaction has ended by `prepare`."""
 
     async def run(
         self, text: str, *params: object, target: Target = READ
@@ -184,6 +190,26 @@ class PostgresSession:
         """See `Session`; the numbers have no gaps, since the row is locked until the end."""
         rows = await self.run(NEXT_SEQUENCE, tenant, scope, count)
         return int(rows[0][0]) - count + 1
+
+    async def limit_lock_waits(self, seconds: float) -> None:
+        """See `Session`."""
+        await self.run(_LIMIT_LOCK_WAITS, f"{round(seconds * 1000)}ms")
+
+    async def mark(self, mark: Mark) -> None:
+        """See `Session`."""
+        await leave_mark(self, mark)
+
+    async def prepare(self, name: str) -> None:
+        """See `Session`."""
+        if self.failure is not None:
+            raise self.failure
+        await self.drop_unused_claims()
+        try:
+            await self._calls.commit_text(self._connection, prepare_text(name), self._deadline)
+        except ObjectQLError as failure:
+            self.failure = failure
+            raise
+        self.is_prepared = True
 
     @contextlib.asynccontextmanager
     async def savepoint(self) -> AsyncGenerator[None, None]:

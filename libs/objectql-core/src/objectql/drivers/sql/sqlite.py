@@ -67,6 +67,7 @@ from objectql.drivers.sql.tenants import (
     column_clearing,
     tenant_deletions,
 )
+from objectql.drivers.sql.transactions import SqlTransactions, purge_marks_text
 from objectql.drivers.sql.webhooks import SqlWebhookStore, webhook_tables
 from objectql.drivers.writer_lock import WriterLock, check_deadline
 from objectql.errors import Unavailable
@@ -112,13 +113,14 @@ class SqliteDriver:
         self._turn = WriterLock(name, self._clock)
         self._writer: SqliteConnection | None = None
         self._executor: ThreadPoolExecutor | None = None
-        self._reads = self._writes = self._transactions = 0
+        self._reads = self._writes = self._begun = 0
         self.metadata = SqlMetadataStore(self)
         self.outbox = SqlOutbox(self, SQLITE_WORDS)
         self.history = SqlHistory(self)
         self.chains = SqlChains(self, SQLITE_WORDS)
         self.security_log = SqlSecurityLog(self)
         self.leases = SqlLeases(self, SQLITE_WORDS)
+        self.transactions = SqlTransactions(self, name)
         self.identity = SqlIdentityStore(self)
         self.tenants = SqlTenantStore(self)
         self.webhooks = SqlWebhookStore(self, SQLITE_WORDS)
@@ -186,7 +188,7 @@ class SqliteDriver:
             **msgspec.structs.asdict(self._pool.statistics()),
             "reads_total": self._reads,
             "writes_total": self._writes,
-            "transactions_total": self._transactions,
+            "transactions_total": self._begun,
         }
 
     async def _connect(self) -> SqliteConnection:
@@ -363,6 +365,7 @@ class SqliteDriver:
     async def sweep(self) -> None:
         """See `Driver`."""
         await self.run(IDEMPOTENCY_SQL.purge)
+        await self.run(purge_marks_text(SQLITE_WORDS))
 
     async def has_records(self, tenant: TenantId, objects: Sequence[ObjectDef]) -> bool:
         """See `Driver`."""
@@ -399,7 +402,7 @@ class SqliteDriver:
         check_deadline(self._clock, deadline_ms)
         async with self._turn.hold(deadline_ms):
             writer = self._open_writer()
-            self._transactions += 1
+            self._begun += 1
 
             async def call(work: Callable[[SqliteConnection], T], doing: Doing = "read") -> T:
                 return await self._call(writer, work, deadline_ms, doing)

@@ -29,7 +29,9 @@ from objectql.drivers.sql.system import (
     idempotency_sql,
     remembered_of,
 )
-from objectql.errors import ObjectQLError, WriteConflict
+from objectql.drivers.sql.transactions import leave_mark
+from objectql.drivers.transactions import Mark
+from objectql.errors import ObjectQLError, SourceCannotPrepare, WriteConflict
 from objectql.ids import TenantId
 from objectql.metadata.model import ObjectDef
 from objectql.values import Value
@@ -147,6 +149,17 @@ class SqliteSession:
         """See `Session`."""
         rows = await self.run(NEXT_SEQUENCE, tenant, scope, count)
         return int(rows[0][0]) - count + 1
+
+    async def limit_lock_waits(self, seconds: float) -> None:
+        """See `Session`; a session is the only writer as it is."""
+
+    async def mark(self, mark: Mark) -> None:
+        """See `Session`."""
+        await leave_mark(self, mark)
+
+    async def prepare(self, name: str) -> None:
+        """See `Session`."""
+        raise SourceCannotPrepare(source="sqlite", reason=f"it cannot keep {name}")
 
     @contextlib.asynccontextmanager
     async def savepoint(self) -> AsyncGenerator[None, None]:

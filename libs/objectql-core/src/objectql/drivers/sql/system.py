@@ -147,6 +147,10 @@ def record_tables(words: SystemWords) -> tuple[str, ...]:
             created_at {words.instant} NOT NULL DEFAULT ({words.now}),
             CONSTRAINT {IDEMPOTENCY_KEY} PRIMARY KEY (tenant, principal, key))""",
         "CREATE INDEX IF NOT EXISTS oql_idempotency_age ON oql_idempotency (created_at)",
+        f"""CREATE TABLE IF NOT EXISTS oql_transactions (
+            id text PRIMARY KEY, tenant text NOT NULL, document {words.binary} NOT NULL,
+            created_at {words.instant} NOT NULL DEFAULT ({words.now}))""",
+        "CREATE INDEX IF NOT EXISTS oql_transactions_age ON oql_transactions (created_at)",
         """CREATE TABLE IF NOT EXISTS oql_sequences (
             tenant text NOT NULL, scope text NOT NULL, value bigint NOT NULL,
             PRIMARY KEY (tenant, scope))""",
@@ -179,7 +183,7 @@ def system_tables(words: SystemWords) -> tuple[str, ...]:
 
 
 RECORD_TABLES = (
-    *("oql_outbox", "oql_idempotency", "oql_sequences"),
+    *("oql_outbox", "oql_idempotency", "oql_transactions", "oql_sequences"),
     *("oql_history", "oql_security_log", "oql_audit_chains"),
 )
 """Those beside records; each says whose its rows are in a column `tenant`."""

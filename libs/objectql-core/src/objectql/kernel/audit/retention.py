@@ -15,11 +15,11 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from objectql import failpoints
 from objectql.clock import Clock
 from objectql.drivers.chains import Chain, ChainStore, Entry, Head
 from objectql.errors import WriteConflict
 from objectql.ids import ObjectName, TenantId
-from objectql.kernel import failpoints
 from objectql.kernel.audit.links import Break, first_place, follow
 from objectql.kernel.engine import Engine
 from objectql.values import instant_of_ms

@@ -17,11 +17,11 @@ from typing import TypeAlias
 
 import msgspec
 
+from objectql import failpoints
 from objectql.clock import Clock, SystemClock
 from objectql.drivers.chains import LOGS, Chain, ChainStore, Entry, Head, Seal
 from objectql.drivers.stores import Leases
 from objectql.errors import ObjectQLError, WriteConflict
-from objectql.kernel import failpoints
 from objectql.kernel.audit.links import seal_after
 from objectql.kernel.audit.retention import Retention, purge
 from objectql.kernel.lease import HeldLease

@@ -18,12 +18,12 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from objectql import failpoints
 from objectql.clock import Clock
 from objectql.drivers.webhooks import Delivery, Hold, Outcome, Webhook
 from objectql.errors import ObjectQLError, WriteConflict
 from objectql.fairness import FairPlaces
 from objectql.ids import TenantId
-from objectql.kernel import failpoints
 from objectql.kernel.lease import HeldLease
 from objectql.kernel.webhooks.directory import WebhookDirectory
 from objectql.kernel.webhooks.queueing import event_of

@@ -13,6 +13,12 @@ from objectql.errors import InvalidRequest
 
 BEFORE_COMMIT = "before_commit"
 AFTER_COMMIT = "after_commit"
+BEFORE_PREPARE = "before_prepare"
+AFTER_PREPARE = "after_prepare"
+BEFORE_DECISION = "before_decision"
+AFTER_RECORD = "after_record"
+AFTER_DECISION = "after_decision"
+AFTER_FIRST_COMMIT = "after_first_commit"
 BEFORE_PUBLISH = "before_publish"
 AFTER_PUBLISH = "after_publish"
 BEFORE_SEAL = "before_seal"
@@ -24,6 +30,8 @@ KNOWN = frozenset(
     {
         *(BEFORE_COMMIT, AFTER_COMMIT, BEFORE_PUBLISH, AFTER_PUBLISH),
         *(BEFORE_SEAL, AFTER_SEAL, BEFORE_PURGE, AFTER_PURGE),
+        *(BEFORE_PREPARE, AFTER_PREPARE, AFTER_DECISION, AFTER_FIRST_COMMIT),
+        *(BEFORE_DECISION, AFTER_RECORD),
         AFTER_DELIVERY,
     }
 )
@@ -45,6 +53,11 @@ def arm(names: Iterable[str]) -> None:
         )
     _armed.clear()
     _armed.update(wanted)
+
+
+def is_armed(name: str) -> bool:
+    """Whether `hit` would end the process."""
+    return name in _armed
 
 
 def hit(name: str) -> None:

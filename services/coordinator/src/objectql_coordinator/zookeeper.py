@@ -172,10 +172,6 @@ class ZooKeeper:
         made = self._client.create_async(path, value, ephemeral=ephemeral, sequence=sequence)
         return str(await self._await(made))
 
-    async def delete(self, path: str) -> None:
-        """Remove the node at `path`."""
-        await self._await(self._client.delete_async(path))
-
     async def write_if(self, path: str, value: bytes, *, version: int, exists: str) -> int:
         """Write `path` if it has `version` and `exists` is there; the new version.
 

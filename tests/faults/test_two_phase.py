@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 import asyncpg  # noqa: TID251 - prepares what nobody decides
 import httpx
 import pytest
-from tests.bank import BANK, SOURCES, ask_database, balances, open_accounts, prepared, transfer
 from tests.clusters import client, eventually
 from tests.proxies import Proxy
+from tests.transfers import BANK, SOURCES, ask_database, balances, open_accounts, prepared, transfer
 
 from objectql_devstack.cluster import Cluster
 

@@ -14,9 +14,10 @@ from objectql.protobuf.model import ProtoFile
 from objectql.protobuf.objects import proto_file, proto_files
 from objectql.protobuf.text import text_of
 from objectql.security.permissions import PermissionCompiler
+from objectql.service.data.answers import to_json
 from objectql_gateway_rest.asgi import JSON, Response
 from objectql_gateway_rest.call import Call
-from objectql_gateway_rest.representation import digest_etag, is_not_modified, to_json
+from objectql_gateway_rest.representation import digest_etag, is_not_modified
 from objectql_gateway_rest.routes import Route
 
 _TEXT: Final = b"text/plain; charset=utf-8"

@@ -270,7 +270,7 @@ async def test_what_a_tenant_has_of_its_own_is_in_force_everywhere_and_gone_with
             f"{TENANTS}/{ids['number']}", params={"confirm": ids["number"]}
         )
         assert deleted.status_code == 204, deleted.text
-        assert await statuses(one) == {403}
+        assert await statuses(one) == {401}
 
 
 async def put_own(operator: httpx.AsyncClient, id_: str, name: str, document: Any) -> None:

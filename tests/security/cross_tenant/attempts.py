@@ -105,6 +105,8 @@ _OWN: dict[str, tuple[Ask, ...]] = {
     "PUT /api/meta/{type}/{name}": (Ask({"fields": {}}, path=META, owner="may not"),),
     "DELETE /api/meta/{type}/{name}": (Ask(path=META, owner="may not"),),
     "GET /api/meta/permissions/me": (Ask(owner="may"),),
+    "GET /api/meta/proto": (Ask(owner="may"),),
+    "GET /api/meta/proto/{object}": (Ask(owner="may"),),
     "POST /api/meta/permissions/explain": (
         Ask(
             {"object": "<object>", "operation": "read", "recordId": "<id>", "userId": "<user>"},

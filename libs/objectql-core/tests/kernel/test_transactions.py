@@ -42,7 +42,7 @@ APP: dict[str, Any] = {
         "far": {"datasource": "east", "fields": {"n": {"type": "number"}}},
     },
 }
-SYSTEM = Context(system_actor(), SystemClock().now_ms() + 600_000, "r")
+SYSTEM = Context(system_actor(), SystemClock().now_ms() + 86_400_000, "r")
 
 
 class Coordinator:

@@ -11,14 +11,14 @@ import httpx
 from objectql_devstack.cluster import Cluster
 from tests.clusters import body
 
-BANK = Path(__file__).resolve().parent / "faults" / "bank"
+BANK = Path(__file__).resolve().parents[1] / "examples" / "bank"
 SOURCES = ("east", "west")
 
 
 async def open_accounts(http: httpx.AsyncClient, name: str, balance: int = 100) -> None:
     """One account called `name` in either database."""
     for source in SOURCES:
-        data = {"id": name, "balance": balance}
+        data = {"id": name, "owner": name, "balance": balance}
         answer = await http.post(f"/api/{source}_account", content=body(data))
         assert answer.status_code == 201, answer.text
 

@@ -17,6 +17,8 @@ import statistics
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -186,8 +188,9 @@ async def measure(cluster: Cluster, *, quick: bool) -> Figures:
     )
 
 
-def run(*, quick: bool) -> None:
-    """Measure and print."""
+@contextmanager
+def one_gateway() -> Generator[Cluster]:
+    """A cluster with one gateway for sockets, which takes in as many as it can."""
     with (
         tempfile.TemporaryDirectory() as folder,
         Cluster(
@@ -200,6 +203,12 @@ def run(*, quick: bool) -> None:
             extra_env={"gateway-ws": LIMITS},
         ) as cluster,
     ):
+        yield cluster
+
+
+def run(*, quick: bool) -> None:
+    """Measure and print."""
+    with one_gateway() as cluster:
         f = asyncio.run(measure(cluster, quick=quick))
     print(f"{'deliveries, each checked for its reader':<48}{f.deliveries:>12,}")
     print(f"{'  per second':<48}{f.deliveries_per_s:>12,.0f}")

@@ -10,17 +10,15 @@ import contextlib
 import json
 import re
 import statistics
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
 import httpx
 from tests.clusters import client, token_of
 
-from bench.live import GATEWAY, LIMITS, METADATA, USER, create
+from bench.live import GATEWAY, USER, create, one_gateway
 from bench.live_clients import Forgetful, Reader, connect, hang_up, subscribe
 from bench.processes import cpu_s, memory_mb
 from objectql_devstack.cluster import Cluster
@@ -176,18 +174,7 @@ def run(*, quick: bool) -> None:
         found = await slow(cluster, token, crowd, seconds)
         return found, await revoke(cluster, token, crowd)
 
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        Cluster(
-            Path(folder),
-            ports="free",
-            kernels=1,
-            counts={"coordinator": 1, "gateway-ws": 1},
-            metadata=[METADATA],
-            ephemeral=True,
-            extra_env={"gateway-ws": LIMITS},
-        ) as cluster,
-    ):
+    with one_gateway() as cluster:
         f, (took_s, after) = asyncio.run(measure(cluster))
     for name, times in (
         ("others alone: p50 / p95 / p99 (ms)", f.alone_ms),

@@ -19,6 +19,7 @@ from objectql.ids import FieldName, ObjectName
 from objectql.metadata.field_numbers import allocate
 from objectql.metadata.model import ActionDef, Features, FieldDef, ObjectDef, Option, system_fields
 from objectql.metadata.registry import MetadataSnapshot
+from objectql.service.metadata_view import MetadataView
 from objectql.service.recent_writes import RecentWrites
 from objectql.wire import audit as a
 from objectql.wire import identity as i
@@ -28,7 +29,6 @@ from objectql.wire import webhooks as w
 from objectql.wire.transactions import TransactionRequest
 from objectql_gateway_rest.application import create_application
 from objectql_gateway_rest.call import Services
-from objectql_gateway_rest.metadata_view import MetadataView
 from objectql_gateway_rest.settings import LimitSettings
 from objectql_gateway_rest.url_cache import UrlCache
 

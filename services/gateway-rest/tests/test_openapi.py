@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any, cast
 
 import jsonschema_rs
+import msgspec
 import pytest
 import schemathesis
 
@@ -201,3 +202,16 @@ def test_the_public_description_tells_of_no_field_that_some_may_not_read() -> No
     text = json.dumps(describe(for_everybody(snapshot)))
     assert "name" in text
     assert "salary" not in text
+
+
+def test_what_an_object_does_not_offer_is_not_described() -> None:
+    item = object_def("item", field("name", "text"))
+    enable = msgspec.structs.replace(item.enable, api_methods=("list", "create"))
+    item = msgspec.structs.replace(item, enable=enable)
+    paths = describe(MetadataSnapshot(1, {item.name: item}))["paths"]
+    found = {path: set(said) for path, said in paths.items() if path.startswith("/api/item")}
+    assert found == {
+        "/api/item": {"get", "post"},
+        "/api/item/query": {"post"},
+        "/api/item/aggregate": {"post"},
+    }

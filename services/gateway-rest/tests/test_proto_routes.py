@@ -15,8 +15,12 @@ async def test_the_file_of_an_object_is_text_with_a_tag(client: Any) -> None:
 async def test_all_files_come_with_their_paths(client: Any) -> None:
     items = (await client.get("/api/meta/proto")).json()["items"]
     paths = [each["path"] for each in items]
-    assert paths == [f"objectql/app/v1/{name}.proto" for name in ("project", "task")]
-    assert items[1]["content"] == (await client.get("/api/meta/proto/task")).text
+    assert paths == [
+        "objectql/v1/object_service.proto",
+        "objectql/app/v1/project.proto",
+        "objectql/app/v1/task.proto",
+    ]
+    assert items[2]["content"] == (await client.get("/api/meta/proto/task")).text
 
 
 async def test_an_object_that_is_not_there_has_no_file(client: Any) -> None:

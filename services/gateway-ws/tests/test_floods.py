@@ -7,11 +7,12 @@ import json
 import socket
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any, cast
 
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.exceptions import ConnectionClosed
 
 from objectql.clock import SystemClock
 from objectql.context import Actor
@@ -21,16 +22,18 @@ from objectql.rates.limiter import Limiter
 from objectql.service.addresses import Proxies
 from objectql.service.caller_rates import Rates
 from objectql.service.claims import Caller
+from objectql.service.data.limits import RequestLimits
+from objectql.service.live.limits import Seats
+from objectql.service.live.listeners import Listeners
+from objectql.service.live.requests import Requests
+from objectql.service.live.subscription import Subscription
 from objectql.service.rates import CallerRateSettings
 from objectql.service.revocations import Revocations, dependence
 from objectql.wire.messages import RecordReply
 from objectql_gateway_ws.gateway import Gateway
-from objectql_gateway_ws.requests import Requests
-from objectql_gateway_ws.server import SocketServer
-from objectql_gateway_ws.session import SILENT, TOO_MANY, UNAUTHENTICATED
-from objectql_gateway_ws.settings import RequestLimits, SocketLimits, SocketSettings
+from objectql_gateway_ws.server import SILENT, TOO_MANY, UNAUTHENTICATED, SocketServer
+from objectql_gateway_ws.settings import SocketLimits, SocketSettings
 from objectql_gateway_ws.strangers import Strangers
-from objectql_gateway_ws.subscription import Subscription
 
 LIMITS = SocketLimits(site_strangers=3, strangers=5, frame_bytes=4096, subscribing="1/h:4")
 
@@ -57,7 +60,6 @@ class Deaf:
     async def begin(self, subscription: Subscription, **_: Any) -> None:
         self.begun.append(subscription)
 
-    async def spend(self, _actor: Actor) -> None: ...
     def remove(self, _subscription: Any) -> None: ...
     def is_behind(self, _subscription: Any) -> bool:
         return False
@@ -77,12 +79,15 @@ class Slow:
         return RecordReply(record, request.id, 1)
 
 
+def unlimited() -> Rates:
+    return Rates(CallerRateSettings(), Limiter(SystemClock()), refused=lambda _: None)
+
+
 def asking(kernel: Slow) -> Requests:
     """What answers requests, by asking `kernel`."""
-    clock = SystemClock()
-    rates = Rates(CallerRateSettings(), Limiter(clock), refused=lambda _: None)
     return Requests(
-        kernel, clock, RequestLimits(), rates, observe=lambda _operation, _outcome, _s: None
+        *(kernel, SystemClock(), RequestLimits(), unlimited()),
+        observe=lambda _operation, _outcome, _s: None,
     )
 
 
@@ -92,15 +97,22 @@ async def serving(
 ) -> AsyncGenerator[SocketServer]:
     settings = SocketSettings(host="127.0.0.1", port=0, **more)
     deaf = cast("Any", Deaf())
-    gateway = Gateway(
+    listeners = Listeners(
         hub=lambda _lost: deaf,
         subscribing=lambda _hub: deaf,
         verifier=Names(),
         revocations=Revocations(),
+        rates=unlimited(),
         clock=SystemClock(),
         limits=limits,
+        seats=Seats("sockets", limits.tenant_sockets, limits.principal_sockets),
+        missed=lambda: None,
+    )
+    gateway = Gateway(
+        listeners,
+        requests or deaf,
+        limits=limits,
         strangers=Strangers(limits, Proxies(settings.trusted_proxies)),
-        requests=requests or deaf,
         count=lambda *_: None,
     )
     server = SocketServer(gateway, settings, frame_bytes=limits.frame_bytes)
@@ -160,44 +172,65 @@ async def test_one_address_has_so_many_strangers_from_their_first_packet_on(
     strangers = server.gateway.strangers
     silent = [await tcp(server) for _ in range(3)]
     await until(lambda: len(strangers) == 3)
-    reader, writer = await tcp(server)
-    assert await is_cut(reader)
-    writer.close()
-    silent[0][1].close()
+    newcomer = await tcp(server)
+    assert await is_cut(silent[0][0])  # who has been silent for longest
+    assert len(strangers) == 3
+    silent[1][1].close()
     await until(lambda: len(strangers) == 2)
     async with opened(server, "ann") as client:
         assert (await hear(client))["type"] == "ready"
         assert len(strangers) == 2  # who is known takes no stranger's place
         async with opened(server, "bob") as other:
             assert (await hear(other))["type"] == "ready"
-    for _, writer in silent:
+    for _, writer in (*silent, newcomer):
         writer.close()
     await until(lambda: len(strangers) == 0)
     assert caplog.records == []  # a flood of connections is none of log lines
 
 
+@pytest.mark.parametrize("name", ["ann", ""], ids=["at the handshake", "in the first frame"])
+async def test_silent_sockets_keep_nobody_out_who_says_who_they_are(
+    server: SocketServer, name: str
+) -> None:
+    """The sockets have all places of the address whenever somebody honest comes."""
+    silent: list[asyncio.StreamWriter] = []
+    for _ in range(10):
+        silent += [(await tcp(server))[1] for _ in range(3)]
+        await until(lambda: len(server.gateway.strangers) == 3)
+        async with opened(server, name) as client:
+            if not name:
+                await client.send('{"type":"auth","token":"ann"}')
+            assert (await hear(client))["type"] == "ready"
+            await ping(client)
+    for writer in silent:
+        writer.close()
+
+
 async def test_strangers_of_all_addresses_have_so_many_places(server: SocketServer) -> None:
     strangers = server.gateway.strangers
+    gone: list[int] = []
     for number in range(4):
-        assert strangers.enter(f"203.0.113.{number}")
+        strangers.enter(f"203.0.113.{number}", partial(gone.append, number))
     _, writer = await tcp(server)
     await until(lambda: len(strangers) == 5)
-    reader, refused = await tcp(server)
-    assert await is_cut(reader)
+    _, newcomer = await tcp(server)
+    await until(lambda: gone == [0])
+    assert len(strangers) == 5
     writer.close()
-    refused.close()
+    newcomer.close()
 
 
 async def test_clients_of_a_proxy_are_counted_where_they_come_from() -> None:
     async with serving(trusted_proxies=("127.0.0.0/8",)) as server:
-        one = {"X_Forwarded_For": "198.51.100.1"}
-        strangers = [await opened(server, **one) for _ in range(3)]
-        with pytest.raises(InvalidStatus) as refused:
-            await opened(server, **one)
-        assert refused.value.response.status_code == 429
-        async with opened(server, "ann", X_Forwarded_For="198.51.100.2") as client:
+        one, other = {"X_Forwarded_For": "198.51.100.1"}, {"X_Forwarded_For": "198.51.100.2"}
+        neighbour = await opened(server, **other)
+        strangers = [await opened(server, **one) for _ in range(4)]
+        with pytest.raises(ConnectionClosed):
+            await hear(strangers[0])
+        assert len(server.gateway.strangers) == 4
+        async with opened(server, "ann", **other) as client:
             assert (await hear(client))["type"] == "ready"
-        for stranger in strangers:
+        for stranger in (neighbour, *strangers):
             await stranger.close()
 
 
@@ -368,7 +401,7 @@ async def test_who_reads_too_slowly_is_cut_with_the_cursor_of_the_last_frame_the
         opened(server, "ann") as client,
         opened(server, "bob") as other,
     ):
-        deaf = cast("Deaf", server.gateway.hub)
+        deaf = cast("Deaf", server.gateway.listeners.hub)
         assert (await hear(client))["type"] == "ready"
         await client.send(json.dumps({"type": "subscribe", "id": "s", "object": "note"}))
         await until(lambda: bool(deaf.begun))
@@ -397,7 +430,7 @@ async def test_who_reads_nothing_at_all_is_cut_off() -> None:
         _, writer = await tcp(server)  # its reader takes in a little, and then no more
         writer.write(HANDSHAKE)
         writer.write(b"\x81\xb0" + bytes(4) + b'{"type":"subscribe","id":"s","object":"note"}   ')
-        deaf = cast("Deaf", server.gateway.hub)
+        deaf = cast("Deaf", server.gateway.listeners.hub)
         await until(lambda: bool(deaf.begun))
         (subscription,) = deaf.begun
         while not subscription.is_over:

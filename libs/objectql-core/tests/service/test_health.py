@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from objectql.service.health import Health, Page, PageServer, json_page
+from objectql.service.health import Asked, Health, Page, PageServer, json_page
 
 
 async def send(port: int, request: bytes) -> tuple[int, bytes]:
@@ -59,19 +59,21 @@ async def test_bad_requests_are_answered(
 
 
 async def test_a_command_is_told_who_asks_and_is_not_there_for_readers() -> None:
-    tokens: list[str] = []
+    heard: list[Asked] = []
 
-    async def command(token: str) -> Page:  # noqa: RUF029 - a command is a coroutine
-        tokens.append(token)
+    async def command(asked: Asked) -> Page:  # noqa: RUF029 - a command is a coroutine
+        heard.append(asked)
         return json_page({}, 202)
 
-    server = PageServer({}, {"/do": command})
+    server = PageServer({}, {"POST /do": command})
     await server.start("127.0.0.1", 0)
     try:
-        head = b"POST /do HTTP/1.1\r\nauthorization:  Bearer abc.def \r\nx: y\r\n\r\n"
+        head = (
+            b"POST /do?what=a%20b&c=1 HTTP/1.1\r\nauthorization:  Bearer abc.def \r\nx: y\r\n\r\n"
+        )
         assert (await send(server.port, head))[0] == 202
         assert (await send(server.port, b"POST /do HTTP/1.1\r\nx: Bearer no\r\n\r\n"))[0] == 202
         assert (await send(server.port, b"GET /do HTTP/1.1\r\n\r\n"))[0] == 404
     finally:
         await server.close()
-    assert tokens == ["abc.def", ""]
+    assert heard == [Asked("abc.def", {"what": "a b", "c": "1"}), Asked("", {})]

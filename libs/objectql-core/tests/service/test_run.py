@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from objectql.service.run import YOUNG_OBJECTS
+from objectql_devstack.ports import free_port
 
 pytestmark = pytest.mark.servers
 
@@ -31,6 +31,7 @@ class DemoSettings(ServiceSettings, frozen=True, kw_only=True):
     auth: AuthSettings = AuthSettings()
     work_s: float = 0.0
     crash: bool = False
+    drain: bool = False
 
 async def build(process: Process[DemoSettings]) -> None:
     async def collector() -> Page:
@@ -48,16 +49,12 @@ async def build(process: Process[DemoSettings]) -> None:
     process.on_drain(finish)
     if process.settings.crash:
         process.start(crash())
+    if process.settings.drain:
+        process.drain()
 
 if __name__ == "__main__":
     sys.exit(run_service(DemoSettings, build))
 """
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 ADMIN_PORT = free_port()
@@ -154,11 +151,32 @@ def test_second_signal_ends_at_once(start: Start) -> None:
     process = start(WORK_S="60", DRAIN_S="60")
     wait_live()
     process.send_signal(signal.SIGTERM)
-    while fetch("/ready")[0] != 503 or b'"stopping":"stopping"' not in fetch("/ready")[1]:
+    while fetch("/ready")[0] != 503 or b'"stopping":"draining"' not in fetch("/ready")[1]:
         pass
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=10)
     assert process.returncode == 3
+
+
+def test_a_process_that_is_drained_stays_without_work_until_it_is_ended(start: Start) -> None:
+    process = start(DRAIN="true")
+    wait_live()
+    end_s = time.monotonic() + 15
+    while b'"stopping":"drained"' not in fetch("/ready")[1]:
+        assert time.monotonic() < end_s
+    assert fetch("/ready")[0] == 503
+    assert fetch("/live")[0] == 200
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=10)
+    assert process.returncode == 0
+    assert out == "drained\n"
+    lines = [json.loads(text) for text in err.splitlines()]
+    assert [x["event"] for x in lines if x["event"].startswith("service_")] == [
+        "service_starting",
+        "service_stopping",
+        "service_drained",
+        "service_stopped",
+    ]
 
 
 def test_crash_of_a_background_task_ends_the_process_with_one(start: Start) -> None:

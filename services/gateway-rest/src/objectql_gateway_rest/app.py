@@ -8,6 +8,7 @@ from objectql.service.addresses import Proxies
 from objectql.service.auth import TokenVerifier
 from objectql.service.caller_rates import Rates
 from objectql.service.identity import IdentityView
+from objectql.service.metadata_view import MetadataView
 from objectql.service.rates import open_limiter
 from objectql.service.recent_writes import RecentWrites
 from objectql.service.run import Process
@@ -15,7 +16,6 @@ from objectql_gateway_rest.application import create_application
 from objectql_gateway_rest.call import Services
 from objectql_gateway_rest.cookies import Cookies
 from objectql_gateway_rest.cors import Cors
-from objectql_gateway_rest.metadata_view import MetadataView
 from objectql_gateway_rest.server import HttpServer
 from objectql_gateway_rest.settings import GatewayRestSettings
 from objectql_gateway_rest.url_cache import UrlCache

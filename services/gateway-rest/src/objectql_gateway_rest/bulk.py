@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from objectql.service.data.batches import BatchBody, batch_json
+from objectql.service.data.batches import BatchBody, batch_json, transaction_json
 from objectql.service.data.bulk import BulkBody, bulk_json
 from objectql.wire.messages import BatchReply, BulkReply
 from objectql.wire.transactions import TransactionReply, TransactionRequest
 from objectql_gateway_rest.asgi import Response
 from objectql_gateway_rest.call import Call
-from objectql_gateway_rest.representation import json_response
 from objectql_gateway_rest.routes import Route
 
 
@@ -36,8 +35,7 @@ async def run_batch(call: Call, body: BatchBody, *, with_transaction: bool) -> R
 
 async def transaction(call: Call, id: str) -> Response:
     reply = await call.read("transaction", TransactionRequest(id), TransactionReply)
-    told = {"id": reply.id, "state": reply.state, "sources": reply.sources}
-    return json_response(told)
+    return Response(transaction_json(reply))
 
 
 ROUTES = (

@@ -6,7 +6,6 @@ travels to the kernel with each message.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any, Protocol, TypeAlias, TypeVar
 
@@ -15,7 +14,7 @@ import msgspec
 from objectql.clock import Clock
 from objectql.context import Actor, Context
 from objectql.errors import InvalidRequest, Unauthenticated
-from objectql.ids import TenantId, uuid7
+from objectql.ids import TenantId
 from objectql.service.addresses import Proxies
 from objectql.service.bodies import (
     check_content_type,
@@ -24,30 +23,19 @@ from objectql.service.bodies import (
     decode_object,
 )
 from objectql.service.caller_rates import Rates, Told
-from objectql.service.data.facts import check_key, time_limit_ms, trace_of
+from objectql.service.credentials import find_credentials
+from objectql.service.data.facts import context_of, request_id, time_limit_ms
+from objectql.service.kernel import Kernel
+from objectql.service.metadata_view import MetadataView
 from objectql.service.origins import origin
 from objectql.service.recent_writes import RecentWrites
-from objectql.wire.consistency import merged_text
-from objectql.wire.headers import parse_read_policy
 from objectql.wire.messages import Timing
 from objectql_gateway_rest.asgi import Request, WhileClientWaits
 from objectql_gateway_rest.cookies import Cookies
-from objectql_gateway_rest.credentials import find_credentials
-from objectql_gateway_rest.metadata_view import MetadataView
 from objectql_gateway_rest.settings import CookieSettings, LimitSettings
 from objectql_gateway_rest.url_cache import UrlCache
 
 T = TypeVar("T")
-
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}\Z")
-
-
-class Kernel(Protocol):
-    """What the gateway needs of `objectql.bus.client.KernelClient`."""
-
-    async def call(
-        self, verb: str, request: msgspec.Struct, context: Context, reply_type: type[T]
-    ) -> T: ...
 
 
 class Verifier(Protocol):
@@ -98,8 +86,7 @@ class Call:
         self.request = request
         self.services = services
         self.label = "unrouted"
-        given = request.headers.get("x-request-id", "")
-        self.request_id = given if _REQUEST_ID.match(given) else uuid7()
+        self.request_id = request_id(request.headers)
         self._context: Context | None = None
         self.is_by_cookie = False
         self.timing: Timing | None = None
@@ -116,7 +103,7 @@ class Call:
             Unauthenticated: what is there is none.
 
         """
-        return find_credentials(self.request) is not None
+        return find_credentials(self.request.headers) is not None
 
     async def authenticate(self) -> None:
         """Settle the context.
@@ -130,7 +117,7 @@ class Call:
         self._settle(await self.services.verifier.verify(self._credentials()))
 
     def _credentials(self) -> str:
-        credentials = find_credentials(self.request)
+        credentials = find_credentials(self.request.headers)
         if credentials is None:
             credentials = self.services.cookies.access_token(self.request)
             self.is_by_cookie = True
@@ -141,46 +128,28 @@ class Call:
         self._settle(Actor(id="nobody", tenant=tenant))
 
     def _settle(self, actor: Actor) -> None:
-        headers = self.request.headers
-        policy = headers.get("oql-read-policy")
-        read_policy, max_lag_ms = (None, None) if policy is None else parse_read_policy(policy)
-        self._context = Context(
-            actor=actor,
-            deadline_ms=self.services.clock.now_ms() + self._timeout_ms(),
+        headers, services = self.request.headers, self.services
+        self._context = context_of(
+            actor,
             request_id=self.request_id,
-            idempotency_key=check_key(headers.get("idempotency-key")),
-            consistency_token=self._consistency_token(),
-            recent_token=self._recent_token(actor),
-            read_policy=read_policy,
-            max_lag_ms=max_lag_ms,
-            trace=trace_of(headers),
-            origin=origin(
-                headers.get("user-agent", ""), self.request.client(self.services.proxies)
-            ),
+            clock=services.clock,
+            patience=services.limits,
+            writes=services.writes,
+            timeout_ms=self._asked_ms(),
+            key=headers.get("idempotency-key"),
+            token=headers.get("oql-consistency-token"),
+            read_policy=headers.get("oql-read-policy"),
+            trace=headers,
+            origin=origin(headers.get("user-agent", ""), self.request.client(services.proxies)),
         )
 
-    def _consistency_token(self) -> str | None:
-        """What the caller must see, who may name several tokens with commas between them."""
-        given = self.request.headers.get("oql-consistency-token")
-        if given is None:
-            return None
-        return merged_text(*map(str.strip, given.split(",")))
-
-    def _recent_token(self, actor: Actor) -> str | None:
-        """What was written here lately, for a caller with neither token nor policy."""
-        headers = self.request.headers
-        if "oql-consistency-token" in headers or "oql-read-policy" in headers:
-            return None
-        return self.services.writes.token(actor.tenant, self.services.clock.monotonic_s())
-
-    def _timeout_ms(self) -> int:
-        limits = self.services.limits
+    def _asked_ms(self) -> int | None:
         text = self.request.headers.get("x-timeout-ms")
         if text is None:
-            return time_limit_ms(None, limits)
+            return None
         if not (text.isascii() and text.isdecimal()) or len(text) > 9 or int(text) == 0:
             raise InvalidRequest(reason=f'"{text[:40]}" is not a time limit in milliseconds')
-        return time_limit_ms(int(text), limits)
+        return int(text)
 
     @property
     def context(self) -> Context:
@@ -197,7 +166,8 @@ class Call:
 
         """
         actor = await self.services.verifier.verify(self._credentials())
-        deadline_ms = self.services.clock.now_ms() + self._timeout_ms()
+        wanted_ms = time_limit_ms(self._asked_ms(), self.services.limits)
+        deadline_ms = self.services.clock.now_ms() + wanted_ms
         self._context = msgspec.structs.replace(self.context, actor=actor, deadline_ms=deadline_ms)
 
     # --- the body ------------------------------------------------------------------------
@@ -253,10 +223,7 @@ class Call:
         reply = await self.services.kernel.call(verb, message, context, reply_type)
         token: str | None = getattr(reply, "consistency_token", None)
         if token is not None:
-            now_s = self.services.clock.monotonic_s()
-            self.services.writes.remember(context.tenant, token, now_s)
             known = self.written or context.consistency_token
-            if known is not None and known != token:
-                token = merged_text(known, token)
-            self.written = token
+            now_s = self.services.clock.monotonic_s()
+            self.written = self.services.writes.answered(context.tenant, token, known, now_s)
         return reply

@@ -6,11 +6,10 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Final
 
-import msgspec
-
 from objectql.errors import InvalidQuery
 from objectql.query.ast import Query
 from objectql.query.url import parse_url
+from objectql.service.data.exports import exported, pages
 from objectql.service.data.names import check_object
 from objectql.wire.messages import ExportReply, ExportRequest
 from objectql_gateway_rest.asgi import Response, StreamedResponse
@@ -31,16 +30,16 @@ async def export(call: Call, object: str) -> Response:
     """The records page by page, each page as of its own moment; the first one before the status."""
     own = _own_parameters(call)
     query = await _query(call, check_object(object))
-    pages = await _begun(_pages(call, query))
+    found = await _begun(_pages(call, query))
     format_ = own.get("format", "csv")
     has_header = own.get("header", "true") == "true"
     match format_:
         case "csv":
-            parts = csv_lines(pages, has_header=has_header)
+            parts = csv_lines(found, has_header=has_header)
         case "json":
-            parts = json_array(pages)
+            parts = json_array(found)
         case _:
-            parts = _while_allowed(call, chunks(await workbook(pages, has_header=has_header)))
+            parts = _while_allowed(call, chunks(await workbook(found, has_header=has_header)))
     response = StreamedResponse(parts, content_type=_TYPES[format_])
     name = f'attachment; filename="{object}.{format_}"'
     response.headers.append((b"content-disposition", name.encode()))
@@ -67,25 +66,18 @@ async def _query(call: Call, object: str) -> Query:
     pairs = [(name, text) for name, text in call.pairs() if name not in _OWN]
     fields = snapshot.object(object).fields
     parsed = parse_url(object, pairs, dialect="v1", fields=fields)
-    if parsed.explain != "no" or parsed.query.is_aggregate or parsed.query.distinct:
+    if parsed.explain != "no":
         raise InvalidQuery(reason="an export is of records, not of groups or plans")
-    return msgspec.structs.replace(parsed.query, count="none")
+    return exported(parsed.query)
 
 
-async def _pages(call: Call, query: Query) -> AsyncGenerator[ExportReply]:
-    page = call.services.limits.max_page
-    left = query.limit
-    while True:
-        size = page if left is None else min(page, left)
-        request = ExportRequest(msgspec.structs.replace(query, limit=size))
-        reply = await call.read("export", request, ExportReply)
-        yield reply
-        if left is not None:
-            left -= reply.count
-        if reply.next is None or left == 0:
-            return
-        query = msgspec.structs.replace(query, after=reply.next, offset=None)
-        await call.go_on()  # each page has the time of a request
+def _pages(call: Call, query: Query) -> AsyncGenerator[ExportReply]:
+    return pages(
+        query,
+        lambda page: call.read("export", ExportRequest(page), ExportReply),
+        size=lambda: call.services.limits.max_page,
+        go_on=call.go_on,
+    )
 
 
 async def _while_allowed(call: Call, parts: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
@@ -96,13 +88,13 @@ async def _while_allowed(call: Call, parts: AsyncGenerator[bytes]) -> AsyncGener
             yield part
 
 
-async def _begun(pages: AsyncGenerator[ExportReply]) -> AsyncGenerator[ExportReply]:
-    """`pages` after the first one is there, so that what is wrong with the query is told as ever."""
-    first = await anext(pages)
+async def _begun(found: AsyncGenerator[ExportReply]) -> AsyncGenerator[ExportReply]:
+    """`found` after its first page is there, so that what is wrong with the query is told as ever."""
+    first = await anext(found)
 
     async def all_of_them() -> AsyncGenerator[ExportReply]:
         yield first
-        async for page in pages:
+        async for page in found:
             yield page
 
     return all_of_them()

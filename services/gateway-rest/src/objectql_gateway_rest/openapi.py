@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from objectql.metadata.model import SHARES, ActionDef, ObjectDef
+from objectql.metadata.offered import offers
 from objectql.metadata.registry import MetadataSnapshot
 from objectql_gateway_rest.openapi_parts import (
     EXPLANATION,
@@ -181,13 +182,14 @@ def _object_paths(definition: ObjectDef, kind: str) -> Json:
             )
         },
     }
-    if definition.enable.track_history:
+    paths = _offered(definition, paths, name)
+    if definition.enable.track_history and offers(definition, "history"):
         entries = success("What became of it, the latest first.", ref("schemas", "History"))
         paths[f"{one_path}/history"] = {
             "parameters": [ref("parameters", "id")],
             "get": operation("get", "History", {"200": entries}, "history_top", "after"),
         }
-    if SHARES in definition.fields:
+    if SHARES in definition.fields and offers(definition, "shares"):
         paths |= shares_paths(one_path, operation)
     for action in definition.actions.values():
         if not action.internal:
@@ -205,6 +207,32 @@ def _object_paths(definition: ObjectDef, kind: str) -> Json:
                 item["parameters"] = [ref("parameters", "id")]
             paths[f"{path}/actions/{action.name}"] = item
     return paths
+
+
+_ASKED: Final = {
+    ("", "get"): "find",
+    ("", "post"): "create",
+    ("/{id}", "get"): "get",
+    ("/{id}", "put"): "update",
+    ("/{id}", "patch"): "update",
+    ("/{id}", "delete"): "delete",
+    ("/query", "post"): "find",
+    ("/aggregate", "post"): "aggregate",
+    ("/bulk", "post"): "bulk",
+}
+"""The operation of each route of an object, without the object's name."""
+
+
+def _offered(definition: ObjectDef, paths: Json, name: str) -> Json:
+    """`paths` without what `enable.apiMethods` takes away."""
+    found: Json = {}
+    for path, item in paths.items():
+        route = path.removeprefix(f"/api/{name}")
+        verbs = [verb for verb in item if verb != "parameters"]
+        gone = {verb for verb in verbs if not offers(definition, _ASKED[route, verb])}
+        if len(gone) < len(verbs):
+            found[path] = {verb: said for verb, said in item.items() if verb not in gone}
+    return found
 
 
 def _list_schema(kind: str) -> Json:

@@ -70,7 +70,7 @@ PARAMETERS: Json = {
     ),
     "read_policy": _header(
         "Oql-Read-Policy",
-        {"type": "string", "pattern": "^(primary|any|bounded:[0-9]{1,6})$"},
+        {"type": "string", "pattern": "^(primary|any|atomic|bounded:[0-9]{1,6})$"},
         "Where the answer may come from.",
     ),
     "id": {

@@ -19,7 +19,6 @@ from objectql.errors import (
     MethodNotAllowed,
     ObjectQLError,
     PayloadTooLarge,
-    RemoteError,
     VersionConflict,
 )
 from objectql_gateway_rest.asgi import JSON, RawHeaders, Response
@@ -57,35 +56,35 @@ def respond_error(error: ObjectQLError, surface: Surface, request_id: str) -> Re
 
 def problem(error: ObjectQLError, request_id: str) -> dict[str, Any]:
     """The members of an RFC 9457 problem; `details` holds the error's own fields."""
-    code = _code(error)
+    told = error.told()
     body: dict[str, Any] = {
-        "type": f"urn:objectql:error:{code}",
+        "type": f"urn:objectql:error:{told.code}",
         "title": HTTPStatus(error.http).phrase,
         "status": error.http,
-        "detail": error.message,
-        "code": code,
-        "errors": _issues(error),
+        "detail": told.message,
+        "code": told.code,
+        "errors": [_issue(issue) for issue in told.issues],
         "request_id": request_id,
     }
-    details = _details(error)
-    if details:
-        body["details"] = details
-    if error.wait_ms is not None:
-        body["retry_after_ms"] = error.wait_ms
+    if told.details:
+        body["details"] = told.details
+    if told.retry_after_ms is not None:
+        body["retry_after_ms"] = told.retry_after_ms
     return body
 
 
 def v1_error(error: ObjectQLError, request_id: str) -> dict[str, Any]:
     """What the ObjectStack client reads; a version conflict has its keys at the top level."""
+    told = error.told()
     body: dict[str, Any] = {
-        "error": error.message,
-        "message": error.message,
-        "code": _code(error),
+        "error": told.message,
+        "message": told.message,
+        "code": told.code,
         "fields": [
             {"field": issue.path, "code": issue.code, "message": issue.message}
             for issue in error.issues
         ],
-        "details": _details(error),
+        "details": told.details,
         "retryable": error.retryable,
         "requestId": request_id,
     }
@@ -96,16 +95,16 @@ def v1_error(error: ObjectQLError, request_id: str) -> dict[str, Any]:
 
 def sdk_error(error: ObjectQLError) -> dict[str, Any]:
     """`{"error": {"code", "message", "details"}}` with the codes of the ObjectQL SDK."""
-    code = _code(error)
-    details = _details(error)
+    told = error.told()
+    details = told.details
     if error.issues:
         first = error.issues[0]
         details |= {"field": first.path, "reason": first.code}
         details["fields"] = {issue.path: issue.message for issue in error.issues}
-    if error.wait_ms is not None:
-        details["retry_after"] = ceil(error.wait_ms / 1000)
-    own = _SDK_OWN_CODES.get(code) or _SDK_CODES.get(_category(error), code)
-    return {"error": {"code": own, "message": error.message, "details": details}}
+    if told.retry_after_ms is not None:
+        details["retry_after"] = ceil(told.retry_after_ms / 1000)
+    own = _SDK_OWN_CODES.get(told.code) or _SDK_CODES.get(told.category, told.code)
+    return {"error": {"code": own, "message": told.message, "details": details}}
 
 
 _HTTP_METHODS: Final = {
@@ -138,25 +137,6 @@ def error_headers(error: ObjectQLError) -> RawHeaders:
 def _conflict_status(error: ObjectQLError) -> int:
     """The published clients expect 409 where `/api` answers 412."""
     return 409 if error.http == HTTPStatus.PRECONDITION_FAILED else error.http
-
-
-def _code(error: ObjectQLError) -> str:
-    return error.remote_code if isinstance(error, RemoteError) else error.code
-
-
-def _category(error: ObjectQLError) -> Category:
-    return error.remote_category if isinstance(error, RemoteError) else error.category
-
-
-def _details(error: ObjectQLError) -> dict[str, Any]:
-    return {} if isinstance(error, RemoteError) else error.details()
-
-
-def _issues(error: ObjectQLError) -> list[dict[str, Any]]:
-    if not error.issues and (path := error.details().get("path") or error.details().get("field")):
-        error_path = str(path)
-        return [{"path": error_path, "code": _code(error), "message": error.message}]
-    return [_issue(issue) for issue in error.issues]
 
 
 def _issue(issue: Issue) -> dict[str, Any]:

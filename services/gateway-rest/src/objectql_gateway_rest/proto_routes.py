@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from functools import lru_cache
 from typing import Final
 
 from objectql.errors import ObjectUnknown
 from objectql.ids import ObjectName
 from objectql.metadata.model import ObjectDef
-from objectql.metadata.registry import MetadataSnapshot
+from objectql.protobuf.generic import FILE
 from objectql.protobuf.model import ProtoFile
 from objectql.protobuf.objects import proto_file, proto_files
 from objectql.protobuf.text import text_of
-from objectql.security.permissions import PermissionCompiler
 from objectql.service.data.answers import to_json
+from objectql.service.readers import readable_by
 from objectql_gateway_rest.asgi import JSON, Response
 from objectql_gateway_rest.call import Call
 from objectql_gateway_rest.representation import digest_etag, is_not_modified
@@ -23,20 +22,15 @@ from objectql_gateway_rest.routes import Route
 _TEXT: Final = b"text/plain; charset=utf-8"
 
 
-@lru_cache(maxsize=4)
-def _compiler(snapshot: MetadataSnapshot) -> PermissionCompiler:
-    return PermissionCompiler(snapshot, default="allow")
-
-
 class _Reader:
     """What a caller may read of the published objects."""
 
     def __init__(self, call: Call) -> None:
         self.snapshot = call.services.metadata.snapshot
-        self._policy = _compiler(self.snapshot).policy(call.context.actor)
+        self._readable = readable_by(self.snapshot, call.context.actor)
 
     def fields(self, definition: ObjectDef) -> Collection[str] | None:
-        return self._policy.access(definition.name).readable
+        return self._readable(definition.name)
 
     def file(self, name: str) -> ProtoFile:
         definition = self.snapshot.object(name)
@@ -49,7 +43,7 @@ class _Reader:
 async def files(call: Call) -> Response:  # noqa: RUF029 - a route is a coroutine
     reader = _Reader(call)
     found = proto_files(reader.snapshot.objects.values(), reader.snapshot.numbers, reader.fields)
-    items = [{"path": each.path, "content": text_of(each)} for each in found.values()]
+    items = [{"path": each.path, "content": text_of(each)} for each in (FILE, *found.values())]
     return _answer(call, to_json({"items": items}), JSON)
 
 

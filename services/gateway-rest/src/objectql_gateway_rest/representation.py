@@ -5,8 +5,8 @@ from __future__ import annotations
 from hashlib import blake2b
 from typing import Any
 
-from objectql.errors import InvalidRequest
 from objectql.service.data.answers import items_json, page_json, to_json
+from objectql.service.data.facts import names_tag, version_condition
 from objectql.wire.messages import PageReply, RecordReply
 from objectql_gateway_rest.asgi import RawHeaders, Request, Response
 
@@ -44,37 +44,11 @@ def digest_etag(body: bytes) -> bytes:
 
 
 def is_not_modified(request: Request, tag: bytes) -> bool:
-    """Whether `If-None-Match` names `tag` (weak comparison, RFC 9110 §8.8.3.2)."""
-    given = request.headers.get("if-none-match")
-    if given is None:
-        return False
-    wanted = tag.decode()
-    tags = [candidate.strip().removeprefix("W/") for candidate in given.split(",")]
-    return "*" in tags or wanted in tags
+    """Whether `If-None-Match` names `tag`."""
+    return names_tag(request.headers.get("if-none-match"), tag.decode())
 
 
 def expected_version(request: Request) -> dict[str, Any]:
-    """The condition of `If-Match` as `if_version` or `if_updated_at`; empty when there is none.
-
-    A version may be written `"12"`, `W/"12"`, `12` or `"v12"`. Anything else is what the
-    ObjectStack client sends, the record's `updated_at`.
-
-    Raises:
-        InvalidRequest: several versions, which one record cannot all have.
-
-    """
+    """The condition of `If-Match`, see `version_condition`; empty when there is none."""
     given = request.headers.get("if-match", "").strip()
     return {} if given in {"", "*"} else version_condition(given, "If-Match")
-
-
-def version_condition(text: str, name: str) -> dict[str, Any]:
-    """See `expected_version`; `name` is where the text stands."""
-    token = text.strip().removeprefix("W/")
-    if token.startswith('"') and token.endswith('"') and len(token) > 1:
-        token = token[1:-1]
-    if '"' in token or not token or len(token) > 64:
-        raise InvalidRequest(reason=f"{name} must name one version")
-    number = token.removeprefix("v")
-    if number.isascii() and number.isdecimal() and len(number) < 19:
-        return {"if_version": int(number)}
-    return {"if_updated_at": token}

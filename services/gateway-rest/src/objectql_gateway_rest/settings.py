@@ -7,46 +7,30 @@ from typing import Annotated, ClassVar, Literal
 import msgspec
 from msgspec import Meta
 
-from objectql.service.addresses import Proxies
+from objectql.service.data.limits import RequestLimits
+from objectql.service.edge import EdgeSettings
 from objectql.service.rates import CallerRateSettings, RateText
-from objectql.service.settings import AuthSettings, HttpSettings, ServiceSettings
+from objectql.service.settings import AuthSettings, ServiceSettings
 from objectql_gateway_rest.guarded import BODY_TIMEOUT_S, HEAD_TIMEOUT_S
 
 
-class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
+class LimitSettings(RequestLimits, frozen=True, kw_only=True):
     """What one request may cost, and how many there may be at a time."""
 
     body_bytes: Annotated[int, Meta(ge=1024, description="longest body")] = 1_048_576
     query_string_bytes: Annotated[int, Meta(ge=256)] = 16_384
     nesting: Annotated[int, Meta(ge=1, le=500, description="levels of JSON")] = 64
-    default_page: Annotated[int, Meta(ge=1)] = 100
-    max_page: Annotated[int, Meta(ge=1)] = 1000
-    bulk_records: Annotated[int, Meta(ge=1, le=1000, description="records per request")] = 1000
     v1_batch_records: Annotated[
         int, Meta(ge=1, le=1000, description="the same for the ObjectStack client's batches")
     ] = 200
-    timeout_s: Annotated[float, Meta(gt=0, description="where the client names none")] = 10.0
-    max_timeout_s: Annotated[float, Meta(gt=0)] = 60.0
-    in_flight: Annotated[int, Meta(ge=1, description="requests at a time; more are 503")] = 2048
 
 
-class ListenSettings(HttpSettings, frozen=True, kw_only=True):
+class ListenSettings(EdgeSettings, frozen=True, kw_only=True):
     """Where and how clients are served."""
 
     hosts: Annotated[
         tuple[str, ...],
         Meta(description="names by which clients may call this gateway; empty: any"),
-    ] = ()
-    certificate: Annotated[
-        str | None, Meta(description="path of the certificate chain; clients then use HTTPS")
-    ] = None
-    key: Annotated[str | None, Meta(description="path of its key")] = None
-    trusted_proxies: Annotated[
-        tuple[str, ...],
-        Meta(
-            description="addresses and networks, as `10.0.0.0/8`, whose X-Forwarded-For is believed;"
-            " empty: clients have the address that they connect from"
-        ),
     ] = ()
     head_timeout_s: Annotated[
         float, Meta(gt=0, description="for the request line and headers to arrive")
@@ -54,10 +38,6 @@ class ListenSettings(HttpSettings, frozen=True, kw_only=True):
     body_timeout_s: Annotated[float, Meta(gt=0, description="for the body to arrive")] = (
         BODY_TIMEOUT_S
     )
-
-    def __post_init__(self) -> None:
-        """Refuse proxies that are neither addresses nor networks."""
-        Proxies(self.trusted_proxies)
 
 
 class RateSettings(CallerRateSettings, frozen=True, kw_only=True):

@@ -10,6 +10,7 @@ from objectql.errors import ObjectQLError, VersionConflict
 from objectql.metadata.registry import MetadataSnapshot
 from objectql.service.bodies import decode_json
 from objectql.service.data.answers import to_json
+from objectql.service.data.facts import version_condition
 from objectql.service.data.names import check_id, check_object
 from objectql.service.data.queries import document_query
 from objectql.wire.messages import (
@@ -27,7 +28,7 @@ from objectql_gateway_rest.call import Call
 from objectql_gateway_rest.params import list_query, projection
 from objectql_gateway_rest.problems import error_headers, v1_error
 from objectql_gateway_rest.records import find
-from objectql_gateway_rest.representation import expected_version, record_headers, version_condition
+from objectql_gateway_rest.representation import expected_version, record_headers
 from objectql_gateway_rest.routes import Route
 from objectql_gateway_rest.v1_params import CloneBody
 

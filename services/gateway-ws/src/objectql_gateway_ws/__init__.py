@@ -1,7 +1,6 @@
-"""The WebSocket gateway: live queries over sockets.
+"""The WebSocket gateway: live queries and data operations over sockets.
 
-Reading order: `frames` (what is said), `session` (one client), `subscription` (one of its live
-queries), `subscribing` (how one comes to be), `hub` (the event stream, matched once for all),
-`gateway` (all clients, and what ends their right), `server` (the sockets themselves). `app` wires
-them into a service process.
+What is said on them is `objectql.service.live`'s. Here are `server` (the sockets themselves),
+`strangers` (who has not said who they are) and `gateway` (all sockets). `app` wires them into a
+service process.
 """

@@ -137,6 +137,8 @@ def own_field(column: Column) -> FieldDef:
 
 def _field(operand: Operand | Param) -> Field:
     assert isinstance(operand, Column)  # groups are not subscribed to
+    if operand.formula is not None:
+        raise NotSupported(feature=f'a live query by the computed field "{operand.name}"')
     field, followed = operand.field, None
     if operand.hops:
         hop = operand.hops[0]

@@ -93,7 +93,11 @@ def live_query(
         form=form_of(bound.where),
         sources=tuple(_portable_source(source) for source in bound.params),
         literals=tuple(_portable(literal) for literal in literals),
-        outputs=tuple(own_field(output.column).name for output in bound.outputs),
+        outputs=tuple(
+            own_field(output.column).name
+            for output in bound.outputs
+            if output.column.formula is None  # an event holds what is stored
+        ),
         masks={o.name: o.mask for o in bound.outputs if o.mask is not None},
         timezone=timezone,
     )

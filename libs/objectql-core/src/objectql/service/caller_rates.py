@@ -9,6 +9,7 @@ the others of the tenant nothing. Answers tell the limit of which the least is l
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from inspect import isawaitable
 from math import ceil
 from types import CoroutineType
 from typing import Any, Final
@@ -119,6 +120,18 @@ class Rates:
         if shared_s is None:
             return self._ask_shared(actor, own, own_s, shared)
         return self._nearest(own, own_s, shared, shared_s)
+
+    async def spend(self, actor: Actor) -> None:
+        """Count a request of `actor`, where an answer has no place to tell what is left.
+
+        Raises:
+            RateLimited: it is beyond a limit.
+
+        """
+        told = self.of_caller(actor)
+        told = await told if isawaitable(told) else told
+        if told is not None:
+            told.check()
 
     async def _ask_both(self, actor: Actor, own: Limit, shared: Limit | None) -> Told:
         own_s = await self._limiter.ask(("principal", actor.tenant, actor.id), own.rate)

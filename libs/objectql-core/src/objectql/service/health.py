@@ -1,7 +1,7 @@
 """A small HTTP server for `/live`, `/ready`, `/metrics`, and the few JSON pages of a service.
 
-It answers GET, and commands by POST that have no body; one request per connection, and needs no
-framework. Not for clients' traffic.
+It answers GET, and commands that have parameters and no body; one request per connection, and needs
+no framework. Not for clients' traffic.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
+from urllib.parse import parse_qsl
 
 import msgspec
 
@@ -29,8 +30,16 @@ class Page(NamedTuple):
 
 Route: TypeAlias = Callable[[], Awaitable[Page]]
 
-Command: TypeAlias = Callable[[str], Awaitable[Page]]
-"""Answers a POST of whoever has the bearer token that it is given, empty where there is none."""
+
+class Asked(NamedTuple):
+    """Who asks for what: the bearer token, empty where there is none, and the address's parameters."""
+
+    token: str
+    parameters: Mapping[str, str]
+
+
+Command: TypeAlias = Callable[[Asked], Awaitable[Page]]
+"""Answers whoever the token is of."""
 
 Check: TypeAlias = Callable[[], str | None]
 """Why the process is not ready, or None. Must be quick: it looks at what is known, it asks nobody."""
@@ -73,7 +82,7 @@ class Health:
 
 
 class PageServer:
-    """Serves `routes` (path to page) and `commands` (path to what is done) on one address."""
+    """Serves `routes` (path to page) and `commands` (as `POST /path`) on one address."""
 
     def __init__(
         self, routes: dict[str, Route], commands: Mapping[str, Command] = MappingProxyType({})
@@ -125,9 +134,10 @@ class PageServer:
         words = head.split(b"\r\n", 1)[0].split(b" ")
         if len(words) != 3:
             return json_page({"error": "bad request"}, 400)
-        path = words[1].split(b"?", 1)[0].decode("latin-1")
-        if words[0] == b"POST" and path in self._commands:
-            return await self._commands[path](_bearer(head))
+        path, _, parameters = words[1].decode("latin-1").partition("?")
+        command = self._commands.get(f"{words[0].decode('latin-1')} {path}")
+        if command is not None:
+            return await command(Asked(_bearer(head), dict(parse_qsl(parameters))))
         if words[0] not in (b"GET", b"HEAD"):
             return json_page({"error": "method not allowed"}, 405)
         route = self._routes.get(path)

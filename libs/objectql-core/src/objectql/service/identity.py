@@ -7,7 +7,7 @@ a second, since revocations are numbered and it asks for the newest number.
 from __future__ import annotations
 
 import json
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, TypeVar
 
 import jwt
 import msgspec
@@ -18,6 +18,7 @@ from objectql.context import Context, system_actor
 from objectql.errors import Unavailable
 from objectql.ids import uuid7
 from objectql.service.following import Follower
+from objectql.service.kernel import Kernel
 from objectql.service.revocations import Revocations
 from objectql.wire import codec, subjects
 from objectql.wire.identity import (
@@ -39,18 +40,10 @@ _EVERYTHING: Final = -1
 _RESOLVE_ATTEMPTS: Final = 3
 
 
-class IdentitySource(Protocol):
-    """Whom to ask: the kernel client."""
-
-    async def call(
-        self, verb: str, request: msgspec.Struct, context: Context, reply_type: type[T]
-    ) -> T: ...
-
-
 class IdentityView:
     """The newest that was heard. `start` keeps it fresh until `stop`."""
 
-    def __init__(self, source: IdentitySource, clock: Clock) -> None:
+    def __init__(self, source: Kernel, clock: Clock) -> None:
         self.revocations = Revocations()
         self._source = source
         self._clock = clock

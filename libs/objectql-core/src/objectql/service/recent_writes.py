@@ -36,6 +36,14 @@ class RecentWrites:
         if len(self._tokens) > self._capacity:
             self._tokens.popitem(last=False)
 
+    def answered(self, tenant: TenantId, token: str, known: str | None, now_s: float) -> str:
+        """`remember` the write, and what its caller is told, who needs to keep the last token only.
+
+        `known` is what the caller has presented, or was told before.
+        """
+        self.remember(tenant, token, now_s)
+        return token if known is None or known == token else merged_text(known, token)
+
     def token(self, tenant: TenantId, now_s: float) -> str | None:
         """What the tenant's next reader should see, if anything was written lately."""
         found = self._tokens.get(tenant)

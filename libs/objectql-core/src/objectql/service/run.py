@@ -2,6 +2,8 @@
 
 `run_service(KernelSettings, build)` reads the settings, starts logs, the bus and the admin server,
 lets `build` wire the service, and then waits for SIGTERM or SIGINT: not ready, drain, stop, exit.
+An operator's command (`service.commands`) has it drain too; it then stays, without work and not
+ready, so that nothing starts it again before whoever wants its machine has ended it.
 Nothing that is down at the start ends the process: it is live, not ready, and keeps trying.
 """
 
@@ -18,7 +20,7 @@ import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 import msgspec
 import uvloop
@@ -26,6 +28,7 @@ import uvloop
 from objectql.bus.nats import Login, NatsBus
 from objectql.clock import Clock, SystemClock
 from objectql.errors import Unavailable
+from objectql.service.commands import DRAIN, Commands
 from objectql.service.health import Health, Page, PageServer, Route
 from objectql.service.settings import (
     BusSettings,
@@ -91,15 +94,23 @@ class Process(Generic[S]):
         self._tasks: set[asyncio.Task[None]] = set()
         self._crash: BaseException | None = None
         self._stopping = asyncio.Event()
-        self._started_ms = self.clock.now_ms()
-        self.health.add_check("stopping", lambda: "stopping" if self.is_stopping else None)
+        self._leaving = asyncio.Event()
+        self._is_drained = False
+        self.started_ms = self.clock.now_ms()
+        self.health.add_check("stopping", lambda: self._status() if self.is_stopping else None)
         self.health.add_check("bus", lambda: None if self.bus.is_connected else "not connected")
         self.metrics.read("oql_bus_connected", lambda: float(self.bus.is_connected))
         self.metrics.read("oql_ready", lambda: float(self.health.is_ready))
 
     @property
     def is_stopping(self) -> bool:
+        """Whether it takes no more work."""
         return self._stopping.is_set()
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether it ends as soon as it has nothing left."""
+        return self._leaving.is_set()
 
     def on_drain(self, step: Step) -> None:
         """Run `step` first when stopping: take no more work, finish what is in flight."""
@@ -138,6 +149,11 @@ class Process(Generic[S]):
 
     def stop(self) -> None:
         """Ask the process to end, as SIGTERM does."""
+        self._leaving.set()
+        self._stopping.set()
+
+    def drain(self) -> None:
+        """Ask the process to end all work, and to stay until it is to stop."""
         self._stopping.set()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
@@ -154,6 +170,8 @@ class Process(Generic[S]):
         admin = PageServer(self.pages)
         await admin.start(self.settings.admin.host, self.settings.admin.port)
         await self.bus.start()
+        commands = Commands({DRAIN: self.drain}, self.clock, self.context_keys)
+        await self.bus.subscribe(subjects.command(self.service, self.instance, "*"), commands.hear)
         if self.context_keys is None:
             log.warning("requests_not_signed", extra={"setting": "BUS__CONTEXT_KEY"})
         log.info("service_starting", extra={"admin_port": admin.port, "version": self.version})
@@ -164,9 +182,12 @@ class Process(Generic[S]):
             await self._stopping.wait()
             log.info("service_stopping")
             was_drained = await self._drain()
+            if not self._leaving.is_set():
+                await self._idle()
         finally:
             self._stopping.set()
-            await self._finish()
+            await self._end_work()
+            await self.bus.close()
             await admin.close()
         if self._crash is not None:
             return EXIT_CRASH
@@ -183,35 +204,46 @@ class Process(Generic[S]):
             return False
         return True
 
-    async def _finish(self) -> None:
+    async def _idle(self) -> None:
+        """Have nothing, and say so, until asked to end."""
+        await self._end_work()
+        self._is_drained = True
+        log.info("service_drained")
+        self.start(self._beat())
+        await self._leaving.wait()
+
+    async def _end_work(self) -> None:
         tasks = set(self._tasks)
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
-        for step in reversed(self._stops):
-            await step()
-        await self.bus.close()
+        while self._stops:
+            await self._stops.pop()()
 
     async def _metrics_page(self) -> Page:  # noqa: RUF029 - a route is a coroutine
         return Page(200, self.metrics.exposition(), "text/plain; version=0.0.4; charset=utf-8")
 
     # --- heartbeats ----------------------------------------------------------------------
 
+    def _status(self) -> Literal["starting", "ready", "draining", "drained"]:
+        if self.is_stopping:
+            return "drained" if self._is_drained else "draining"
+        return "ready" if self.health.is_ready else "starting"
+
     def heartbeat(self) -> Heartbeat:
-        """What this process says about itself now."""
-        is_ready = self.health.is_ready
+        """What this process says about itself now. What is drained has no details any more."""
         return Heartbeat(
             service=self.service,
             instance=self.instance,
             version=self.version,
-            started_ms=self._started_ms,
+            started_ms=self.started_ms,
             sent_ms=self.clock.now_ms(),
-            status="draining" if self.is_stopping else "ready" if is_ready else "starting",
+            status=self._status(),
             address=self.address,
             metadata_version=self.metadata_version(),
             load=self.load(),
-            details=self.details(),
+            details={} if self._is_drained else self.details(),
         )
 
     async def _beat(self) -> None:
@@ -285,7 +317,7 @@ def _login(bus: BusSettings) -> Login:
 
 def _watch_signals(process: Process[Any]) -> None:
     def asked() -> None:
-        if process.is_stopping:  # asked again: do not wait for the drain
+        if process.is_leaving:  # asked again: do not wait for the drain
             os._exit(EXIT_CUT)
         process.stop()
 

@@ -14,7 +14,6 @@ import socket
 from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
-from types import UnionType
 from typing import (
     Annotated,
     Any,
@@ -22,7 +21,6 @@ from typing import (
     Literal,
     TypeAlias,
     TypeVar,
-    Union,
     cast,
     get_args,
     get_origin,
@@ -33,6 +31,7 @@ import msgspec
 from msgspec import Meta
 
 from objectql.errors import Issue, plural, suggestion_text
+from objectql.service.setting_types import bare, is_secret, is_struct, metas
 from objectql.wire.trust import MIN_KEY_CHARACTERS
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -240,7 +239,7 @@ def redacted(settings: msgspec.Struct) -> dict[str, Any]:
     plain: dict[str, Any] = {}
     for field in msgspec.structs.fields(settings):
         value = getattr(settings, field.name)
-        if value and _is_secret(field.type):
+        if value and is_secret(field.type):
             plain[field.name] = HIDDEN
         else:
             plain[field.name] = _redacted_value(value)
@@ -297,8 +296,8 @@ class _Reader:
     def _field(
         self, variable: str, field: msgspec.structs.FieldInfo, values: dict[str, Any]
     ) -> None:
-        inner = _bare(field.type)
-        if _is_struct(inner):
+        inner = bare(field.type)
+        if is_struct(inner):
             values[field.name] = self.struct(inner, variable, "__")
             return
         if get_origin(inner) is dict:
@@ -321,8 +320,8 @@ class _Reader:
         group: dict[str, Any] = {}
         for name in sorted(names):
             variable = start + name
-            inner = _bare(type_)
-            if _is_struct(inner):
+            inner = bare(type_)
+            if is_struct(inner):
                 group[name.lower()] = self.struct(inner, variable, "__")
                 continue
             variable = variable.removesuffix("_FILE")
@@ -353,7 +352,7 @@ class _Reader:
 
     def _value(self, variable: str, text: str, type_: Any) -> Any:
         raw: Any = text
-        if get_origin(_bare(type_)) in (tuple, list):
+        if get_origin(bare(type_)) in (tuple, list):
             raw = [part.strip() for part in text.split(",") if part.strip()]
         try:
             return msgspec.convert(raw, type_, strict=False)
@@ -365,36 +364,7 @@ class _Reader:
         self.issues.append(Issue(path=variable, code=code, message=message))
 
 
-# --- types -----------------------------------------------------------------------------------
-
-
-def _is_struct(type_: Any) -> bool:
-    return isinstance(type_, type) and issubclass(type_, msgspec.Struct)
-
-
-def _bare(type_: Any) -> Any:
-    """`type_` without annotations and without `| None`."""
-    while get_origin(type_) is Annotated:
-        type_ = get_args(type_)[0]
-    if get_origin(type_) in (Union, UnionType):
-        members = [member for member in get_args(type_) if member is not type(None)]
-        if len(members) == 1:
-            return _bare(members[0])
-    return type_
-
-
-def _metas(type_: Any) -> list[Meta]:
-    """The annotations on `type_` and on the parts of a union."""
-    if get_origin(type_) is Annotated:
-        inner, *extras = get_args(type_)
-        return [extra for extra in extras if isinstance(extra, Meta)] + _metas(inner)
-    if get_origin(type_) in (Union, UnionType):
-        return [meta for member in get_args(type_) for meta in _metas(member)]
-    return []
-
-
-def _is_secret(type_: Any) -> bool:
-    return any((meta.extra or {}).get("secret", False) for meta in _metas(type_))
+# --- telling ---------------------------------------------------------------------------------
 
 
 def _redacted_value(value: Any) -> Any:
@@ -413,14 +383,14 @@ def _walk(
     rows: list[tuple[str, Any, str, str]] = []
     for field in msgspec.structs.fields(type_):
         variable = f"{prefix}{separator}{field.name.upper()}"
-        inner = _bare(field.type)
-        text = " ".join(meta.description for meta in _metas(field.type) if meta.description)
-        if _is_struct(inner):
+        inner = bare(field.type)
+        text = " ".join(meta.description for meta in metas(field.type) if meta.description)
+        if is_struct(inner):
             rows += _walk(inner, variable, "__")
         elif get_origin(inner) is dict:
             value_type = get_args(inner)[1]
-            if _is_struct(_bare(value_type)):
-                rows += _walk(_bare(value_type), f"{variable}__<NAME>", "__")
+            if is_struct(bare(value_type)):
+                rows += _walk(bare(value_type), f"{variable}__<NAME>", "__")
             else:
                 rows.append((f"{variable}__<NAME>", value_type, "", text))
         else:
@@ -450,10 +420,10 @@ def _is_loopback(server: str) -> bool:
 
 
 def _type_text(type_: Any) -> str:
-    inner = _bare(type_)
+    inner = bare(type_)
     if get_origin(inner) is Literal:
         return ", ".join(str(choice) for choice in get_args(inner))
-    if _is_secret(type_):
+    if is_secret(type_):
         return "secret"
     if get_origin(inner) in (tuple, list):
         return f"list of {_type_text(get_args(inner)[0])}"

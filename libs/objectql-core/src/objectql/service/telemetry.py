@@ -120,6 +120,9 @@ MetricName: TypeAlias = Literal[
     "oql_members",
     "oql_transactions_in_doubt",
     "oql_transactions_oldest_seconds",
+    "oql_transactions_total",
+    "oql_decisions_total",
+    "oql_parts_recovered_total",
     "oql_metadata_version",
     "oql_source_up",
     "oql_pool_connections",
@@ -178,6 +181,9 @@ METRICS: tuple[Metric, ...] = (
     Metric("oql_members", "gauge", "Processes heard lately", ("service",)),
     Metric("oql_transactions_in_doubt", "gauge", "Over several sources, not in force everywhere"),
     Metric("oql_transactions_oldest_seconds", "gauge", "Age of the oldest of them"),
+    Metric("oql_transactions_total", "counter", "Over several sources, as answered", ("outcome",)),
+    Metric("oql_decisions_total", "counter", "Commits that were asked for, and aborts", ("cause",)),
+    Metric("oql_parts_recovered_total", "counter", "Ended for dead kernels", ("outcome",)),
     Metric("oql_metadata_version", "gauge", "Version of the metadata in force"),
     Metric("oql_source_up", "gauge", "1 while the data source answers", ("source",)),
     Metric("oql_pool_connections", "gauge", "Database connections", ("source", "state")),
@@ -252,6 +258,7 @@ class Metrics:
         self._gauges: dict[str, Gauge] = {}
         self._histograms: dict[str, Histogram] = {}
         self._requests: dict[tuple[str, str], tuple[Counter, Histogram]] = {}
+        self._totals: dict[tuple[MetricName, tuple[str, ...]], float] = {}
         for name, kind, text, labels in METRICS:
             if kind == "counter":
                 self._counters[name] = Counter(name, text, labels, registry=self.registry)
@@ -266,6 +273,12 @@ class Metrics:
         """Add to a counter."""
         metric = self._counters[name]
         (metric.labels(*labels) if labels else metric).inc(by)
+
+    def count_to(self, name: MetricName, total: float, *labels: str) -> None:
+        """Bring a counter up to what somebody else has counted."""
+        before = self._totals.get((name, labels), 0)
+        self._totals[name, labels] = total
+        self.count(name, *labels, by=total - before)
 
     def set(self, name: MetricName, value: float, *labels: str) -> None:
         """Set a gauge."""

@@ -13,6 +13,7 @@ from objectql.service.data.bulk import check_size
 from objectql.service.data.names import check_object
 from objectql.service.data.row_errors import raise_first, row_error
 from objectql.wire.messages import BatchOperation, BatchReply, BatchRequest, RowResult
+from objectql.wire.transactions import TransactionReply
 
 Isolation: TypeAlias = Literal["read_committed", "repeatable_read", "serializable"]
 
@@ -46,6 +47,11 @@ class BatchBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             atomic=self.atomic,
             isolation=self.isolation,
         )
+
+
+def transaction_json(reply: TransactionReply) -> bytes:
+    """`{"id", "state", "sources"}`."""
+    return to_json({"id": reply.id, "state": reply.state, "sources": reply.sources})
 
 
 def batch_json(body: BatchBody, reply: BatchReply, *, with_transaction: bool = True) -> bytes:

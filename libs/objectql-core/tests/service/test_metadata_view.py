@@ -10,9 +10,9 @@ from objectql.clock import SystemClock
 from objectql.context import Context
 from objectql.errors import Unavailable
 from objectql.metadata.registry import MetadataSnapshot
+from objectql.service.metadata_view import MetadataView
 from objectql.wire import codec, subjects
 from objectql.wire.messages import MetadataChanged, SnapshotReply, SnapshotRequest
-from objectql_gateway_rest.metadata_view import MetadataView
 
 
 class StillClock(SystemClock):

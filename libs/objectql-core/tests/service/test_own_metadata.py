@@ -13,9 +13,9 @@ from objectql.metadata.document import Document
 from objectql.metadata.overlay import TenantMetadata, own_document
 from objectql.metadata.registry import MetadataSnapshot
 from objectql.metadata.transfer import encode_own
+from objectql.service.own_metadata import CAPACITY, FRESH_S, OwnMetadataView
 from objectql.wire.messages import SnapshotReply
 from objectql.wire.tenants import TenantSnapshotRequest
-from objectql_gateway_rest.own_metadata import CAPACITY, FRESH_S, OwnMetadataView
 
 ACME = TenantId("acme")
 

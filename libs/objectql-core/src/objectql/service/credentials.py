@@ -1,19 +1,19 @@
-"""Where a request carries its credentials: `Authorization: Bearer`, `X-API-Key`, or a cookie."""
+"""Where a request carries its credentials: `Authorization: Bearer` or `X-API-Key`."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from objectql.errors import Unauthenticated
-from objectql_gateway_rest.asgi import Request
 
 
-def find_credentials(request: Request) -> str | None:
-    """The token or API key in the headers of a request; None: only a cookie may have one.
+def find_credentials(headers: Mapping[str, str]) -> str | None:
+    """The token or API key in the headers of a request, by their names in lower case.
 
     Raises:
         Unauthenticated: what is there is none.
 
     """
-    headers = request.headers
     given = headers.get("authorization")
     if given is None:
         key = headers.get("x-api-key")

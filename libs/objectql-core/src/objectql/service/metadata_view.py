@@ -21,9 +21,9 @@ from objectql.errors import ObjectQLError, Unavailable
 from objectql.ids import TenantId, uuid7
 from objectql.metadata.registry import MetadataSnapshot
 from objectql.service.following import Follower
+from objectql.service.own_metadata import OwnMetadataView
 from objectql.wire import codec, subjects
 from objectql.wire.messages import MetadataChanged, SnapshotReply, SnapshotRequest
-from objectql_gateway_rest.own_metadata import OwnMetadataView
 
 T = TypeVar("T")
 

@@ -6,22 +6,20 @@ clients are told the same record.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, TypeAlias, cast
 
 import msgspec
 from msgspec import Meta
 
 from objectql.errors import InvalidRequest, NotSupported, ObjectQLError
-from objectql.events import ChangeKind
 from objectql.service.bodies import decode_document, decode_json
+from objectql.service.live.subscription import Change, Mode, Subscription
 
 NESTING = 64
 
 MAX_ID = 64
 """Characters of a name that a client gives to a subscription or a request."""
-
-
-Mode: TypeAlias = Literal["changes", "live"]
 
 
 class Frame(msgspec.Struct, frozen=True, tag_field="type", forbid_unknown_fields=True):
@@ -68,14 +66,15 @@ Operation: TypeAlias = Literal[
     "bulk",
     "batch",
     "action",
+    "transaction",
 ]
 
 
 class RequestFrame(Frame, frozen=True, tag="request"):
     """Do one data operation, and answer with a `response` of this `id`.
 
-    `body` is what the REST gateway takes for the same; `record` is the id of the record that is
-    meant, `match` the fields by which `upsert` finds it. `trace` has the W3C headers.
+    `body` is what the REST gateway takes for the same; `record` is the id of the record (or of the
+    transaction) that is meant, `match` the fields by which `upsert` finds it. `trace` has the W3C headers.
     """
 
     id: str
@@ -177,40 +176,34 @@ def check_id(id: str) -> None:
 _encoder = msgspec.json.Encoder(decimal_format="number")
 encode = _encoder.encode
 
-EventType: TypeAlias = ChangeKind
+
+def changes_frame(about: Subscription, changes: Sequence[Change], cursor: str) -> bytes:
+    """One change as an event, several as a batch of events."""
+    tail = _tail(about.name, cursor)
+    events = [_event(change, tail) for change in changes]
+    if len(events) == 1:
+        return events[0]
+    return b'{"type":"batch","events":[' + b",".join(events) + b"]" + tail
 
 
-def event_frame(
-    kind: EventType,
-    object_: str,
-    id: str,
-    data: bytes | None,
-    match: str | None,
-    traceparent: str,
-    tail: bytes,
-) -> bytes:
-    """One event of one subscription; `traceparent` is of the write, `tail` of `event_tail`."""
-    parts = [b'{"type":"', kind.encode(), b'","object":"', object_.encode(), b'"']
+def _event(change: Change, tail: bytes) -> bytes:
+    event, (kind, match), data = change
+    parts = [b'{"type":"', kind.encode(), b'","object":"', event.object.encode(), b'"']
     if kind != "created":
-        parts += [b',"id":', encode(id)]
+        parts += [b',"id":', encode(event.record_id)]
     if data is not None:
         parts += [b',"data":', data]
     if match is not None:
         parts += [b',"match":"', match.encode(), b'"']
-    if traceparent:
-        parts += [b',"traceparent":', encode(traceparent)]
+    if event.traceparent:
+        parts += [b',"traceparent":', encode(event.traceparent)]
     parts.append(tail)
     return b"".join(parts)
 
 
-def event_tail(sub: str, cursor: str) -> bytes:
+def _tail(sub: str, cursor: str) -> bytes:
     """The end of an event: of which subscription, and where it leaves the client."""
     return b',"sub":' + encode(sub) + b',"cursor":"' + cursor.encode() + b'"}'
-
-
-def batch_frame(events: list[bytes], tail: bytes) -> bytes:
-    """The events of one commit in one frame."""
-    return b'{"type":"batch","events":[' + b",".join(events) + b"]" + tail
 
 
 def subscribed_frame(sub: str, cursor: str, items: list[bytes] | None) -> bytes:
@@ -218,7 +211,7 @@ def subscribed_frame(sub: str, cursor: str, items: list[bytes] | None) -> bytes:
     told = b'{"type":"subscribed"'
     if items is not None:
         told += b',"items":[' + b",".join(items) + b"]"
-    return told + event_tail(sub, cursor)
+    return told + _tail(sub, cursor)
 
 
 def resync_frame(sub: str, reason: str) -> bytes:

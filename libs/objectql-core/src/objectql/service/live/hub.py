@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable
 from contextlib import aclosing
 from typing import Final
 
@@ -24,10 +24,11 @@ from objectql.live.commits import Commits, Place, Told
 from objectql.live.cursor import Cursors, Position
 from objectql.live.images import EventImages
 from objectql.live.matcher import Matcher
+from objectql.live.recent import Entry, Recent
 from objectql.live.telling import Seen
+from objectql.service.live.subscription import TOO_MUCH, Subscription, TooMuchHeld
 from objectql.wire.codec import decode
-from objectql.wire.subjects import STREAM_SUBJECTS
-from objectql_gateway_ws.subscription import TOO_MUCH, Subscription, TooMuchHeld
+from objectql.wire.subjects import STREAM_SUBJECTS, data_events
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +72,7 @@ class Hub:
         )
         """Whom changes of an object may concern through a lookup to its records."""
         self._commits = Commits(Place(0, 0))
+        self._recent = Recent(0)
         self._begun_at = 0
         """The end of the stream when reading began."""
         self._epoch: str | None = None
@@ -127,6 +129,12 @@ class Hub:
             moved = self._moved
             await moved.wait()
 
+    async def reached(self, place: Place) -> None:
+        """Return when reading is as far as `place`, to which a client came at another gateway."""
+        while self._commits.place.at < place.at:
+            moved = self._moved
+            await moved.wait()
+
     # --- reading -----------------------------------------------------------------------------
 
     async def run(self) -> None:
@@ -152,6 +160,7 @@ class Hub:
                 continue
             start = max(state.first - 1, state.last - WARM_UP, 0)
             self._commits = Commits(Place(start, start))
+            self._recent = Recent(start)
             self._begun_at = state.last
             self._epoch = state.epoch
             try:
@@ -160,6 +169,30 @@ class Hub:
                 log.warning("event_stream_lost", extra={"position": self._commits.place.at})
                 self._epoch = None
                 self._lose(self._matcher.subscribers(), "the event stream was made anew")
+
+    async def since(self, place: Place, tenant: TenantId) -> AsyncGenerator[list[Told]]:
+        """The commits of `tenant` between `place` and where the hub is now.
+
+        Raises:
+            PositionLost: they are not kept any more.
+
+        """
+        commits = Commits(place)
+        epoch, (_, until) = self.position
+        recent = self._recent.since(place.cut)
+        if recent is not None:
+            yield [
+                told
+                for entry in recent
+                if entry.event is not None and entry.event.tenant == tenant
+                if (told := _told(commits, entry, 0.0))
+            ]
+            return
+        reading = self.stream.read(place.cut, epoch=epoch, subject=data_events(tenant), until=until)
+        async with aclosing(reading):
+            async for entries in reading:
+                found = (_told(commits, _entry(message), 0.0) for message in entries)
+                yield [told for told in found if told]
 
     async def _read(self, start: int, epoch: str) -> None:
         reading = self.stream.read(start, epoch=epoch, subject=STREAM_SUBJECTS)
@@ -170,8 +203,11 @@ class Hub:
     def _take(self, entries: Iterable[StreamEntry]) -> None:
         now_s = self._clock.monotonic_s()
         for entry in entries:
+            read = _entry(entry)
+            self._recent.add(read)
             is_old = entry.position <= self._begun_at
-            if told := take(self._commits, entry, now_s - TORN_S + CUT_S if is_old else now_s):
+            since_s = now_s - TORN_S + CUT_S if is_old else now_s
+            if told := _told(self._commits, read, since_s):
                 self._tell(told)
         self._give_up_torn(now_s)
 
@@ -227,15 +263,20 @@ class Hub:
             self._lost(subscription, reason)
 
 
-def take(commits: Commits, entry: StreamEntry, now_s: float) -> Told | None:
-    """What `commits` tells after a message; one that is no event is logged and passed."""
-    if not entry.body:  # a hole: what lay here is not kept any more
+def _entry(message: StreamEntry) -> Entry:
+    """The event in a message; one that is none is logged."""
+    event = None
+    if message.body:  # else it is a hole: what lay here is not kept any more
+        try:
+            event = decode(ChangeEvent, message.body)
+        except msgspec.MsgspecError:
+            log.error("event_unreadable", extra={"position": message.position})  # noqa: TRY400 - no stack
+    return Entry(message.position, event, len(message.body))
+
+
+def _told(commits: Commits, entry: Entry, now_s: float) -> Told | None:
+    """What `commits` tells after an entry."""
+    if entry.event is None:
         commits.skip(entry.position)
         return None
-    try:
-        event = decode(ChangeEvent, entry.body)
-    except msgspec.MsgspecError:
-        log.error("event_unreadable", extra={"position": entry.position})  # noqa: TRY400 - no stack
-        commits.skip(entry.position)
-        return None
-    return commits.add(entry.position, event, now_s)
+    return commits.add(entry.position, entry.event, now_s)

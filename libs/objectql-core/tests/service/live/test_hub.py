@@ -10,9 +10,9 @@ from objectql.bus.port import EventStream, StreamEntry, StreamState
 from objectql.events import ChangeEvent
 from objectql.ids import ObjectName, TenantId
 from objectql.live.cursor import Cursors
+from objectql.service.live.hub import WARM_UP, Hub
+from objectql.service.live.subscription import Subscription
 from objectql.wire.codec import encode
-from objectql_gateway_ws.hub import WARM_UP, Hub
-from objectql_gateway_ws.subscription import Subscription
 
 
 class QuickClock:

@@ -26,12 +26,12 @@ from objectql.live.query import LiveQuery
 from objectql.live.telling import Seen
 from objectql.live.timeline import Timeline
 from objectql.query.ast import Compare, Op, Query
+from objectql.service.kernel import Kernel
+from objectql.service.live.hub import Hub
+from objectql.service.live.subscription import MAX_HELD, TooMuchHeld
 from objectql.values import Value
 from objectql.wire.live import UnpublishedReply, UnpublishedRequest
 from objectql.wire.messages import FindRequest, PageReply
-from objectql_gateway_ws.hub import Hub
-from objectql_gateway_ws.kernel import Kernel
-from objectql_gateway_ws.subscription import MAX_HELD, TooMuchHeld
 
 T = TypeVar("T")
 

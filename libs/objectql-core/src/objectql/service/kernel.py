@@ -1,4 +1,4 @@
-"""What this gateway needs of kernels."""
+"""What services need of kernels."""
 
 from __future__ import annotations
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from functools import partial
+from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
 
 from objectql.context import Actor
+from objectql.events import ChangeEvent
 from objectql.ids import ObjectName
 from objectql.live.commits import Place
 from objectql.live.images import EventImages
@@ -13,8 +15,11 @@ from objectql.live.latest import Latest
 from objectql.live.query import LiveQuery
 from objectql.live.telling import Seen, Telling, telling
 from objectql.query.ast import Query
+from objectql.service.live.outgoing import Message
 from objectql.values import Value
-from objectql_gateway_ws.frames import Mode, batch_frame, event_frame, event_tail
+
+Mode: TypeAlias = Literal["changes", "live"]
+"""Every change, or the latest of each record."""
 
 MAX_HELD = 10_000
 """Events that wait while a subscription is made or bound anew."""
@@ -29,7 +34,7 @@ class TooMuchHeld(Exception):
 
 
 class Joining(Protocol):
-    """See `objectql_gateway_ws.joining`."""
+    """See `objectql.service.live.joining`."""
 
     @property
     def targets(self) -> frozenset[ObjectName]: ...
@@ -40,10 +45,34 @@ class Joining(Protocol):
     async def settled(self) -> None: ...
 
 
-class Client(Protocol):
-    """To whom events go."""
+_ENVELOPE_BYTES: Final = 200
+"""About what a change costs beside its record."""
 
-    def tell(self, frame: bytes, cursor: str | None = None) -> None: ...
+
+class Change(NamedTuple):
+    """What a subscription is told of one record: `data` is a JSON object of it, None where it is
+    seen no more.
+    """
+
+    event: ChangeEvent
+    telling: Telling
+    data: bytes | None
+
+
+class Client(Protocol):
+    """To whom events go, and the words in which they are told there."""
+
+    def subscribed(self, about: Subscription, cursor: str, items: list[bytes] | None) -> bytes:
+        """That the subscription lives; `items` are the records of a snapshot."""
+        ...
+
+    def changed(self, about: Subscription, changes: Sequence[Change], cursor: str) -> bytes:
+        """What has changed with one commit, or in the mode `live` since the last time."""
+        ...
+
+    def tell(
+        self, message: Message, cursor: str | None = None, size: int | None = None
+    ) -> None: ...
     def tell_later(self, news: Subscription) -> None: ...
     async def room(self) -> None: ...
 
@@ -137,31 +166,33 @@ class Subscription:
         """
         if self.is_over:
             return
-        told = [(each.images, _telling(each)) for each in seen]
         if self._latest is None:
-            self.client.tell(self._frame(told, cursor), cursor)
+            changes = [self._change(each.images, _telling(each)) for each in seen]
+            size = sum(_ENVELOPE_BYTES + len(change.data or b"") for change in changes)
+            self.client.tell(partial(self.client.changed, self, changes, cursor), cursor, size)
             return
-        for images, what in told:
-            self._latest.add(images.event.record_id, what, images)
+        for each in seen:
+            self._latest.add(each.images.event.record_id, _telling(each), each.images)
         if len(self._latest) > MAX_HELD:
             raise TooMuchHeld
         self._latest_cursor = cursor
         self.client.tell_later(self)
 
     def take_news(self) -> tuple[bytes, str] | None:
-        """A frame with the latest of each record that there is news of, and its cursor."""
+        """A message with the latest of each record that there is news of, and its cursor."""
         assert self._latest is not None
         news = self._latest.take()
         if self.is_over or not news:
             return None
-        told = [(each.event, each.telling) for each in news]
-        return self._frame(told, self._latest_cursor), self._latest_cursor
+        changes = [self._change(each.event, each.telling) for each in news]
+        return self.client.changed(self, changes, self._latest_cursor), self._latest_cursor
 
-    def _frame(self, told: Sequence[tuple[EventImages, Telling]], cursor: str) -> bytes:
-        assert self.query is not None
-        tail = event_tail(self.name, cursor)
-        frames = [_event(images, what, self.query, tail) for images, what in told]
-        return frames[0] if len(frames) == 1 else batch_frame(frames, tail)
+    def _change(self, images: EventImages, telling: Telling) -> Change:
+        query = self.query
+        assert query is not None
+        is_gone = telling.kind == "deleted"
+        data = None if is_gone else images.data(query.outputs, query.masks)
+        return Change(images.event, telling, data)
 
     def release(self, cursor_of: Callable[[Place], str]) -> None:
         """Tell what waits, and wait no longer."""
@@ -174,10 +205,3 @@ def _telling(seen: Seen) -> Telling:
     found = telling(seen.images.event.kind, was=seen.was, now=seen.now)
     assert found is not None  # the matcher tells of nobody who saw it neither before nor after
     return found
-
-
-def _event(images: EventImages, told: Telling, query: LiveQuery, tail: bytes) -> bytes:
-    event = images.event
-    data = None if told.kind == "deleted" else images.data(query.outputs, query.masks)
-    parts = told.match, event.traceparent
-    return event_frame(told.kind, event.object, event.record_id, data, *parts, tail)

@@ -21,19 +21,17 @@ from objectql.clock import Clock
 from objectql.context import Actor, Context, ReadPolicy
 from objectql.errors import DeadlineExceeded, InvalidQuery, TooManyRecords, Unavailable
 from objectql.ids import uuid7
-from objectql.live.commits import Commits, Place
+from objectql.live.commits import Place
 from objectql.live.images import EventImages
 from objectql.live.matcher import Match, Matcher
 from objectql.live.query import LiveQuery
 from objectql.live.telling import Seen
+from objectql.service.kernel import Kernel
+from objectql.service.live.hub import Hub
+from objectql.service.live.joining import TIMEOUT_S, Joining, Reader
+from objectql.service.live.subscription import Subscription
 from objectql.wire.live import LiveBindReply, LiveBindRequest
 from objectql.wire.messages import FindRequest, PageReply
-from objectql.wire.subjects import data_events
-from objectql_gateway_ws.frames import subscribed_frame
-from objectql_gateway_ws.hub import Hub, take
-from objectql_gateway_ws.joining import TIMEOUT_S, Joining, Reader
-from objectql_gateway_ws.kernel import Kernel
-from objectql_gateway_ws.subscription import Subscription
 
 T = TypeVar("T")
 
@@ -89,7 +87,7 @@ class Subscribing:
         await self.bind(subscription)
         if subscription.is_over:
             return
-        place = None if since is None else self._place(since, subscription.actor)
+        place = None if since is None else await self._place(since, subscription.actor)
         self._join(subscription)
         self._hub.add(subscription)
         try:
@@ -98,7 +96,8 @@ class Subscribing:
                     subscription.joining.start()
                 await self._tell_present(subscription, snapshot=snapshot)
             else:
-                subscription.client.tell(subscribed_frame(subscription.name, since or "", None))
+                client = subscription.client
+                client.tell(client.subscribed(subscription, since or "", None))
                 await self._replay(subscription, place)
         except BaseException:
             self._hub.remove(subscription)
@@ -120,8 +119,8 @@ class Subscribing:
         await self._keep_meaning(subscription)
         if not subscription.is_over:
             cursor = self._cursor(subscription, self._hub.position.place)
-            told = subscribed_frame(subscription.name, cursor, items)
-            subscription.client.tell(told, cursor)
+            client = subscription.client
+            client.tell(client.subscribed(subscription, cursor, items), cursor)
 
     async def bind(self, subscription: Subscription) -> None:
         """Ask a kernel what the subscription is to its client now."""
@@ -209,28 +208,25 @@ class Subscribing:
 
     # --- since a cursor ----------------------------------------------------------------------
 
-    def _place(self, cursor: str, actor: Actor) -> Place:
+    async def _place(self, cursor: str, actor: Actor) -> Place:
         place = self._hub.cursors.read(cursor, actor.tenant, epoch=self._hub.position.epoch)
         if place is None:
             raise PositionLost
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                await self._hub.reached(place)  # or what the client knows would be told again
+        except TimeoutError as exc:
+            raise PositionLost from exc
         return place
 
     async def _replay(self, subscription: Subscription, place: Place) -> None:
         """Tell what happened between `place` and where the hub was when it took the subscription."""
         query, joining = _bound(subscription), subscription.joining
-        epoch, (_, until) = self._hub.position
-        commits = Commits(place)
         matcher: Matcher[Subscription] = Matcher()
         matcher.add(subscription, query, subscription.params)
-        reading = self._hub.stream.read(
-            place.cut, epoch=epoch, subject=data_events(query.tenant), until=until
-        )
-        async with aclosing(reading):
-            async for entries in reading:
-                for entry in entries:
-                    told = take(commits, entry, 0.0)
-                    if told is None:
-                        continue
+        async with aclosing(self._hub.since(place, query.tenant)) as since:
+            async for commits in since:
+                for told in commits:
                     all_images = [EventImages(event) for event in told.events]
                     cursor = self._cursor(subscription, told.place)
                     if joining is not None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from inspect import isawaitable
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -23,15 +22,16 @@ from objectql.query.parse import parse_query
 from objectql.service.bodies import decode_document, decode_json, decode_object, first_byte
 from objectql.service.caller_rates import Rates
 from objectql.service.data.answers import deleted_json, items_json, page_json
-from objectql.service.data.batches import BatchBody, batch_json
+from objectql.service.data.batches import BatchBody, batch_json, transaction_json
 from objectql.service.data.bulk import BulkBody, bulk_json, created_json, creations, read_rows
-from objectql.service.data.facts import check_key, time_limit_ms, trace_of
+from objectql.service.data.facts import context_of
+from objectql.service.data.limits import RequestLimits
 from objectql.service.data.names import check_id, check_object
 from objectql.service.data.queries import document_query
 from objectql.service.data.row_errors import raise_first
+from objectql.service.kernel import Kernel
+from objectql.service.live.frames import NESTING, RequestFrame, response_frame
 from objectql.service.recent_writes import RecentWrites
-from objectql.wire.consistency import merged_text
-from objectql.wire.headers import parse_read_policy
 from objectql.wire.messages import (
     ActionRequest,
     AggregateRequest,
@@ -48,9 +48,7 @@ from objectql.wire.messages import (
     RecordReply,
     UpdateRequest,
 )
-from objectql_gateway_ws.frames import NESTING, RequestFrame, response_frame
-from objectql_gateway_ws.kernel import Kernel
-from objectql_gateway_ws.settings import RequestLimits
+from objectql.wire.transactions import TransactionReply, TransactionRequest
 
 _RETRY_MS: Final = 250
 
@@ -85,18 +83,6 @@ class Requests:
         self._observe = observe
         self._in_flight = 0
 
-    async def spend(self, actor: Actor) -> None:
-        """Count a request of `actor`, whom one limit concerns at all gateways.
-
-        Raises:
-            RateLimited: it is too often.
-
-        """
-        told = self._rates.of_caller(actor)
-        told = await told if isawaitable(told) else told
-        if told is not None:
-            told.check()
-
     async def answer(self, said: RequestFrame, actor: Actor, origin: str) -> bytes:
         """The frame that answers `said`; it never raises for the caller's reasons."""
         started_s = self._clock.monotonic_s()
@@ -105,7 +91,7 @@ class Requests:
         try:
             if self._in_flight > self._limits.in_flight:
                 raise Overloaded(retry_after_ms=_RETRY_MS)
-            await self.spend(actor)
+            await self._rates.spend(actor)
             return await self._do(said, actor, origin)
         except ObjectQLError as exc:
             outcome = str(exc.http)
@@ -123,30 +109,23 @@ class Requests:
         reply = await self._kernel.call(ask.verb, ask.message, context, ask.reply_type)
         token: str | None = getattr(reply, "consistency_token", None)
         if token is not None:
-            self._writes.remember(actor.tenant, token, self._clock.monotonic_s())
-            if said.consistency_token is not None:
-                token = merged_text(said.consistency_token, token)
+            known, now_s = context.consistency_token, self._clock.monotonic_s()
+            token = self._writes.answered(actor.tenant, token, known, now_s)
         version = reply.version if isinstance(reply, RecordReply) else None
         return response_frame(said.id, ask.text(reply), version=version, token=token)
 
     def _context(self, said: RequestFrame, actor: Actor, origin: str) -> Context:
-        policy, max_lag_ms = (None, None)
-        if said.read_policy is not None:
-            policy, max_lag_ms = parse_read_policy(said.read_policy)
-        token = None if said.consistency_token is None else merged_text(said.consistency_token)
-        recent = None
-        if token is None and policy is None:
-            recent = self._writes.token(actor.tenant, self._clock.monotonic_s())
-        return Context(
-            actor=actor,
-            deadline_ms=self._clock.now_ms() + time_limit_ms(said.timeout_ms, self._limits),
+        return context_of(
+            actor,
             request_id=uuid7(),
-            idempotency_key=check_key(said.idempotency_key),
-            consistency_token=token,
-            recent_token=recent,
-            read_policy=policy,
-            max_lag_ms=max_lag_ms,
-            trace=trace_of(said.trace),
+            clock=self._clock,
+            patience=self._limits,
+            writes=self._writes,
+            timeout_ms=said.timeout_ms,
+            key=said.idempotency_key,
+            token=said.consistency_token,
+            read_policy=said.read_policy,
+            trace=said.trace,
             origin=origin,
         )
 
@@ -199,6 +178,11 @@ def ask_of(said: RequestFrame, limits: RequestLimits) -> Ask:
             batch = decode_json(body, BatchBody, nesting=NESTING)
             request = batch.request(most=most)
             return Ask("batch", request, BatchReply, partial(batch_json, batch))
+        case "transaction":
+            if said.record is None:
+                raise InvalidRequest(reason='"record" is the id of the transaction that is meant')
+            asked = TransactionRequest(said.record)
+            return Ask("transaction", asked, TransactionReply, transaction_json)
         case "action":
             if said.action is None:
                 raise InvalidRequest(reason='"action" names what is to be run')

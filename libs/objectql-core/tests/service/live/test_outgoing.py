@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 
-from objectql_gateway_ws.outgoing import Outgoing, Overflow
+from objectql.service.live.outgoing import Outgoing, Overflow
 
 
 class Client:
@@ -49,8 +50,13 @@ class Latest:
 
 @asynccontextmanager
 async def sending(client: Client, limit_bytes: int = 100) -> AsyncGenerator[Outgoing]:
-    outgoing = Outgoing(client.send, limit_bytes)
-    task = asyncio.ensure_future(outgoing.run())
+    outgoing = Outgoing(limit_bytes)
+
+    async def send_all() -> None:
+        while messages := await outgoing.take():
+            await client.send(messages)
+
+    task = asyncio.ensure_future(send_all())
     try:
         yield outgoing
     finally:
@@ -119,3 +125,39 @@ async def test_news_that_are_none_any_more_are_nothing() -> None:
         await asyncio.sleep(0)
         outgoing.put(b"later")
         assert await client.read() == [b"later"]
+
+
+async def test_nothing_waits_and_nothing_is_sent_after_the_end() -> None:
+    client = Client()
+    async with sending(client) as outgoing:
+        outgoing.put(b"first", "c1")
+        await asyncio.sleep(0)
+        outgoing.put(b"second", "c2")
+        outgoing.close()
+        assert outgoing.waiting_bytes == len(b"first")  # which is being sent
+        assert await client.read() == [b"first"]
+        async with asyncio.timeout(10):
+            await outgoing.empty()
+        assert await outgoing.take() == []
+        assert (client.got, outgoing.cursor) == ([b"first"], "c1")
+
+
+async def test_messages_that_wait_count_before_they_are_made_and_are_made_for_who_reads() -> None:
+    client, made = Client(), list[int]()
+
+    def make(number: int) -> bytes:
+        made.append(number)
+        return b"%d" % number
+
+    async with sending(client, limit_bytes=100) as outgoing:
+        outgoing.put(partial(make, 0), "c0", size=45)
+        await asyncio.sleep(0)
+        for number in (1, 2):
+            outgoing.put(partial(make, number), f"c{number}", size=45)
+        with pytest.raises(Overflow):
+            outgoing.put(partial(make, 3), "c3", size=45)
+        assert (made, outgoing.cursor, outgoing.waiting_bytes) == ([0], "c0", 135)
+        assert await client.read(3) == [b"0", b"1", b"2"]
+        async with asyncio.timeout(10):
+            await outgoing.empty()
+        assert made == [0, 1, 2]

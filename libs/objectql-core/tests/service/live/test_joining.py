@@ -20,8 +20,8 @@ from objectql.live.query import LiveQuery
 from objectql.live.telling import Seen
 from objectql.metadata.model import FieldDef, ObjectDef
 from objectql.query.bound import Column, Hop, Param, ParamSource, Test, TestOp
-from objectql_gateway_ws.joining import Joining
-from objectql_gateway_ws.subscription import MAX_HELD, TooMuchHeld
+from objectql.service.live.joining import Joining
+from objectql.service.live.subscription import MAX_HELD, TooMuchHeld
 
 TASK, FOLDER, TENANT = ObjectName("task"), ObjectName("folder"), TenantId("acme")
 STATE = FieldDef(name=FieldName("state"), type="text")

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from objectql.client.backoff import Backoff, Patience
 from objectql.client.credentials import Credentials, FetchedToken, SignIn, StaticToken
 from objectql.client.problems import problem_error
-from objectql.client.transport import Times, Transport
+from objectql.client.repeating import Times
+from objectql.client.transport import Transport
 from objectql.client.written import Written
 from objectql.errors import (
     ObjectQLError,

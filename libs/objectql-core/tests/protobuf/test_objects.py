@@ -3,69 +3,30 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import google.type
+import msgspec
 import pytest
+from tests.buf import Workspace
 
 from objectql.ids import FieldName, ObjectName
 from objectql.metadata.build import build_snapshot
-from objectql.metadata.field_numbers import ObjectNumbers, allocate
+from objectql.metadata.field_numbers import allocate
 from objectql.metadata.loader import load_directory
-from objectql.metadata.model import FieldDef, ObjectDef, Option, system_fields
+from objectql.metadata.model import ActionDef, FieldDef, ObjectDef, Option, system_fields
 from objectql.metadata.types import FIELD_TYPES
+from objectql.protobuf.descriptors import descriptor_of, pool_of
+from objectql.protobuf.generic import FILE
 from objectql.protobuf.objects import proto_file, proto_files
 from objectql.protobuf.text import text_of
 
 ROOT = Path(__file__).parents[4]
-BUF = Path(sys.executable).parent / "buf"
 TASK = ObjectName("task")
-
-CONFIGURATION = """\
-version: v2
-modules:
-  - path: ours
-  - path: theirs
-lint:
-  use: [STANDARD]
-  # Google's proposals answer with the record itself, which several methods share.
-  except: [RPC_RESPONSE_STANDARD_NAME, RPC_REQUEST_RESPONSE_UNIQUE]
-  ignore: [theirs]
-breaking:
-  use: [FILE]
-"""
 
 
 @pytest.fixture
-def workspace(tmp_path: Path) -> Path:
-    """A folder with `buf.yaml` and the types of others."""
-    (tmp_path / "buf.yaml").write_text(CONFIGURATION)
-    (tmp_path / "ours").mkdir()
-    theirs = tmp_path / "theirs" / "google" / "type"
-    theirs.mkdir(parents=True)
-    for name in ("date", "decimal", "timeofday"):
-        shutil.copy(Path(next(iter(google.type.__path__))) / f"{name}.proto", theirs)
-    return tmp_path
-
-
-def buf(workspace: Path, *arguments: str) -> str:
-    """What `buf` complains of."""
-    command = [BUF, *arguments]
-    done = subprocess.run(command, cwd=workspace, capture_output=True, text=True, check=False)  # noqa: S603
-    assert done.returncode in {0, 100}, done.stderr
-    return done.stdout
-
-
-def write(
-    folder: Path, objects: Sequence[ObjectDef], numbers: Mapping[ObjectName, ObjectNumbers]
-) -> None:
-    for each in proto_files(objects, numbers).values():
-        path = folder / each.path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text_of(each))
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace(tmp_path / "now")
 
 
 def options(*values: str) -> tuple[Option, ...]:
@@ -81,40 +42,104 @@ def task(*fields: FieldDef) -> ObjectDef:
     return ObjectDef(name=TASK, fields=known, description='What is to be done; a "task"\n*/')
 
 
-def test_the_examples_lint_and_are_formatted(workspace: Path) -> None:
+def test_the_examples_lint_and_are_formatted(workspace: Workspace) -> None:
     folders = (ROOT / "examples" / "flights", ROOT / "examples" / "crm")
     documents = [item for folder in folders for item in load_directory(folder).items]
     objects = list(build_snapshot(documents, 1).objects.values())
-    write(workspace / "ours", objects, allocate(objects, {}))
-    assert len(list((workspace / "ours").rglob("*.proto"))) == len(objects)
-    assert not buf(workspace, "lint")
-    assert not buf(workspace, "format", "--diff", "ours")
+    files = proto_files(objects, allocate(objects, {}))
+    assert len(files) == len(objects)
+    workspace.write([FILE, *files.values()])
+    assert not workspace.buf("lint")
+    assert not workspace.buf("format", "--diff", "ours")
 
 
-def test_every_type_of_field_has_a_type(workspace: Path) -> None:
+def test_every_type_of_field_has_a_type(workspace: Workspace) -> None:
     fields = [field(f"f_{name}", name) for name in FIELD_TYPES]
     odd = field("odd", "multiselect", "on time", "on-time", "ü", "", "1")
     objects = [task(*fields, field("level", "select", "low", "high"), odd)]
-    write(workspace / "ours", objects, allocate(objects, {}))
-    assert not buf(workspace, "lint")
-    assert not buf(workspace, "format", "--diff", "ours")
+    workspace.write(proto_files(objects, allocate(objects, {})).values())
+    assert not workspace.buf("lint")
+    assert not workspace.buf("format", "--diff", "ours")
 
 
-def test_what_is_added_breaks_nobody(workspace: Path) -> None:
+def test_what_is_added_breaks_nobody(workspace: Workspace) -> None:
     before = [task(field("title", "text"), field("level", "select", "low", "high"))]
     numbers = allocate(before, {})
-    write(workspace / "ours", before, numbers)
-    shutil.copytree(workspace, workspace.parent / "before")
+    workspace.write(proto_files(before, numbers).values())
+    shutil.copytree(workspace.folder, workspace.folder.parent / "before")
     grown = task(
         field("due", "date"),
         field("level", "select", "none", "low", "high"),
         field("title", "text"),
     )
     after = [ObjectDef(name=ObjectName("area"), fields=before[0].fields), grown]
-    write(workspace / "ours", after, allocate(after, numbers))
-    assert not buf(workspace, "breaking", "--against", str(workspace.parent / "before"))
-    write(workspace / "ours", after, allocate(after, {}))  # numbers that nobody kept
-    assert buf(workspace, "breaking", "--against", str(workspace.parent / "before"))
+    against = ("breaking", "--against", str(workspace.folder.parent / "before"))
+    workspace.write(proto_files(after, allocate(after, numbers)).values())
+    assert not workspace.buf(*against)
+    workspace.write(proto_files(after, allocate(after, {})).values())  # numbers that nobody kept
+    assert workspace.buf(*against)
+
+
+@pytest.mark.parametrize(
+    "name", ["type", "change_type", "change_match", "update_mask", "if_version", "timestamp", "id"]
+)
+def test_objects_may_be_called_like_what_is_ours(workspace: Workspace, name: str) -> None:
+    known = {each.name: each for each in (*system_fields(), field("type", "select", "a"))}
+    objects = [ObjectDef(name=ObjectName(name), fields=known)]
+    files = proto_files(objects, allocate(objects, {}))
+    workspace.write(files.values())
+    assert workspace.descriptors()[files[ObjectName(name)].path]
+    assert pool_of(files.values()).FindServiceByName(files[ObjectName(name)].service_name)
+
+
+def test_names_that_json_does_not_tell_apart_do_not_break_reflection() -> None:
+    definition = task(field("a1", "text"), field("a_1", "text"), field("b_c", "text"))
+    file = proto_file(definition, allocate([definition], {})[TASK])
+    fields = pool_of([file]).FindMessageTypeByName("objectql.app.v1.Task").fields
+    told = {each.name: each.json_name for each in fields}
+    assert (told["a1"], told["a_1"], told["b_c"]) == ("a1", "a_1", "bC")
+
+
+def test_actions_have_messages_whose_names_and_numbers_stay(workspace: Workspace) -> None:
+    level = field("level", "select", "low", "high")
+    actions = [
+        ActionDef(name="get", params={"level": level, "why": field("why", "text")}),
+        ActionDef(name="clean_up", type="global", description="Puts it away."),
+    ]
+    before = msgspec.structs.replace(task(level), actions={each.name: each for each in actions})
+    numbers = allocate([before], {})
+    assert numbers[TASK].actions["get"].message == "GetTaskN2"
+    workspace.write(proto_files([before], numbers).values())
+    assert not workspace.buf("lint")
+    assert not workspace.buf("format", "--diff", "ours")
+    shutil.copytree(workspace.folder, workspace.folder.parent / "before")
+    less = ActionDef(name="get", params={"new": field("new", "date"), "level": level})
+    after = msgspec.structs.replace(before, actions={"get": less, "clean_up": actions[1]})
+    known = allocate([after], allocate([task(level)], numbers))
+    file = proto_file(after, known[TASK])
+    workspace.write([file])
+    found = workspace.buf("breaking", "--against", str(workspace.folder.parent / "before"))
+    assert [line for line in found.splitlines() if '"why"' not in line] == []  # which has gone
+    assert "  reserved 2;\n" in text_of(file)  # of `why`
+    assert descriptor_of(file) == workspace.descriptors()[file.path]
+
+
+def test_descriptors_are_what_a_compiler_makes_of_the_text(workspace: Workspace) -> None:
+    before = task(
+        field("gone", "text"), field("level", "select", "low", "gone"), field("t", "text")
+    )
+    numbers = allocate([before], {})
+    fields = [field(f"f_{name}", name) for name in FIELD_TYPES]
+    after = task(*fields, field("level", "select", "low", "high"), field("t", "number"))
+    file = proto_file(after, allocate([after], numbers)[TASK])
+    assert file.messages[0].retired
+    workspace.write([FILE, file])
+    compiled = workspace.descriptors()
+    assert descriptor_of(file) == compiled[file.path]
+    assert descriptor_of(FILE) == compiled[FILE.path]
+    pool = pool_of([FILE, file])
+    assert pool.FindServiceByName("objectql.v1.ObjectService").FindMethodByName("Session")
+    assert pool.FindServiceByName("objectql.app.v1.TaskService").FindMethodByName("QueryTasks")
 
 
 def test_what_has_gone_leaves_its_numbers_reserved() -> None:
@@ -149,3 +174,11 @@ def test_comments_stay_comments() -> None:
     text = text_of(proto_file(definition, allocate([definition], {})[TASK]))
     said = [line for line in text.splitlines() if "} message" in line]
     assert said == ["  // x } message"]
+
+
+def test_a_service_has_the_methods_that_its_object_offers() -> None:
+    definition = task(field("title", "text"))
+    enable = msgspec.structs.replace(definition.enable, api_methods=("get", "delete"))
+    definition = msgspec.structs.replace(definition, enable=enable)
+    found = proto_file(definition, allocate([definition], {})[TASK])
+    assert [method.name for method in found.service.methods] == ["GetTask", "DeleteTask"]

@@ -6,9 +6,10 @@
             ...
 
 Reading order: `client` (everything a program calls), `operations` (of batches), `changes` (what live
-queries tell); then how it is done: `transport` (requests, repeated safely), `written` (reading
-one's own writes), `credentials`, `problems`, `live` and `sockets`, `backoff`. It needs the extra
-`client` of the package, and nothing of the engine but its errors.
+queries tell), `grpc` (the same over gRPC, with streams); then how it is done: `repeating` (calls,
+repeated safely), `transport`, `written` (reading one's own writes), `credentials`, `problems`, `live`
+and `sockets`, `backoff`. It needs the extra `client` of the package, and nothing of the engine but its
+errors and messages.
 """
 
 from objectql.client.backoff import Patience
@@ -17,7 +18,7 @@ from objectql.client.client import Client, Page
 from objectql.client.credentials import Credentials, SignIn
 from objectql.client.live import Live
 from objectql.client.operations import BatchResult, Transaction
-from objectql.client.transport import Times
+from objectql.client.repeating import Times
 
 __all__ = [
     "BatchResult",

@@ -14,8 +14,9 @@ from objectql.client.changes import Record
 from objectql.client.credentials import Credentials, credentials_of
 from objectql.client.live import Live
 from objectql.client.operations import BatchResult, Operation, Transaction
+from objectql.client.repeating import Times
 from objectql.client.sockets import LiveConnection
-from objectql.client.transport import Times, Transport
+from objectql.client.transport import Transport
 
 
 class Page(msgspec.Struct, frozen=True):

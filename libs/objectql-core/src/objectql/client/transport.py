@@ -1,14 +1,7 @@
-"""Requests to the REST gateway, sent again when that is safe, until the time is over.
-
-Reads are always safe. Writes are, because each carries an idempotency key: the cluster does what is
-asked once, and answers every repetition alike. What is not known when the time is over is said so
-(`OutcomeUnknown`), whatever else went wrong afterwards.
-"""
+"""Requests to the REST gateway, sent again when that is safe, until the time is over."""
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
@@ -16,18 +9,12 @@ from typing import Any, Final
 import httpx
 import msgspec
 
-from objectql.client.backoff import Backoff, Patience
+from objectql.client.backoff import Patience
 from objectql.client.credentials import Credentials
 from objectql.client.problems import problem_error
+from objectql.client.repeating import Times, UnansweredError, repeated
 from objectql.client.written import Written
-from objectql.errors import (
-    Category,
-    Internal,
-    ObjectQLError,
-    OutcomeUnknown,
-    Unauthenticated,
-    Unavailable,
-)
+from objectql.errors import Internal, OutcomeUnknown, Unavailable
 from objectql.ids import uuid7
 
 _TOKEN: Final = "Oql-Consistency-Token"  # noqa: S105 - the name of a header
@@ -36,13 +23,6 @@ _MARGIN_S: Final = 1.0
 """How much longer than the server a client waits for what the server gives up on."""
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
-
-
-class Times(msgspec.Struct, frozen=True, kw_only=True):
-    """How long one attempt and the whole of a call may take."""
-
-    attempt_s: float = 10.0
-    call_s: float = 30.0
 
 
 class Transport:
@@ -120,39 +100,25 @@ class Transport:
         self, method: str, path: str, body: Any, headers: Mapping[str, str], *, writes: bool
     ) -> httpx.Response:
         content = None if body is None else _encode(body)
-        backoff = Backoff(self._patience)
-        until = time.monotonic() + self._times.call_s
-        is_renewed = is_unknown = False
-        while True:
-            at_least_s = 0.0
+
+        async def attempt(token: str, within_s: float) -> httpx.Response:
+            told = {**headers, "Authorization": f"Bearer {token}"}
             try:
-                token = await self.credentials.token(self.post)
-                told = {**headers, "Authorization": f"Bearer {token}"}
-                left_s = min(self._times.attempt_s, max(0.001, until - time.monotonic()))
-                answer = await self._attempt(method, path, content, told, left_s)
-                if answer.is_success:
-                    return answer
-                error = problem_error(answer.status_code, answer.content)
-                if isinstance(error, Unauthenticated) and not is_renewed:
-                    is_renewed = True
-                    if await self.credentials.renew(token):
-                        continue
-                is_unknown |= error.category is Category.OUTCOME_UNKNOWN
-                at_least_s = (error.retry_after_ms or 0) / 1000
+                answer = await self._attempt(method, path, content, told, within_s)
             except httpx.TransportError as exc:
-                is_unknown |= writes and not isinstance(exc, _NOT_SENT)
-                error = Unavailable(what="the gateway")
-                error.__cause__ = exc
-            except ObjectQLError as exc:  # of the credentials
-                error = exc
-            if not error.retryable:
-                raise error
-            wait_s = backoff.failed(at_least_s=at_least_s)
-            if time.monotonic() + wait_s >= until:
-                if is_unknown:
-                    raise OutcomeUnknown from error
-                raise error
-            await asyncio.sleep(wait_s)
+                raise UnansweredError(was_sent=not isinstance(exc, _NOT_SENT)) from exc
+            if not answer.is_success:
+                raise problem_error(answer.status_code, answer.content)
+            return answer
+
+        return await repeated(
+            attempt,
+            self.credentials,
+            self.post,
+            times=self._times,
+            patience=self._patience,
+            writes=writes,
+        )
 
     async def _attempt(
         self,

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from itertools import chain, pairwise
+from itertools import chain
 
-from objectql.protobuf.model import Enum, Message, ProtoFile, Service
+from objectql.protobuf.model import Enum, Message, ProtoFile, Service, ranges
 
 _INDENT = "  "
 
 
 def text_of(file: ProtoFile) -> str:
     """The whole file."""
-    head = ["// Written from the metadata: do not change it.", 'syntax = "proto3";', ""]
+    head = ["// Written by a program: do not change it.", 'syntax = "proto3";', ""]
     head += [f"package {file.package};", ""]
-    head += [f'import "{path}";' for path in sorted(file.imports)]
+    head += [f'import "{path}";' for path in file.imports]
     parts = [_service(file.service), *(_message(each) for each in file.messages)]
     return "\n".join([*head, *chain.from_iterable(["", *part] for part in parts), ""])
 
@@ -24,9 +24,10 @@ def _service(service: Service) -> Iterator[str]:
     yield from _comment(service.comment)
     yield f"service {service.name} {{"
     for method in service.methods:
+        asked = f"stream {method.request}" if method.takes_stream else method.request
         answer = f"stream {method.response}" if method.is_stream else method.response
         yield from _indented(_comment(method.comment))
-        yield f"{_INDENT}rpc {method.name}({method.request}) returns ({answer});"
+        yield f"{_INDENT}rpc {method.name}({asked}) returns ({answer});"
     yield "}"
 
 
@@ -56,19 +57,9 @@ def _enum(enum: Enum) -> Iterator[str]:
 
 
 def _reserved(numbers: tuple[int, ...]) -> Iterator[str]:
+    runs = (f"{a}" if a == b else f"{a} to {b}" for a, b in ranges(numbers))
     if numbers:
-        yield f"reserved {', '.join(_ranges(numbers))};"
-
-
-def _ranges(numbers: tuple[int, ...]) -> Iterator[str]:
-    """`(1, 2, 3, 7)` as `1 to 3` and `7`."""
-    start = numbers[0]
-    for number, following in pairwise((*numbers, None)):
-        assert number is not None
-        if following != number + 1:
-            yield str(start) if start == number else f"{start} to {number}"
-            if following is not None:
-                start = following
+        yield f"reserved {', '.join(runs)};"
 
 
 def _comment(text: str) -> Iterator[str]:

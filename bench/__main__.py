@@ -22,6 +22,7 @@ from bench import (
     report,
     rest,
     rules,
+    transactions,
     wrk,
 )
 from bench.model import METHOD, RESULTS, Growth, Machine, Micro, Rest, Rules, save
@@ -55,6 +56,9 @@ def arguments() -> argparse.ArgumentParser:
     live_queries.add_argument("--quick", action="store_true", help="only see that it runs")
     crowds = commands.add_parser("crowds", help="live queries: slow readers, a right that ends")
     crowds.add_argument("--quick", action="store_true", help="only see that it runs")
+
+    several = commands.add_parser("transactions", help="commits over several databases")
+    several.add_argument("--quick", action="store_true", help="only see that it runs")
 
     commands.add_parser("document", help="write docs/performance.md from the kept results")
 
@@ -148,6 +152,8 @@ def main() -> int:
             live.run(quick=told.quick)
         case "crowds":
             live_crowds.run(quick=told.quick)
+        case "transactions":
+            transactions.run(quick=told.quick)
         case "memory":
             results = told.results or (None if told.quick else RESULTS)
             return remember(quick=told.quick, results=results)

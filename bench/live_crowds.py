@@ -135,12 +135,16 @@ async def slow(cluster: Cluster, token: str, crowd: int, seconds: float) -> Slow
     )
 
 
-async def revoke(cluster: Cluster, token: str, crowd: int) -> tuple[float, int]:
-    """Seconds until the last of those who may read no more was told so, and events after that."""
+async def revoke(cluster: Cluster, crowd: int) -> tuple[float, int]:
+    """Seconds until the last of those who may read no more was told so, and events after that.
+
+    Each is another user.
+    """
     port = cluster.port_of(GATEWAY)
     readers: list[Reader] = []
-    for _ in range(0, crowd, 50):
-        readers += await asyncio.gather(*(connect(port, token) for _ in range(50)))
+    for first in range(0, crowd, 50):
+        tokens = [token_of(cluster, f"u{number}") for number in range(first, first + 50)]
+        readers += await asyncio.gather(*(connect(port, token) for token in tokens))
     await subscribe(readers, [[{"topic": "crowd"}]] * crowd)
     async with client(cluster.env) as api:
         path = "/api/meta/permission/note"
@@ -172,7 +176,7 @@ def run(*, quick: bool) -> None:
     async def measure(cluster: Cluster) -> tuple[Slow, tuple[float, int]]:
         token = token_of(cluster, USER)
         found = await slow(cluster, token, crowd, seconds)
-        return found, await revoke(cluster, token, crowd)
+        return found, await revoke(cluster, crowd)
 
     with one_gateway() as cluster:
         f, (took_s, after) = asyncio.run(measure(cluster))

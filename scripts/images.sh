@@ -15,7 +15,7 @@ arguments=()
 for name in PIP_INDEX_URL PIP_EXTRA_INDEX_URL http_proxy https_proxy no_proxy; do arguments+=(--build-arg "$name"); done
 [ -z "${OQL_IMAGE_BASE:-}" ] || arguments+=(--build-arg "BASE=$OQL_IMAGE_BASE")
 
-for service in kernel gateway-rest gateway-ws coordinator; do
+for service in kernel gateway-rest gateway-ws gateway-grpc coordinator; do
   image="${OQL_IMAGE_PREFIX-objectql/}$service:${OQL_IMAGE_TAG:-latest}"
   said="$(docker build "${arguments[@]}" --target "$service" --tag "$image" --file deploy/docker/Dockerfile . 2>&1)" \
     || { echo "$said" >&2; exit 1; }

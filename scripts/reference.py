@@ -1,6 +1,6 @@
 """Writes what the code itself can tell into the documentation: `make reference`.
 
-Whole files (`docs/reference/settings.md`, the JavaScript client's list of codes) and tables between
+Whole files (`docs/reference/settings.md`, the JavaScript client's list of codes, what the chart is checked by) and tables between
 `<!-- generated: name -->` and `<!-- end -->` in guides and in the list of attacks.
 `tests/test_reference.py` fails where a file is not current.
 """
@@ -13,6 +13,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from scripts.chart import manifests, schema
+from scripts.chart.engine import CHART
 from tests.security import mutations
 
 from objectql.errors import ObjectQLError, RemoteError
@@ -23,6 +25,7 @@ from objectql.service.telemetry import METRICS
 from objectql.wire.access import BUS_USERS
 from objectql_coordinator.settings import CoordinatorSettings
 from objectql_devstack.services import SERVICES
+from objectql_gateway_grpc.settings import GatewayGrpcSettings
 from objectql_gateway_rest.settings import GatewayRestSettings
 from objectql_gateway_ws.settings import GatewayWsSettings
 from objectql_kernel.settings import KernelSettings
@@ -30,6 +33,8 @@ from objectql_kernel.settings import KernelSettings
 ROOT = Path(__file__).resolve().parent.parent
 SETTINGS = ROOT / "docs" / "reference" / "settings.md"
 CODES = ROOT / "clients" / "javascript" / "src" / "codes.ts"
+VALUES_SCHEMA = CHART / "values.schema.json"
+BUS_USERS_FILE = CHART / "files" / "bus-users.conf"
 GUIDES = ROOT / "docs" / "guides"
 ATTACKS = ROOT / "tests" / "security" / "README.md"
 
@@ -37,6 +42,7 @@ SERVICE_SETTINGS: tuple[type[ServiceSettings], ...] = (
     KernelSettings,
     GatewayRestSettings,
     GatewayWsSettings,
+    GatewayGrpcSettings,
     CoordinatorSettings,
 )
 
@@ -145,12 +151,24 @@ PARTS: dict[str, Callable[[], str]] = {
 }
 
 
+def values_schema() -> str:
+    """What Helm checks values of the chart by."""
+    return schema.schema_text({type_.service: type_ for type_ in SERVICE_SETTINGS})
+
+
+WHOLE: dict[Path, Callable[[], str]] = {
+    SETTINGS: settings_reference,
+    CODES: retryable_codes,
+    VALUES_SCHEMA: values_schema,
+    BUS_USERS_FILE: schema.bus_users,
+}
+"""Written in this order; the plain manifests of `deploy/k8s` come last, since Helm renders them by these."""
+
+
 def current(path: Path) -> str:
     """What `path` should hold."""
-    if path == SETTINGS:
-        return settings_reference()
-    if path == CODES:
-        return retryable_codes()
+    if path in WHOLE:
+        return WHOLE[path]()
 
     def fill(found: re.Match[str]) -> str:
         return f"{found[1]}{PARTS[found[2]]()}{found[3]}"
@@ -160,7 +178,7 @@ def current(path: Path) -> str:
 
 def files() -> list[Path]:
     """Every file that is written, or has parts that are."""
-    return [SETTINGS, CODES, ATTACKS, *sorted(GUIDES.glob("*.md"))]
+    return [*WHOLE, ATTACKS, *sorted(GUIDES.glob("*.md"))]
 
 
 def main() -> None:
@@ -170,6 +188,8 @@ def main() -> None:
         if not path.exists() or path.read_text() != text:
             path.write_text(text)
             sys.stdout.write(f"{path.relative_to(ROOT)}\n")
+    for path in manifests.write():
+        sys.stdout.write(f"{path.relative_to(ROOT)}\n")
 
 
 if __name__ == "__main__":

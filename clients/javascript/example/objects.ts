@@ -213,6 +213,7 @@ export interface Opportunity {
   amount: number | null;
   /** In percent; follows the stage unless given */
   probability: number | null;
+  expected: number | null;
   close_date: string;
   next_step: string | null;
   loss_reason: string | null;

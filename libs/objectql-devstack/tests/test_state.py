@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from objectql_devstack import DevStackError, PortTakenError
+from objectql_devstack import DevStackError, PortTakenError, ports
 from objectql_devstack.ports import free_port, holder, is_free
 from objectql_devstack.state import StateDirectory
 
@@ -46,6 +48,28 @@ def test_a_taken_port_is_replaced_kept_or_refused(tmp_path: Path) -> None:
         with pytest.raises(PortTakenError, match="set OQL_X to another port"):
             state.claim("gateway-1", port, in_use=False, variable="OQL_X")
         assert state.port("nats-1") != port
+
+
+def test_no_other_process_is_given_a_port_before_its_server_has_started(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first, last = 31_900, 31_990
+    monkeypatch.setattr(ports, "_FIRST", first)
+    monkeypatch.setattr(ports, "_LAST", last)
+    mine = {free_port() for _ in range(20)}
+    program = """
+from objectql_devstack import ports
+ports._FIRST, ports._LAST = 31_900, 31_990
+try:
+    while True:
+        print(ports.free_port())
+except ports.DevStackError:
+    pass
+"""
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)  # noqa: S603
+    theirs = {int(line) for line in told.stdout.split()}
+    assert theirs
+    assert not mine & theirs
 
 
 def test_free_ports_are_given_once() -> None:

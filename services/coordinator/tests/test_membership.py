@@ -1,31 +1,11 @@
 from __future__ import annotations
 
+from tests.heartbeats import HeldClock, beat
+
 from objectql.bus.port import Envelope
-from objectql.wire import codec
 from objectql.wire.cluster import ReplicaHealth, SourceHealth
 from objectql.wire.cluster import told as sources_told
-from objectql.wire.messages import Heartbeat
-from objectql_coordinator.membership import Membership, Source
-
-
-class HeldClock:
-    def __init__(self) -> None:
-        self.at_s = 100.0
-
-    def now_ms(self) -> int:
-        return round(self.at_s * 1000)
-
-    def monotonic_s(self) -> float:
-        return self.at_s
-
-    async def sleep(self, seconds: float) -> None:
-        self.at_s += seconds
-
-
-def beat(service: str, instance: str, **more: object) -> Envelope:
-    fields = {"version": "1.0.0", "started_ms": 1, "sent_ms": 2, "status": "ready", **more}
-    heartbeat = Heartbeat(service=service, instance=instance, **fields)  # pyright: ignore[reportArgumentType]
-    return Envelope(subject=f"oql.v1.hb.{service}.{instance}", body=codec.encode(heartbeat))
+from objectql_coordinator.membership import Membership, Source, upgrade_order
 
 
 async def test_member_is_dead_after_three_seconds_of_silence_and_then_forgotten() -> None:
@@ -88,3 +68,19 @@ async def test_a_source_is_as_well_as_the_kernel_that_sees_it_worst() -> None:
             replicas={"east-replica-1": ReplicaHealth(is_in_use=False, lag_s=9)},
         )
     }
+
+
+async def test_who_answers_is_replaced_before_who_asks_and_the_leader_last_of_its_kind() -> None:
+    clock = HeldClock()
+    membership = Membership(clock)
+    await membership.hear(beat("kernel", "kernel-3"))
+    clock.at_s += 4
+    for service in ("gateway-ws", "kernel", "coordinator", "gateway-rest"):
+        for number in (1, 2):
+            await membership.hear(beat(service, f"{service}-{number}"))
+    members = membership.members(("coordinator-1", "coordinator-9"), leader="coordinator-1")
+    assert upgrade_order(members) == (
+        *("coordinator-2", "coordinator-9", "coordinator-1"),
+        *("kernel-1", "kernel-2"),
+        *("gateway-rest-1", "gateway-rest-2", "gateway-ws-1", "gateway-ws-2"),
+    )

@@ -9,17 +9,22 @@ from typing import Any
 import msgspec
 import pytest
 
+from objectql.bus.port import Envelope
 from objectql.clock import SystemClock
 from objectql.context import Context, system_actor
 from objectql.errors import (
     DeadlineExceeded,
     InvalidRequest,
+    TransactionDecided,
     TransactionUnavailable,
+    TransactionUnknown,
     Unavailable,
 )
 from objectql.ids import DataSource, TenantId, uuid7
-from objectql.txn.names import Outcome, PartName
+from objectql.txn.names import UNNAMED_KERNEL, Outcome, PartName, kernel_name
 from objectql.txn.recovery import GRACE_MS, KEEP_ABORTS_MS
+from objectql.wire import codec
+from objectql.wire.messages import Heartbeat
 from objectql.wire.transactions import (
     DecideRequest,
     Decision,
@@ -33,7 +38,9 @@ from objectql.wire.transactions import (
 )
 from objectql_coordinator.deciding import Deciding
 from objectql_coordinator.decision_log import DecisionLog
+from objectql_coordinator.owners import SILENT_AFTER_S, Owners
 from objectql_coordinator.recovery import SETTLE_MS, Recovery
+from objectql_coordinator.resolving import Resolving
 from objectql_coordinator.zookeeper import (
     Node,
     NodeMissing,
@@ -46,6 +53,9 @@ EAST, WEST = DataSource("east"), DataSource("west")
 ACME = TenantId("acme")
 NOW_MS = 1_700_000_000_000
 LATER_MS = NOW_MS + 30_000
+INSTANCE, STARTED_MS = "kernel-1", NOW_MS - 1
+KERNEL = kernel_name(INSTANCE, STARTED_MS)
+SILENT_MS = round(SILENT_AFTER_S * 1000)
 CONTEXT = Context(actor=system_actor(), deadline_ms=LATER_MS, request_id="r")
 
 
@@ -55,6 +65,9 @@ class Clock(SystemClock):
 
     def now_ms(self) -> int:
         return self.ms
+
+    def monotonic_s(self) -> float:
+        return self.ms / 1000
 
 
 @dataclass
@@ -156,15 +169,24 @@ class Coordinator:
     log: DecisionLog
     deciding: Deciding
     recovery: Recovery
+    owners: Owners
+    resolving: Resolving
+
+    async def hear_kernel(self) -> None:
+        """A heartbeat of the kernel that prepares everything."""
+        beat = Heartbeat("kernel", INSTANCE, "1", STARTED_MS, self.clock.ms, "ready", "")
+        await self.owners.hear(Envelope("", codec.encode(beat)))
 
     async def look(self) -> None:
         """One round of recovery, to its end."""
         await self.recovery.look()
         await self.recovery.swept()
 
-    def prepared(self, *, epoch: int = 7, deadline_ms: int = LATER_MS) -> DecideRequest:
+    def prepared(
+        self, *, epoch: int = 7, deadline_ms: int = LATER_MS, kernel: str = KERNEL
+    ) -> DecideRequest:
         """A transaction with both parts prepared."""
-        request = DecideRequest(uuid7(), ACME, epoch, deadline_ms, (EAST, WEST))
+        request = DecideRequest(uuid7(), ACME, epoch, deadline_ms, (EAST, WEST), kernel)
         for source in (EAST, WEST):
             self.kernels.parts[source].add(part(request, source))
         return request
@@ -174,7 +196,8 @@ class Coordinator:
 
 
 def part(request: DecideRequest, source: DataSource) -> str:
-    return PartName(request.epoch, request.deadline_ms, request.id, request.tenant, source).text
+    facts = (request.epoch, request.deadline_ms, request.kernel, request.id, request.tenant)
+    return PartName(*facts, source).text
 
 
 @pytest.fixture
@@ -182,8 +205,12 @@ async def leader() -> Coordinator:
     clock, zookeeper, kernels, leading = Clock(), FakeZooKeeper(), FakeKernels(), Leading()
     log = DecisionLog(zookeeper, root="/oql", epoch_path="/oql/epoch")
     deciding = Deciding(log, leading, clock)
-    recovery = Recovery(log, kernels, leading, clock, every_s=1)
-    return Coordinator(clock, zookeeper, kernels, leading, log, deciding, recovery)
+    owners = Owners(clock)
+    recovery = Recovery(log, kernels, leading, clock, owners, every_s=1)
+    resolving = Resolving(log, recovery, clock)
+    return Coordinator(
+        clock, zookeeper, kernels, leading, log, deciding, recovery, owners, resolving
+    )
 
 
 # --- deciding ------------------------------------------------------------------------------------
@@ -317,6 +344,49 @@ async def test_an_abort_is_written_down_before_the_first_part_is_rolled_back(
     assert leader.kernels.parts == {EAST: set(), WEST: set()}
     assert leader.kernels.committed == set()
     assert await leader.decide(request) == "abort"
+    assert leader.log.written == {"late" if cause == "late" else "leaderless": 1}
+
+
+@pytest.mark.parametrize("was_heard", [True, False])
+async def test_the_parts_of_a_kernel_that_is_silent_are_given_up_before_their_deadline(
+    leader: Coordinator, *, was_heard: bool
+) -> None:
+    request = leader.prepared()
+    if was_heard:
+        await leader.hear_kernel()
+    await leader.look()
+    leader.clock.ms += SILENT_MS
+    await leader.look()
+    assert leader.kernels.finished == []
+    leader.clock.ms += 1
+    await leader.look()
+    assert leader.kernels.parts == {EAST: set(), WEST: set()}
+    assert await leader.decide(request) == "abort"
+    assert leader.log.written == {"orphaned": 1}
+
+
+async def test_the_parts_of_a_kernel_that_is_heard_are_left_alone(leader: Coordinator) -> None:
+    leader.prepared()
+    for _ in range(5):
+        await leader.look()
+        leader.clock.ms += SILENT_MS
+        await leader.hear_kernel()
+    await leader.look()
+    assert leader.kernels.finished == []
+
+
+async def test_a_leader_that_heard_nobody_for_long_waits_for_heartbeats(
+    leader: Coordinator,
+) -> None:
+    await leader.hear_kernel()
+    leader.prepared()
+    leader.clock.ms += 5 * SILENT_MS  # the bus was away
+    await leader.look()
+    leader.clock.ms += SILENT_MS
+    await leader.hear_kernel()
+    leader.clock.ms += 1
+    await leader.look()
+    assert leader.kernels.finished == []
 
 
 async def test_a_decision_that_was_quicker_than_recovery_stands(leader: Coordinator) -> None:
@@ -351,3 +421,124 @@ async def test_a_leader_that_was_overtaken_gives_nothing_up(leader: Coordinator)
     leader.zookeeper.epoch = 8
     await leader.look()
     assert leader.kernels.finished == []
+
+
+async def test_what_a_kernel_of_an_earlier_version_has_prepared_is_ended_like_all_the_rest(
+    leader: Coordinator,
+) -> None:
+    decided, silent, left = (leader.prepared(kernel=UNNAMED_KERNEL) for _ in range(3))
+    late = leader.prepared(kernel=UNNAMED_KERNEL, epoch=6)
+    assert part(silent, EAST) == f"oql:7:{LATER_MS}:{silent.id}:acme:east"
+    await leader.decide(decided)
+    await leader.look()
+    leader.clock.ms += SILENT_MS + 1
+    await leader.look()
+    assert leader.kernels.committed == {part(decided, EAST), part(decided, WEST)}
+    assert await leader.decide(late) == "abort"
+    assert leader.kernels.parts[EAST] == {part(silent, EAST), part(left, EAST)}  # they are in time
+    leader.clock.ms = LATER_MS + GRACE_MS + 1
+    await leader.look()
+    assert leader.kernels.parts == {EAST: set(), WEST: set()}
+
+
+@pytest.mark.parametrize("value", [b"\xc1", codec.encode({"outcome": "maybe"})])
+async def test_a_decision_that_cannot_be_read_is_reported_once_and_holds_up_nothing_else(
+    leader: Coordinator, caplog: pytest.LogCaptureFixture, value: bytes
+) -> None:
+    unreadable, decided = leader.prepared(epoch=6), leader.prepared()
+    leader.zookeeper.nodes[f"/oql/transactions/{unreadable.id}"] = value
+    await leader.decide(decided)
+    leader.clock.ms = LATER_MS + KEEP_ABORTS_MS + 1
+    for _ in range(3):
+        await leader.look()
+    assert leader.kernels.committed == {part(decided, EAST), part(decided, WEST)}
+    assert leader.kernels.parts[EAST] == {part(unreadable, EAST)}
+    assert list(leader.zookeeper.nodes.values()) == [value]
+    assert [line.message for line in caplog.records].count("decision_unreadable") == 1
+    assert [one.state for one in await leader.resolving.unfinished()] == ["unreadable"]
+    with pytest.raises(TransactionUnavailable, match="cannot be read"):
+        await leader.decide(unreadable)
+
+
+# --- operators -----------------------------------------------------------------------------------
+
+
+async def test_what_is_not_in_force_everywhere_is_listed_with_where_it_waits(
+    leader: Coordinator,
+) -> None:
+    decided, undecided = leader.prepared(), leader.prepared()
+    await leader.decide(decided)
+    leader.clock.ms += SETTLE_MS
+    leader.kernels.away = {EAST}
+    await leader.look()
+    await leader.look()
+    found = {one.id: one for one in await leader.resolving.unfinished()}
+    assert found[decided.id].state == "committing"
+    assert found[decided.id].sources == (EAST,)
+    assert found[undecided.id].state == "undecided"
+    assert found[undecided.id].sources == (WEST,)
+    assert found[undecided.id].tenant == ACME
+    leader.kernels.away = set()
+    await leader.look()
+    await leader.look()
+    assert [one.id for one in await leader.resolving.unfinished()] == [undecided.id]
+
+
+async def test_the_oldest_is_listed_first(leader: Coordinator) -> None:
+    ids = [leader.prepared().id for _ in range(3)]
+    await leader.look()
+    leader.clock.ms = SystemClock().now_ms() + 5_000
+    found = await leader.resolving.unfinished()
+    assert [one.id for one in found] == ids
+    assert found[0].age_s >= 5
+
+
+async def test_an_operator_gives_up_what_is_undecided_and_a_late_question_hears_it(
+    leader: Coordinator,
+) -> None:
+    request = leader.prepared()
+    await leader.look()
+    for _ in range(2):  # it may be repeated
+        decision = await leader.resolving.resolve(request.id, "abort", epoch=7)
+        assert decision.outcome == "abort"
+    assert [one.state for one in await leader.resolving.unfinished()] == ["aborting"]
+    assert await leader.decide(request) == "abort"
+    await leader.look()
+    assert leader.kernels.parts == {EAST: set(), WEST: set()}
+    assert leader.kernels.committed == set()
+    await leader.look()
+    assert await leader.resolving.unfinished() == []
+
+
+async def test_an_operator_takes_back_no_decision(leader: Coordinator) -> None:
+    request = leader.prepared()
+    await leader.decide(request)
+    await leader.look()
+    with pytest.raises(TransactionDecided, match="commit"):
+        await leader.resolving.resolve(request.id, "abort", epoch=7)
+    standing = await leader.resolving.resolve(request.id, "commit", epoch=7)
+    assert standing.outcome == "commit"
+
+
+async def test_an_operator_commits_nothing_that_is_undecided(leader: Coordinator) -> None:
+    request = leader.prepared()
+    await leader.look()
+    for outcome in ("commit", "", "forget"):
+        with pytest.raises(InvalidRequest):
+            await leader.resolving.resolve(request.id, outcome, epoch=7)
+    with pytest.raises(TransactionUnknown):
+        await leader.resolving.resolve(uuid7(), "abort", epoch=7)
+    with pytest.raises(InvalidRequest):
+        await leader.resolving.resolve("../epoch", "abort", epoch=7)
+    assert leader.zookeeper.nodes == {}
+
+
+async def test_an_operator_of_a_leader_that_was_overtaken_gives_nothing_up(
+    leader: Coordinator,
+) -> None:
+    request = leader.prepared()
+    await leader.look()
+    leader.zookeeper.epoch = 8
+    with pytest.raises(VersionChanged):
+        await leader.resolving.resolve(request.id, "abort", epoch=7)
+    assert leader.zookeeper.nodes == {}

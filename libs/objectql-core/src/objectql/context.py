@@ -15,11 +15,20 @@ SYSTEM_ROLE = "system"
 
 
 class ReadPolicy(StrEnum):
-    """Where a read may be answered. `BOUNDED` comes with a bound in `Context.max_lag_ms`."""
+    """Where a read may be answered. `BOUNDED` comes with a bound in `Context.max_lag_ms`.
+
+    `ATOMIC` is the primary too, once no transaction over several data sources is in doubt there.
+    """
 
     PRIMARY = "primary"
     BOUNDED = "bounded"
     ANY = "any"
+    ATOMIC = "atomic"
+
+    @property
+    def is_primary(self) -> bool:
+        """Whether neither a replica nor what is kept of earlier answers will do."""
+        return self is ReadPolicy.PRIMARY or self is ReadPolicy.ATOMIC
 
 
 class Actor(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, TypeAlias
 
@@ -23,11 +24,13 @@ from objectql.wire.messages import (
     CloneRequest,
     CreateRequest,
     DeleteRequest,
+    ExplainAccessRequest,
     ExplainRequest,
     ExportRequest,
     FindRequest,
     GetRequest,
     HistoryRequest,
+    PermissionsRequest,
     SearchRequest,
     ShareRequest,
     SharesRequest,
@@ -156,3 +159,38 @@ async def test_a_search_of_everything_leaves_out_what_cannot_be_listed(kernel: K
 async def test_the_application_itself_is_not_restricted(kernel: Kernel) -> None:
     await offer(kernel, apiMethods=["list"])
     await kernel.create("thing", {"name": "b"})
+
+
+async def test_callers_are_told_of_nothing_that_is_not_offered(kernel: Kernel) -> None:
+    async def told() -> Any:
+        reply = await kernel.handle_permissions(PermissionsRequest(), somebody())
+        return json.loads(reply.body)["objects"].get("thing")
+
+    await offer(kernel, apiMethods=["get", "update"])
+    found = await told()
+    assert found["operations"] == ["read", "update"]
+    assert found["export"] is False
+    await offer(kernel, apiEnabled=False)
+    assert await told() is None
+
+
+@pytest.mark.parametrize(
+    ("methods", "right", "is_allowed"),
+    [
+        (["get"], "read", True),
+        (["get"], "export", False),
+        (["list"], "export", True),
+        (["list"], "delete", False),
+        (["list"], "transfer", False),
+        (["update"], "transfer", True),
+    ],
+)
+async def test_it_is_explained_that_an_operation_is_not_offered(
+    kernel: Kernel, methods: list[str], right: str, is_allowed: bool
+) -> None:
+    await offer(kernel, apiMethods=methods)
+    request = ExplainAccessRequest("thing", right, None, "ann", ("admin",), {})
+    told = json.loads((await kernel.handle_explain_access(request, somebody())).body)
+    assert told["allowed"] is is_allowed
+    why = f"thing offers no {right} to clients; it offers {methods[0]}"
+    assert (why in told["because"]) is not is_allowed

@@ -179,6 +179,25 @@ class Paused(SystemClock):
         await self.go_on.wait()
 
 
+async def test_who_reaches_the_store_and_not_the_stream_leaves_the_relay_to_who_does() -> None:
+    driver, stream, nowhere = await open_source(), Stream(), Stream()
+    nowhere.is_down = True
+    cut_off, well = relay_of(driver, nowhere, "one"), relay_of(driver, stream, "two")
+    running = [asyncio.create_task(cut_off.run())]
+    async with asyncio.timeout(10):
+        while not cut_off.is_leading:
+            await asyncio.sleep(0)
+    running.append(asyncio.create_task(well.run()))
+    for number, id_ in enumerate("abc"):
+        await driver.write([insert(id_)], SCOPE)
+        await stream.holds(number + 1)
+    assert well.is_leading
+    assert not cut_off.is_leading
+    for task in running:
+        task.cancel()
+    await asyncio.wait(running)
+
+
 async def test_events_gather_while_the_relay_is_busy_and_wait_for_nobody_after_a_pause() -> None:
     driver, stream, clock = await open_source(), Stream(), Paused()
     batches: list[int] = []

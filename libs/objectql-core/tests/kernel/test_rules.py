@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -189,36 +190,67 @@ async def test_json_schema_names_what_breaks_it() -> None:
 
 async def test_rule_that_cannot_be_evaluated_is_listed_and_fails() -> None:
     target = rules(
-        {"name": "x", "type": "custom", "validator": "record.amount > 0"},
+        {"name": "x", "type": "custom", "validator": "record.nothing > 0"},
         {"name": "y", "type": "json_schema", "field": "data", "schema": {"oneOf": []}},
     )
     assert [(i.code, i.path) for i in target.unsupported] == [
-        ("unsupported_rule", "o.validation.x"),
+        ("formula_invalid", "o.validation.x"),
         ("unsupported_rule", "o.validation.y"),
     ]
     assert await failed(target, {"amount": 1, "data": {}}) == ["x", "y"]
 
 
-def _yes(_situation: object) -> bool:
-    return True
-
-
 async def test_script_is_a_violation_when_true_and_custom_when_false() -> None:
-    content = {
-        "fields": FIELDS,
-        "validations": [
-            {"name": "script", "type": "script", "condition": "yes"},
-            {"name": "custom", "type": "custom", "validator": "yes"},
-            {"name": "broken", "type": "custom", "validator": "?"},
-        ],
+    target = rules(
+        {"name": "script", "type": "script", "condition": "amount > 1"},
+        {"name": "custom", "type": "custom", "validator": "amount > 1 && previous.amount == null"},
+    )
+    assert await failed(target, {"amount": 2}) == ["script"]
+    assert await failed(target, {"amount": 1}) == ["custom"]
+
+
+async def test_rule_whose_expression_has_no_meaning_always_fails() -> None:
+    target = rules(
+        {"name": "script", "type": "script", "condition": "no_such_field"},
+        {"name": "none", "type": "business_rule", "constraint": {"none_of": [{"expression": "?"}]}},
+    )
+    assert await failed(target, {}) == ["script", "none"]
+    assert [issue.path for issue in target.unsupported] == [
+        "o.validation.script",
+        "o.validation.none",
+    ]
+
+
+@pytest.mark.parametrize("claim", [5, "5", Decimal(5), 5.0, True, [5], {"a": 5}, None])
+async def test_a_claim_is_a_text_to_formulas_whatever_tokens_say(claim: Any) -> None:
+    holds = [str(claim) == "5", claim in (5, 5.0, "5"), claim not in ([5], {"a": 5}, None)]
+    validators = [
+        "code == $current_user.level",
+        "$current_user.level >= 3",
+        "($current_user.level + '') != ''",
+    ]
+    target = rules(
+        *({"name": str(at), "type": "custom", "validator": v} for at, v in enumerate(validators))
+    )
+    actor = Actor(id="u1", claims={"level": claim})
+    failures = await failed(target, {"code": "5"}, actor=actor)
+    assert failures == [str(at) for at, each in enumerate(holds) if not each]
+
+
+@pytest.mark.parametrize(
+    ("validator", "reason"),
+    [
+        ("double == 10", '"double" is computed when it is read, and has no value here'),
+        ("seller.name == 'x'", '"seller.name": only fields of the record itself are here'),
+    ],
+)
+def test_a_rule_over_what_has_to_be_read_is_told_of(validator: str, reason: str) -> None:
+    fields = {
+        "a": {"type": "number"},
+        "double": {"type": "formula", "data_type": "number", "expression": "a * 2"},
+        "seller": {"type": "lookup", "reference_to": "o"},
     }
-    document = Document("t", "object", "o", content)
-
-    def compiled(text: str) -> Any:
-        if text == "?":
-            raise ValueError("no meaning")
-        return _yes
-
-    target = compile_rules(build_snapshot([document], 1).object("o"), expressions=compiled)
-    assert target.unsupported == ()
-    assert await failed(target, {}) == ["script", "broken"]
+    rule = {"name": "r", "type": "custom", "validator": validator}
+    (issue,) = rules(rule, fields=fields).unsupported
+    assert (issue.path, issue.code) == ("o.validation.r", "formula_invalid")
+    assert reason in issue.message

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from objectql.context import Actor
-from objectql.errors import MetadataInvalid
+from objectql.errors import MetadataInvalid, PermissionDenied
 from objectql.kernel.passwords import hash_password, verify_password
 from objectql.kernel.validate import Checked, RecordValidator, compile_validator
 from objectql.metadata.document import Document
@@ -187,6 +187,25 @@ def test_default_fills_an_absent_field(field: dict[str, Any], value: Any) -> Non
     assert create(validator(f=field)).values == {"f": value}
 
 
+@pytest.mark.parametrize(
+    ("field", "claim", "value"),
+    [
+        ({}, 5, "5"),
+        ({}, True, "true"),
+        ({}, {"a": 1}, None),
+        ({}, "a\0b", None),
+        ({"defaultValue": {"expression": "$current_user.c + '!'"}}, 5, "5!"),
+        ({"defaultValue": {"expression": "$current_user.c + '!'"}}, ["x"], "!"),
+    ],
+)
+def test_a_claim_becomes_what_the_field_keeps_or_nothing(
+    field: dict[str, Any], claim: Any, value: Any
+) -> None:
+    target = validator(f={"defaultValue": "$current_user.c", **field})
+    made = target.check_create({}, now=NOW, actor=Actor(id="u7", claims={"c": claim}))
+    assert made == Checked({"f": value})
+
+
 def test_default_does_not_replace_an_explicit_null() -> None:
     assert create(validator(f={"defaultValue": "x"}), f=None).values == {"f": None}
 
@@ -198,10 +217,61 @@ def test_default_lists_are_not_shared_between_records() -> None:
     assert first is not second
 
 
-def test_default_that_needs_the_expression_language_is_refused() -> None:
+def test_default_that_has_no_meaning_is_refused() -> None:
     with pytest.raises(MetadataInvalid) as failure:
-        validator(f={"type": "number", "defaultValue": {"expression": "1 + 1"}})
+        validator(f={"type": "number", "defaultValue": {"expression": "1 + nothing"}})
     assert [issue.code for issue in failure.value.issues] == ["unsupported_default"]
+
+
+def test_default_is_computed_of_what_was_given_and_of_earlier_defaults() -> None:
+    target = validator(
+        price={"type": "currency"},
+        rate={"type": "number", "defaultValue": 0.2},
+        tax={"type": "currency", "defaultValue": {"expression": "price * rate"}},
+        label={"defaultValue": {"expression": "`${price} by ${$current_user.id}`"}},
+        day={"type": "date", "defaultValue": {"expression": "addDays($today, 30)"}},
+    )
+    made = create(target, price=Decimal("10.05")).values
+    assert made["tax"] == Decimal("2.01")
+    assert made["label"] == f"10.05 by {ACTOR.id}"
+    assert create(target, price=1, tax=5).values["tax"] == 5
+
+
+@pytest.mark.parametrize(
+    ("field", "formula", "code"),
+    [
+        ({"options": ["p", "q"]}, "t", "invalid_option"),
+        ({"max_length": 3}, "t + t", "max_length"),
+        ({"pattern": "^[0-9]+$"}, "t", "invalid_format"),
+        ({"type": "email"}, "t", "invalid_email"),
+        ({"type": "number", "max": 3}, "n", "max_value"),
+        ({"type": "rating", "max": 5}, "n * 9", "max_value"),
+        ({"type": "number", "scale": 0}, "n * 1e20", "max_value"),
+    ],
+)
+def test_a_computed_default_is_checked_as_a_given_value_is(
+    field: dict[str, Any], formula: str, code: str
+) -> None:
+    target = validator(
+        t={}, n={"type": "number"}, f={"defaultValue": {"expression": formula}, **field}
+    )
+    assert problems(create(target, t="text", n=5)) == [("f", code)]
+    with pytest.raises(PermissionDenied):
+        target.check_create({"t": "text", "n": 5}, now=NOW, actor=ACTOR, hidden={"f"})
+
+
+def test_a_computed_default_is_kept_as_a_given_value_is() -> None:
+    target = validator(
+        t={},
+        secret={"type": "password", "defaultValue": {"expression": "t"}},
+        stars={"type": "rating", "defaultValue": {"expression": "LEN(t)"}},
+        choice={"options": ["text"], "defaultValue": {"expression": "t"}},
+    )
+    made = create(target, t="text")
+    assert made.issues == ()
+    assert verify_password("text", str(made.values.pop("secret")))
+    assert made.values == {"t": "text", "stars": 4, "choice": "text"}
+    assert create(target).values["choice"] is None
 
 
 def test_increment_is_for_numbers_and_updates_only() -> None:

@@ -126,18 +126,19 @@ def leader_hears(world: World) -> Iterator[World]:
 
 def leader_looks(world: World) -> Iterator[World]:
     """Recovery, and forgetting; any leader may do that at any time."""
-    part = PartName(EPOCH, DEADLINE_MS, "t", TenantId("acme"), DataSource("east"))
+    part = PartName(EPOCH, DEADLINE_MS, "k", "t", TenantId("acme"), DataSource("east"))
     epoch = EPOCH + world.is_new_epoch
     for name, state in world.parts:
         if state != "prepared":
             continue
-        match recover(part, world.log, epoch=epoch, now_ms=world.now_ms):
-            case "presume_abort":
+        # A kernel that lives may be taken for dead, so every part may be taken for an orphan.
+        match recover(part, world.log, epoch=epoch, now_ms=world.now_ms, is_orphan=True):
+            case "orphaned" | "leaderless" | "late":
                 yield world.recorded("abort")
                 yield world.recorded("abort").after(Finish(name, "abort"))
             case "commit" | "abort" as outcome:
                 yield world.after(Finish(name, outcome))
-            case "leave":
+            case None:
                 pass
     states = {state for _, state in world.parts}
     if world.log == "commit" and states == {"committed"}:
@@ -191,10 +192,10 @@ def test_from_every_world_the_transaction_ends_when_the_leader_goes_on() -> None
         for _ in range(3):
             for name, state in late.parts:
                 if state == "prepared":
-                    part = PartName(EPOCH, DEADLINE_MS, "t", TenantId("a"), DataSource(name))
+                    part = PartName(EPOCH, DEADLINE_MS, "k", "t", TenantId("a"), DataSource(name))
                     verdict = recover(part, late.log, epoch=EPOCH, now_ms=late.now_ms)
-                    assert verdict != "leave"
-                    late = late.recorded("abort") if verdict == "presume_abort" else late
+                    assert verdict is not None
+                    late = late.recorded("abort") if late.log is None else late
                     late = finish(late, name, late.log or "abort")
         check(late)
         assert "prepared" not in dict(late.parts).values(), late
@@ -247,11 +248,13 @@ def test_nothing_is_decided_for_a_question_that_comes_too_late() -> None:
 
 
 def test_a_live_part_of_this_epoch_is_left_alone() -> None:
-    part = PartName(EPOCH, DEADLINE_MS, "t", TenantId("acme"), DataSource("east"))
+    part = PartName(EPOCH, DEADLINE_MS, "k", "t", TenantId("acme"), DataSource("east"))
     until_ms = DEADLINE_MS + recovery.GRACE_MS
-    assert recover(part, None, epoch=EPOCH, now_ms=until_ms) == "leave"
-    assert recover(part, None, epoch=EPOCH, now_ms=until_ms + 1) == "presume_abort"
-    assert recover(part, None, epoch=EPOCH + 1, now_ms=0) == "presume_abort"
+    assert recover(part, None, epoch=EPOCH, now_ms=until_ms) is None
+    assert recover(part, None, epoch=EPOCH, now_ms=until_ms + 1) == "late"
+    assert recover(part, None, epoch=EPOCH + 1, now_ms=0) == "leaderless"
+    assert recover(part, None, epoch=EPOCH, now_ms=0, is_orphan=True) == "orphaned"
+    assert recover(part, "commit", epoch=EPOCH, now_ms=0, is_orphan=True) == "commit"
     assert recover(part, "commit", epoch=EPOCH + 1, now_ms=until_ms + 1) == "commit"
 
 

@@ -4,6 +4,7 @@ from objectql.bus.memory import matches
 from objectql.wire.access import BUS_USERS, OPERATOR, BusUser, authorization
 from objectql.wire.subjects import (
     PARTS_RPC_PREFIX,
+    command,
     coordinator_rpc,
     heartbeat,
     inbox,
@@ -66,6 +67,14 @@ def test_only_an_inbox_is_taken_for_one() -> None:
     assert is_inbox("_INBOX.x")
     assert not is_inbox("oql.v1.evt.kernel.metadata.published")
     assert not is_inbox("")
+
+
+def test_coordinators_alone_command_and_each_service_hears_its_own_commands_only() -> None:
+    for user in BUS_USERS:
+        for service in ("kernel", "gateway-rest", "gateway-ws", "gateway-grpc", "coordinator"):
+            drain = command(service, "one", "drain")
+            assert may_publish(user, drain) == (user.name == "coordinator")
+            assert may_hear(user, drain) == (user.name == service)
 
 
 def test_kernels_alone_ask_coordinators_and_these_alone_end_parts_of_transactions() -> None:

@@ -93,6 +93,7 @@ def test_missing_headers_are_refused() -> None:
         ("primary", (ReadPolicy.PRIMARY, None)),
         ("bounded:2.5", (ReadPolicy.BOUNDED, 2500)),
         ("any", (ReadPolicy.ANY, None)),
+        ("atomic", (ReadPolicy.ATOMIC, None)),
     ],
 )
 def test_read_policies(text: str, expected: tuple[ReadPolicy, int | None]) -> None:

@@ -64,6 +64,7 @@ class Cluster:
         extra_env: More environment for one process (`kernel-1`) or for all of a service (`kernel`).
         databases: Databases of the primary; those after the first become data sources of the kernels.
         zookeeper_nodes: More than one form an ensemble.
+        nats_nodes: More than one form a cluster, each with a copy of the stream of events.
         loaders: Commands that are run in `root`, with `env`, when everything is ready.
         report: Receives a line of progress for every process.
     """
@@ -83,6 +84,7 @@ class Cluster:
         extra_env: Mapping[str, Mapping[str, str]] | None = None,
         databases: tuple[str, ...] = ("objectql",),
         zookeeper_nodes: int = 1,
+        nats_nodes: int = 1,
         loaders: Sequence[tuple[str, ...]] = (),
         report: Callable[[str], None] = _nothing,
     ) -> None:
@@ -98,6 +100,7 @@ class Cluster:
         self._extra_env = extra_env or {}
         self._databases = databases
         self._zookeeper_nodes = zookeeper_nodes
+        self._nats_nodes = nats_nodes
         self._loaders = loaders
         self._report = report
         self._stack: DataStack | None = None
@@ -259,6 +262,7 @@ class Cluster:
             self.state.path,
             self._need,
             zookeeper_nodes=self._zookeeper_nodes,
+            nats_nodes=self._nats_nodes,
             durable=not self._ephemeral,
             databases=self._databases,
             guarded=True,

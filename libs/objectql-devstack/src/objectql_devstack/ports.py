@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import secrets
 import socket
+import tempfile
 import threading
+from pathlib import Path
 
 import psutil
 
@@ -17,6 +21,9 @@ _ATTEMPTS = 500
 
 _given: set[int] = set()
 _lock = threading.Lock()
+_claims: list[int] = []
+"""The descriptor of the file whose byte number N is locked by the process that was given port N, once it is
+open; it is closed when the process ends."""
 
 
 def is_free(port: int) -> bool:
@@ -32,7 +39,9 @@ def is_free(port: int) -> bool:
 
 
 def free_port() -> int:
-    """A port that nobody listens on and that this process has not been given before.
+    """A port that nobody listens on, and that no living process of this user was given before.
+
+    The server binds it later; until the process ends that has asked, nobody else is given it.
 
     Raises:
         DevStackError: None was found.
@@ -40,10 +49,22 @@ def free_port() -> int:
     with _lock:
         for _ in range(_ATTEMPTS):
             port = _FIRST + secrets.randbelow(_LAST - _FIRST)
-            if port not in _given and is_free(port):
+            if port not in _given and is_free(port) and _claim(port):
                 _given.add(port)
                 return port
     raise DevStackError(f"no free port between {_FIRST} and {_LAST}")
+
+
+def _claim(port: int) -> bool:
+    """Whether `port` is this process's now; the system takes the claim back when it ends."""
+    if not _claims:
+        path = Path(tempfile.gettempdir()) / f"objectql-ports-{os.getuid()}"
+        _claims.append(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600))
+    try:
+        fcntl.lockf(_claims[0], fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+    except OSError:
+        return False
+    return True
 
 
 def holder(port: int) -> str:

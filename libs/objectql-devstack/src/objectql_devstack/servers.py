@@ -5,7 +5,9 @@ from __future__ import annotations
 import abc
 import hashlib
 import json
+import os
 import signal
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -178,26 +180,42 @@ class NativeServer(abc.ABC):
 def bus_configuration(state: StateDirectory, passwords: Mapping[str, str]) -> Path:
     """A configuration file by which NATS lets in the users of `wire.access`, each to its subjects.
 
+    It misses whoever is silent after seconds, not after its own two minutes: until then one that is
+    cut off is still handed requests.
     Its name changes with its content, so a server that runs on another one is restarted.
     """
-    text = json.dumps({"authorization": authorization(passwords)}, indent=2)
+    settings = {"ping_interval": "2s", "ping_max": 2, "authorization": authorization(passwords)}
+    text = json.dumps(settings, indent=2)
     path = state.data / f"nats-{hashlib.sha256(text.encode()).hexdigest()[:16]}.conf"
     if not path.exists():
         for old in state.data.glob("nats-*.conf"):
-            old.unlink()
-        path.touch(mode=0o600)
-        path.write_text(text)
+            old.unlink(missing_ok=True)
+        # Whole or not there: nodes of a cluster, which start together, read the same file.
+        number, draft = tempfile.mkstemp(dir=state.data)
+        with os.fdopen(number, "w", encoding="utf-8") as file:
+            file.write(text)
+        Path(draft).replace(path)
     return path
 
 
 class NatsServer(NativeServer):
-    """NATS with JetStream on; where there are `passwords` it lets in nobody without one."""
+    """NATS with JetStream on; where there are `passwords` it lets in nobody without one.
+
+    It is node `index` (from 1) of `nodes`; several form a cluster.
+    """
 
     def __init__(
-        self, state: StateDirectory, name: str, terms: Terms, passwords: Mapping[str, str]
+        self,
+        state: StateDirectory,
+        terms: Terms,
+        passwords: Mapping[str, str],
+        index: int = 1,
+        nodes: int = 1,
     ) -> None:
-        super().__init__(state, name, terms)
+        super().__init__(state, f"nats-{index}", terms)
         self._passwords = passwords
+        self._index = index
+        self._nodes = nodes
 
     @property
     def endpoint(self) -> str:
@@ -206,9 +224,17 @@ class NatsServer(NativeServer):
     def command(self) -> tuple[str, ...]:
         listen = ("--addr", LOOPBACK, "--port", str(self.port), "--name", self.name)
         command = (programs.nats_server(), *listen, "--jetstream", "--store_dir", str(self.data))
+        if self._nodes > 1:
+            routes = [self._route(peer) for peer in range(1, self._nodes + 1)]
+            clustered = ("--cluster_name", "oql", "--cluster", routes[self._index - 1])
+            command = (*command, *clustered, "--routes", ",".join(routes))
         if not self._passwords:
             return command
         return (*command, "--config", str(bus_configuration(self.state, self._passwords)))
+
+    def _route(self, peer: int) -> str:
+        # Whether its port is free cannot be asked: the peer may listen on it already.
+        return f"nats://{LOOPBACK}:{self.state.port(f'nats-{peer}/route', in_use=True)}"
 
     def is_ready(self) -> bool:
         return answers_nats(LOOPBACK, self.port)

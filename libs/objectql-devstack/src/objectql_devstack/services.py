@@ -29,6 +29,9 @@ class Addresses(Protocol):
     @property
     def zookeeper(self) -> str: ...
 
+    @property
+    def nats_nodes(self) -> int: ...
+
     def nats_url_of(self, user: str) -> str:
         """The address of NATS for one of the users of `objectql.wire.access`."""
         ...
@@ -118,6 +121,8 @@ def _kernel(told: Wiring) -> Mapping[str, str]:
     }
     if told.data.has("postgres-replica"):
         further["OQL_KERNEL_REPLICAS__DEFAULT"] = told.data.pg_replica_url
+    if told.data.nats_nodes > 1:
+        further["OQL_KERNEL_STREAM__REPLICAS"] = str(told.data.nats_nodes)
     if told.data.has("redis"):
         further["OQL_KERNEL_CACHE__URL"] = told.data.redis_url
         further["OQL_KERNEL_RATES__URL"] = told.data.redis_url
@@ -152,7 +157,8 @@ def _gateway(service: str, listener: str = "HTTP") -> Callable[[Wiring], Mapping
     prefix = "OQL_" + service.upper().replace("-", "_")
 
     def variables(told: Wiring) -> Mapping[str, str]:
-        return {
+        shared = {f"{prefix}_RATES__URL": told.data.redis_url} if told.data.has("redis") else {}
+        return shared | {
             f"{prefix}_INSTANCE": told.instance,
             f"{prefix}_BUS__URL": told.data.nats_url_of(service),
             f"{prefix}_BUS__CONTEXT_KEY": told.context_key,
@@ -162,13 +168,6 @@ def _gateway(service: str, listener: str = "HTTP") -> Callable[[Wiring], Mapping
             f"{prefix}_AUTH__JWT_SECRET": told.jwt_secret,
         }
 
-    return variables
-
-
-def _gateway_rest(told: Wiring) -> Mapping[str, str]:
-    variables = dict(_gateway("gateway-rest")(told))
-    if told.data.has("redis"):
-        variables["OQL_GATEWAY_REST_RATES__URL"] = told.data.redis_url
     return variables
 
 
@@ -189,7 +188,7 @@ SERVICES: tuple[Service, ...] = (
         "objectql_gateway_rest",
         count=1,
         tier=4,
-        variables=_gateway_rest,
+        variables=_gateway("gateway-rest"),
         public=PublicPort("OQL_REST_PORT", 8080, ("OQL_REST_URL", "http://127.0.0.1:{port}")),
     ),
     Service(

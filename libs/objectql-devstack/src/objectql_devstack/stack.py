@@ -38,12 +38,14 @@ class StackSize:
 
     Attributes:
         need: Names of services; `replica` stands for `postgres-replica`, which brings `postgres` along.
+        nats_nodes: More than one form a cluster that keeps the stream of events on all of them.
         databases: Databases of the primary; the first is the one of `pg_url`.
         bus_passwords: By user of `wire.access`; without any, NATS lets in everybody.
     """
 
     need: frozenset[str] = SERVICES
     zookeeper_nodes: int = 1
+    nats_nodes: int = 1
     databases: tuple[str, ...] = ("objectql",)
     bus_passwords: Mapping[str, str] = field(default_factory=dict[str, str])
 
@@ -81,6 +83,7 @@ class DataStack:
         need: frozenset[str] | set[str] = SERVICES,
         *,
         zookeeper_nodes: int = 1,
+        nats_nodes: int = 1,
         durable: bool = False,
         databases: tuple[str, ...] = ("objectql",),
         guarded: bool = False,
@@ -94,6 +97,7 @@ class DataStack:
             base_dir: Its state directory; data lies there too, unless Postgres may not enter it.
             need: Names of services; `replica` stands for `postgres-replica`.
             zookeeper_nodes: More than one form an ensemble.
+            nats_nodes: More than one form a cluster; only where the servers are of this machine.
             databases: Databases of the primary; the first is the one of `pg_url`.
             guarded: NATS lets in only the users of `wire.access`, by passwords made for this stack. A
                 server that somebody else runs guards itself.
@@ -112,7 +116,9 @@ class DataStack:
         passwords: dict[str, str] = {}
         if guarded and mode != "external":
             passwords = {user.name: state.secret(f"nats/{user.name}") for user in BUS_USERS}
-        size = StackSize(frozenset(need), zookeeper_nodes, databases, passwords)
+        if nats_nodes > 1 and mode != "local":
+            raise DevStackError("only OQL_STACK=local has several nodes of NATS")
+        size = StackSize(frozenset(need), zookeeper_nodes, nats_nodes, databases, passwords)
         stack = cls(state, _servers(state, mode, size, terms), passwords)
         try:
             if mode == "containers":
@@ -126,7 +132,9 @@ class DataStack:
 
     @property
     def nats_url(self) -> str:
-        """`nats://host:port`; of a guarded server with the name and password of the operator."""
+        """`nats://host:port`, several separated by commas; of guarded servers with the operator's
+        name and password.
+        """
         return self.nats_url_of(OPERATOR)
 
     @property
@@ -168,10 +176,17 @@ class DataStack:
 
     def nats_url_of(self, user: str) -> str:
         """The address of NATS for one of the users of `wire.access`."""
-        endpoint, password = self["nats"].endpoint, self._bus_passwords.get(user)
-        if password is None:
-            return endpoint
-        return endpoint.replace("://", f"://{user}:{password}@", 1)
+        password = self._bus_passwords.get(user)
+        who = "" if password is None else f"{user}:{password}@"
+        nodes = [s for name, s in self._servers.items() if name.startswith("nats-")]
+        return ",".join(
+            node.endpoint.replace("://", f"://{who}", 1) for node in nodes or [self["nats"]]
+        )
+
+    @property
+    def nats_nodes(self) -> int:
+        """How many servers of NATS there are."""
+        return sum(name.startswith("nats-") for name in self._servers)
 
     def pg_database_url(self, database: str) -> str:
         """The address of another database of the primary."""
@@ -284,7 +299,11 @@ def _servers(state: StateDirectory, mode: StackMode, size: StackSize, terms: Ter
         return _containers(state, services, size, terms)
     servers: list[Server] = []
     if "nats" in services:
-        servers.append(NatsServer(state, "nats-1", terms, size.bus_passwords))
+        nodes = size.nats_nodes
+        servers += [
+            NatsServer(state, terms, size.bus_passwords, index, nodes)
+            for index in range(1, nodes + 1)
+        ]
     if "redis" in services:
         servers.append(RedisServer(state, "redis-1", terms))
     if "zookeeper" in services:

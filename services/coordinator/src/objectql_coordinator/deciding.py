@@ -21,7 +21,7 @@ from objectql.wire.transactions import (
     Done,
     FinishedRequest,
 )
-from objectql_coordinator.decision_log import DecisionLog
+from objectql_coordinator.decision_log import DecisionLog, DecisionUnreadable
 from objectql_coordinator.zookeeper import VersionChanged, ZooKeeperFailed
 
 log = logging.getLogger(__name__)
@@ -77,11 +77,12 @@ class Deciding:
                     request.deadline_ms,
                     request.sources,
                     now_ms,
+                    request.kernel,
                 ),
                 epoch=epoch,
             )
         except ZooKeeperFailed as exc:
-            raise _unavailable(exc) from exc
+            raise unavailable(exc) from exc
         failpoints.hit(failpoints.AFTER_RECORD)
         return DecideReply(standing.outcome)
 
@@ -92,7 +93,7 @@ class Deciding:
             self._epoch()
             return DecisionReply(await self._log.find(request.id))
         except ZooKeeperFailed as exc:
-            raise _unavailable(exc) from exc
+            raise unavailable(exc) from exc
 
     async def handle_finished(self, request: FinishedRequest, context: Context) -> Done:
         """Forget decisions to commit that are in force everywhere."""
@@ -111,7 +112,10 @@ class Deciding:
         return epoch
 
 
-def _unavailable(exc: ZooKeeperFailed) -> TransactionUnavailable:
+def unavailable(exc: ZooKeeperFailed) -> TransactionUnavailable:
+    """What a failure of ZooKeeper means to who wants something of the log."""
     if isinstance(exc, VersionChanged):
         return TransactionUnavailable(reason="another coordinator leads")
+    if isinstance(exc, DecisionUnreadable):
+        return TransactionUnavailable(reason=str(exc))
     return TransactionUnavailable(reason="ZooKeeper does not answer")

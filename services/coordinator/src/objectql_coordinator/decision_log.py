@@ -7,14 +7,21 @@ deleted when nobody can need it (`objectql.txn.recovery.is_forgettable`).
 
 from __future__ import annotations
 
+import logging
 import re
+from collections import Counter
 from collections.abc import Mapping
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol
+
+import msgspec
 
 from objectql.errors import InvalidRequest
+from objectql.txn.recovery import Cause
 from objectql.wire import codec
 from objectql.wire.transactions import Decision
-from objectql_coordinator.zookeeper import Node, NodeMissing, NodeTaken
+from objectql_coordinator.zookeeper import Node, NodeMissing, NodeTaken, ZooKeeperFailed
+
+log = logging.getLogger(__name__)
 
 _ID: Final = re.compile(r"[0-9a-f-]{36}\Z")
 
@@ -32,6 +39,10 @@ class Store(Protocol):
     ) -> None: ...
 
 
+class DecisionUnreadable(ZooKeeperFailed):
+    """A node says nothing that this version understands, so the outcome is not known here."""
+
+
 class DecisionLog:
     """See the module. Every method raises `ZooKeeperFailed` where the outcome is not known."""
 
@@ -41,17 +52,27 @@ class DecisionLog:
         self._epoch_path = epoch_path
         self._read: dict[str, Decision] = {}
         """What has been read; nodes do not change."""
+        self._unreadable: set[str] = set()
+        self.written: Counter[Cause | Literal["asked", "resolved"]] = Counter()
+        """Decisions of this process: commits that were asked for, aborts by cause or by command."""
 
     async def open(self) -> None:
         """See all that earlier leaders have written."""
         await self._store.ensure(self._root)
         await self._store.sync(self._root)
 
-    async def record(self, decision: Decision, *, epoch: int) -> Decision:
-        """The decision that stands: `decision`, or whichever was there before.
+    async def record(
+        self,
+        decision: Decision,
+        *,
+        epoch: int,
+        cause: Cause | Literal["asked", "resolved"] = "asked",
+    ) -> Decision:
+        """The decision that stands: `decision`, made for `cause`, or whichever was there before.
 
         Raises:
             VersionChanged: a later leader has claimed an epoch; nothing was written.
+            DecisionUnreadable: one was there.
 
         """
         path = self._path(decision.id)
@@ -66,24 +87,39 @@ class DecisionLog:
                     return standing
             else:
                 self._read[decision.id] = decision
+                self.written[cause] += 1
                 return decision
 
     async def find(self, id: str) -> Decision | None:
-        """What was decided, if that is in the log."""
+        """What was decided, if that is in the log.
+
+        Raises:
+            DecisionUnreadable: another version has written it.
+
+        """
         if id not in self._read:
             try:
                 node = await self._store.read(self._path(id))
             except NodeMissing:
                 return None
-            self._read[id] = codec.decode(Decision, node.value)
+            try:
+                self._read[id] = codec.decode(Decision, node.value)
+            except msgspec.MsgspecError as exc:
+                raise DecisionUnreadable(f"the decision on {id} cannot be read: {exc}") from exc
         return self._read[id]
 
     async def all(self) -> Mapping[str, Decision]:
-        """Everything in the log, by transaction."""
+        """Everything in the log that can be read, by transaction. The rest is reported once."""
         ids = await self._store.children(self._root)
         self._read = {id: self._read[id] for id in ids if id in self._read}
+        self._unreadable &= set(ids)
         for id in ids:
-            await self.find(id)
+            try:
+                await self.find(id)
+            except DecisionUnreadable as exc:
+                if id not in self._unreadable:
+                    self._unreadable.add(id)
+                    log.warning("decision_unreadable", extra={"id": id, "reason": str(exc)})
         return dict(self._read)
 
     async def forget(self, id: str) -> None:

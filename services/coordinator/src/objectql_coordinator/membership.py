@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -19,6 +20,10 @@ DEAD_AFTER_S = 3.0
 FORGOTTEN_AFTER_S = 60.0
 
 _ROLES = {"kernel": "worker", "coordinator": "follower"}
+
+_ANSWERS_FIRST = ("coordinator", "kernel")
+"""Who answers is upgraded before who asks: a newer one understands all that older ones say, and what
+is new to say is only said by who comes later. Gateways only ask."""
 
 
 class Member(msgspec.Struct, frozen=True):
@@ -49,6 +54,21 @@ class Source(msgspec.Struct, frozen=True):
     not_reached_by: tuple[str, ...] = ()
     relays: tuple[str, ...] = ()
     replicas: dict[str, ReplicaHealth] = {}
+
+
+def upgrade_order(members: Iterable[Member]) -> tuple[str, ...]:
+    """In which order processes are to be replaced, one when the one before is ready again.
+
+    Coordinators, kernels, gateways; of the coordinators the leader last, so that it changes once.
+    """
+
+    def rank(member: Member) -> tuple[int, str, bool, str]:
+        known = member.service in _ANSWERS_FIRST
+        kind = _ANSWERS_FIRST.index(member.service) if known else len(_ANSWERS_FIRST)
+        return kind, member.service, member.role == "leader", member.instance
+
+    alive = [member for member in members if member.status != "dead"]
+    return tuple(member.instance for member in sorted(alive, key=rank))
 
 
 class Membership:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Final, Protocol, TypeVar
 
 import msgspec
@@ -19,7 +19,7 @@ from objectql.context import Context, system_actor
 from objectql.errors import ObjectQLError
 from objectql.ids import DataSource, uuid7
 from objectql.txn.names import Outcome, PartName, parse_part_name
-from objectql.txn.recovery import is_forgettable, recover
+from objectql.txn.recovery import Cause, is_forgettable, recover
 from objectql.wire.transactions import (
     Decision,
     FinishReply,
@@ -30,7 +30,8 @@ from objectql.wire.transactions import (
     SourcesRequest,
 )
 from objectql_coordinator.deciding import Leading
-from objectql_coordinator.decision_log import DecisionLog
+from objectql_coordinator.decision_log import DecisionLog, DecisionUnreadable
+from objectql_coordinator.owners import Owners
 from objectql_coordinator.zookeeper import ZooKeeperFailed
 
 log = logging.getLogger(__name__)
@@ -60,6 +61,7 @@ class Recovery:
         kernels: Kernels,
         leading: Leading,
         clock: Clock,
+        owners: Owners,
         *,
         every_s: float,
     ) -> None:
@@ -67,14 +69,15 @@ class Recovery:
         self._kernels = kernels
         self._leading = leading
         self._clock = clock
+        self._owners = owners
         self._every_s = every_s
         self._epoch: int | None = None
         self._sources: set[DataSource] = set()
         self._sweeps: dict[DataSource, asyncio.Task[None]] = {}
         self._ended: dict[str, set[DataSource]] = {}
         self._waiting: dict[DataSource, tuple[PartName, ...]] = {}
-        self._undone: dict[str, int] = {}
-        """Decisions to commit in the log, and when they were made (Unix ms)."""
+        self._undone: dict[str, Decision] = {}
+        """Decisions to commit in the log."""
         self.recovered: Counter[Outcome] = Counter()
         """Parts that were ended, by how."""
 
@@ -83,15 +86,30 @@ class Recovery:
         """Transactions with parts that the last look at their sources found prepared, or that are
         decided and not in force everywhere.
         """
-        parts = (part.txn for found in self._waiting.values() for part in found)
-        return len({*parts, *self._undone})
+        return len({*(part.txn for part in self.waiting), *self._undone})
 
     @property
     def oldest_in_doubt_s(self) -> float:
         """How long ago the oldest transaction began that is not in force everywhere."""
         now_ms = self._clock.now_ms()
-        begun_ms = [part.begun_ms for parts in self._waiting.values() for part in parts]
-        return max(now_ms - min((*begun_ms, *self._undone.values()), default=now_ms), 0) / 1000
+        begun_ms = [part.begun_ms for part in self.waiting]
+        decided_ms = [decision.at_ms for decision in self._undone.values()]
+        return max(now_ms - min((*begun_ms, *decided_ms), default=now_ms), 0) / 1000
+
+    @property
+    def waiting(self) -> Iterator[PartName]:
+        """Parts that the last look at their sources found prepared."""
+        return (part for parts in self._waiting.values() for part in parts)
+
+    @property
+    def undone(self) -> Collection[Decision]:
+        """Decisions to commit that may not be in force everywhere."""
+        return self._undone.values()
+
+    def awaited(self, decision: Decision) -> tuple[DataSource, ...]:
+        """The sources in which a decision to commit was not seen to be in force."""
+        ended = self._ended.get(decision.id, set())
+        return tuple(source for source in decision.sources if source not in ended)
 
     async def run(self) -> None:
         """Look regularly until cancelled."""
@@ -123,7 +141,7 @@ class Recovery:
         decisions = await self._log.all()
         await self._forget(decisions)
         commits = (decision for decision in decisions.values() if decision.outcome == "commit")
-        self._undone = {decision.id: decision.at_ms for decision in commits}
+        self._undone = {decision.id: decision for decision in commits}
         self._ended = {id: ended for id, ended in self._ended.items() if id in decisions}
         try:
             reply = await self._call("sources", SourcesRequest(), SourcesReply)
@@ -157,6 +175,7 @@ class Recovery:
                     await self._commit(decision, source)
             reply = await self._call("prepared", PreparedRequest(source), PreparedReply)
             found = [part for part in map(parse_part_name, reply.names) if part is not None]
+            self._owners.found(source, found)
             self._waiting[source] = tuple(found)
             for part in found:
                 await self._end(part, epoch)
@@ -173,23 +192,40 @@ class Recovery:
 
     async def _end(self, part: PartName, epoch: int) -> None:
         """End a part that was found, if it is time."""
-        standing = await self._log.find(part.txn)
+        try:
+            standing = await self._log.find(part.txn)
+        except DecisionUnreadable:
+            return  # it waits for a coordinator that can read it
         recorded = None if standing is None else standing.outcome
         now_ms = self._clock.now_ms()
-        verdict = recover(part, recorded, epoch=epoch, now_ms=now_ms)
-        if verdict == "presume_abort":
-            presumed = Decision(
-                "abort",
-                part.txn,
-                part.tenant,
-                part.epoch,
-                part.deadline_ms,
-                (part.source,),
-                now_ms,
-            )
-            verdict = (await self._log.record(presumed, epoch=epoch)).outcome
-        if verdict == "abort":
-            await self._finish(part, "abort")
+        is_orphan = self._owners.is_orphan(part)
+        verdict = recover(part, recorded, epoch=epoch, now_ms=now_ms, is_orphan=is_orphan)
+        match verdict:
+            case "abort":
+                await self._finish(part, "abort")
+            case "orphaned" | "leaderless" | "late":
+                if await self._presume_abort(part, verdict, epoch):
+                    await self._finish(part, "abort")
+            case "commit" | None:
+                pass  # `_commit` sees to the one, its kernel to the other
+
+    async def _presume_abort(self, part: PartName, cause: Cause, epoch: int) -> bool:
+        """Write down that the transaction of `part` is given up; false: it was decided meanwhile."""
+        presumed = Decision(
+            "abort",
+            part.txn,
+            part.tenant,
+            part.epoch,
+            part.deadline_ms,
+            (part.source,),
+            self._clock.now_ms(),
+            part.kernel,
+        )
+        try:
+            standing = await self._log.record(presumed, epoch=epoch, cause=cause)
+        except DecisionUnreadable:
+            return False
+        return standing.outcome == "abort"
 
     async def _finish(self, part: PartName, outcome: Outcome) -> bool:
         request = FinishRequest(part.text, outcome)

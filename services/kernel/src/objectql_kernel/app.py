@@ -21,6 +21,7 @@ from objectql.kernel.pipeline import OperationRecord
 from objectql.service.health import Page, json_page
 from objectql.service.rates import open_limiter
 from objectql.service.run import Process
+from objectql.txn.names import kernel_name
 from objectql.wire.cluster import told
 from objectql.wire.codec import decode, encode
 from objectql.wire.headers import parse_read_policy
@@ -98,7 +99,7 @@ async def build(process: Process[KernelSettings]) -> None:
         lambda: kernel.tenants.ready_places,
         sealers,
         process.bus,
-        NatsEventStream(process.bus),
+        NatsEventStream(process.bus, replicas=settings.stream.replicas),
         holder=process.instance,
         clock=process.clock,
         queue=kernel.webhooks.queueing,
@@ -129,7 +130,12 @@ async def build(process: Process[KernelSettings]) -> None:
         observe=process.metrics.observe_request,
         keys=process.context_keys,
     )
-    coordinator = CoordinatorLink(process.bus, process.clock, process.context_keys)
+    coordinator = CoordinatorLink(
+        process.bus,
+        process.clock,
+        process.context_keys,
+        kernel=kernel_name(process.instance, process.started_ms),
+    )
     kernel.engine.coordinator = coordinator
 
     def observe(record: OperationRecord) -> None:

@@ -66,7 +66,9 @@ class Leader(NamedTuple):
 class CoordinatorLink:
     """See `objectql.kernel.transactions.coordinator.Coordinator`."""
 
-    def __init__(self, bus: Bus, clock: Clock, keys: ContextKeys | None) -> None:
+    def __init__(self, bus: Bus, clock: Clock, keys: ContextKeys | None, *, kernel: str) -> None:
+        """`kernel` is what this one calls itself in the names of parts."""
+        self.kernel = kernel
         self._bus = bus
         self._clock = clock
         self._keys = keys

@@ -14,7 +14,6 @@ from objectql.errors import ObjectQLError
 from objectql.ids import DataSource
 from objectql.kernel.kernel import Kernel
 from objectql.service.run import Process
-from objectql.service.telemetry import MetricName
 from objectql.wire.cluster import ReplicaHealth, SourceHealth
 from objectql_kernel.changes import Changes
 from objectql_kernel.settings import KernelSettings
@@ -41,8 +40,6 @@ class Gauges:
         self._cache = cache
         self.sources: dict[str, SourceHealth] = {}
         """The data sources as last read."""
-        self._counted = (0, 0, 0)
-        self._reads: dict[tuple[MetricName, tuple[str, ...]], int] = {}
 
     async def run(self) -> None:
         """Read until cancelled."""
@@ -82,26 +79,20 @@ class Gauges:
         )
 
     def _count_reads(self, source: str, counts: ReadCounts) -> None:
-        set_ = self._process.metrics.set
+        set_, count_to = self._process.metrics.set, self._process.metrics.count_to
         if not counts.replicas:
             return
-        self._count_up("oql_replica_reads_total", (source, "primary"), counts.primary)
+        count_to("oql_replica_reads_total", counts.primary, source, "primary")
         for by, number in counts.waits.items():
-            self._count_up("oql_replica_token_waits_total", (source, by), number)
+            count_to("oql_replica_token_waits_total", number, source, by)
         for replica in counts.replicas:
             name = replica.name
             set_("oql_replica_in_use", float(replica.is_in), source, name)
             set_("oql_replica_lag_seconds", replica.age_s, source, name)
             set_("oql_replica_lag_bytes", replica.lag_bytes, source, name)
-            self._count_up("oql_replica_reads_total", (source, name), replica.reads)
+            count_to("oql_replica_reads_total", replica.reads, source, name)
             for reason, number in replica.ejections.items():
-                self._count_up("oql_replica_ejections_total", (source, name, reason), number)
-
-    def _count_up(self, metric: MetricName, labels: tuple[str, ...], total: int) -> None:
-        """Bring a counter up to what the driver has counted."""
-        before = self._reads.get((metric, labels), 0)
-        self._reads[metric, labels] = total
-        self._process.metrics.count(metric, *labels, by=total - before)
+                count_to("oql_replica_ejections_total", number, source, name, reason)
 
     async def _outbox(self, source: DataSource) -> tuple[int, float]:
         try:
@@ -110,10 +101,10 @@ class Gauges:
             return 0, 0.0
 
     def _count(self) -> None:
+        count_to = self._process.metrics.count_to
         plans = self._kernel.reader.planner.statistics()
-        now = (self._changes.published, plans.hits, plans.misses)
-        published, hits, misses = (new - old for new, old in zip(now, self._counted, strict=True))
-        self._counted = now
-        self._process.metrics.count("oql_events_published_total", by=published)
-        self._process.metrics.count("oql_plan_cache_hits_total", by=hits)
-        self._process.metrics.count("oql_plan_cache_misses_total", by=misses)
+        count_to("oql_events_published_total", self._changes.published)
+        count_to("oql_plan_cache_hits_total", plans.hits)
+        count_to("oql_plan_cache_misses_total", plans.misses)
+        for outcome, number in self._kernel.engine.transactions.items():
+            count_to("oql_transactions_total", number, outcome)

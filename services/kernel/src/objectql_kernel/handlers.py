@@ -9,6 +9,7 @@ from objectql.kernel.identity.identity import Identity
 from objectql.kernel.kernel import Kernel
 from objectql.kernel.webhooks.operations import Webhooks
 from objectql.wire import audit as a
+from objectql.wire import cluster as c
 from objectql.wire import identity as i
 from objectql.wire import live as l
 from objectql.wire import messages as m
@@ -82,6 +83,7 @@ def parts_verbs(kernel: Kernel) -> dict[str, Verb[Any]]:
         "sources": Verb(x.SourcesRequest, kernel.parts.handle_sources),
         "prepared": Verb(x.PreparedRequest, kernel.parts.handle_prepared),
         "finish": Verb(x.FinishRequest, kernel.parts.handle_finish, is_bounded=False),
+        "commanded": Verb(c.Commanded, kernel.audit.handle_commanded),
     }
 
 

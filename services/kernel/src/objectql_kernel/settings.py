@@ -136,6 +136,15 @@ class Tenancy(msgspec.Struct, frozen=True, kw_only=True):
     ] = None
 
 
+class StreamSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The stream of change events on NATS."""
+
+    replicas: Annotated[
+        int,
+        Meta(ge=1, le=5, description="servers of a NATS cluster that each keep a copy: 1, 3 or 5"),
+    ] = 1
+
+
 class AuditSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How long the audit is kept; objects say it of their histories in their metadata."""
 
@@ -162,6 +171,7 @@ class KernelSettings(ServiceSettings, frozen=True, kw_only=True):
     ] = {}
     reads: ReadSettings = ReadSettings()
     audit: AuditSettings = AuditSettings()
+    stream: StreamSettings = StreamSettings()
     cache: CacheSettings = CacheSettings()
     pool: PoolLimits = PoolLimits()
     load: Load = Load()

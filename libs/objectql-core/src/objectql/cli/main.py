@@ -97,10 +97,10 @@ def validate(
 
     Several folders are checked together: they may refer to each other.
     """
+    from objectql.kernel.meanings import check_meanings
     from objectql.metadata.build import build_snapshot
     from objectql.metadata.document import Document
     from objectql.metadata.loader import load_directory
-    from objectql.security.reading import check_rules
 
     documents: list[Document] = []
     issues: list[Issue] = []
@@ -119,7 +119,7 @@ def validate(
         except MetadataInvalid as exc:
             issues += exc.issues
         else:
-            issues += check_rules(snapshot)
+            issues += check_meanings(snapshot)
             if not issues:
                 typer.echo(f"{plural(len(snapshot.objects), 'object')}, no problems")
                 return

@@ -128,7 +128,7 @@ class MemorySession:
         self._enter()
         self._transaction.marks.put(mark.id, (mark, self._clock.now_ms()))
 
-    async def limit_lock_waits(self, seconds: float) -> None:
+    async def expect_prepare(self, lock_wait_s: float) -> None:
         """See `Session`; a session is the only writer as it is."""
 
     async def prepare(self, name: str) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from objectql.drivers.transactions import Mark
 from objectql.errors import SourceCannotPrepare
+from objectql.metadata.model import ObjectDef
 from objectql.txn.names import Outcome
 
 
@@ -28,6 +29,11 @@ class MemoryTransactions:
 
     async def prepared(self) -> tuple[str, ...]:
         """See `Transactions`."""
+        return ()
+
+    async def writing(self, objects: Sequence[ObjectDef]) -> tuple[str, ...]:
+        """See `Transactions`."""
+        del objects
         return ()
 
     async def finish(self, name: str, outcome: Outcome) -> bool:

@@ -244,10 +244,15 @@ class Session(Protocol):
         """A block whose failure undoes only the block."""
         ...
 
-    async def limit_lock_waits(self, seconds: float) -> None:
-        """From now on a wait for others' locks ends in `WriteConflict` after so long.
+    async def expect_prepare(self, lock_wait_s: float) -> None:
+        """Say that this is a part of a transaction over several sources.
 
-        Transactions in several sources may wait for each other in a circle that none of them sees.
+        From now on a wait for others' locks ends in `WriteConflict` after so long: they may wait for
+        each other in a circle that none of the sources sees.
+
+        Raises:
+            TransactionUnavailable: the server keeps nearly as many prepared parts as it can.
+
         """
         ...
 

@@ -37,6 +37,7 @@ SecurityKind: TypeAlias = Literal[
     "webhook_deleted",
     "webhook_secret_replaced",
     "webhook_replayed",
+    "cluster_commanded",
     "access_denied",
     "entries_left_out",
 ]

@@ -8,11 +8,13 @@ its locks, whatever dies, until somebody says how it ends.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 import msgspec
 
 from objectql.ids import DataSource, TenantId
+from objectql.metadata.model import ObjectDef
 from objectql.txn.names import Outcome
 
 MARKS_DAYS: Final = 7
@@ -50,6 +52,10 @@ class Transactions(Protocol):
 
     async def prepared(self) -> tuple[str, ...]:
         """The names of all parts that are prepared here, whoever prepared them."""
+        ...
+
+    async def writing(self, objects: Sequence[ObjectDef]) -> tuple[str, ...]:
+        """The names of the parts prepared here that have written to records of `objects`."""
         ...
 
     async def finish(self, name: str, outcome: Outcome) -> bool:

@@ -32,6 +32,7 @@ from objectql.errors.missing import (
     ActionUnknown,
     CallerUntrusted,
     CrossSiteRefused,
+    MemberUnknown,
     MetadataNotFound,
     ObjectUnknown,
     PasswordChangeRequired,
@@ -83,8 +84,11 @@ from objectql.errors.system import (
     Unavailable,
 )
 from objectql.errors.transactions import (
+    RecordsInDoubt,
     SourceCannotPrepare,
+    TooManySources,
     TransactionAborted,
+    TransactionDecided,
     TransactionUnavailable,
 )
 
@@ -113,6 +117,7 @@ __all__ = [
     "Issue",
     "KernelNotStarted",
     "MediaTypeUnsupported",
+    "MemberUnknown",
     "MetadataInvalid",
     "MetadataNotFound",
     "MethodNotAllowed",
@@ -135,6 +140,7 @@ __all__ = [
     "QuotaExceeded",
     "RateLimited",
     "RecordNotFound",
+    "RecordsInDoubt",
     "RemoteError",
     "RouteUnknown",
     "RowNotAttempted",
@@ -147,7 +153,9 @@ __all__ = [
     "TenantRefused",
     "TenantUnknown",
     "TooManyRecords",
+    "TooManySources",
     "TransactionAborted",
+    "TransactionDecided",
     "TransactionUnavailable",
     "TransactionUnknown",
     "Transport",

@@ -171,6 +171,15 @@ class ObjectQLError(Exception):
             retry_after_ms=self.retry_after_ms,
         )
 
+    def told(self) -> ErrorInfo:
+        """What clients are told, by every protocol: where it is (if known), and how long to wait."""
+        info = self.to_info()
+        issues = self.issues
+        place = info.details.get("path") or info.details.get("field")
+        if not issues and place:
+            issues = (Issue(path=str(place), code=self.code, message=self.message),)
+        return msgspec.structs.replace(info, issues=issues, retry_after_ms=self.wait_ms)
+
     @staticmethod
     def from_info(info: ErrorInfo) -> ObjectQLError:
         """The error that `info` describes; a code of a newer version becomes `RemoteError`."""
@@ -231,3 +240,13 @@ class RemoteError(ObjectQLError, code="REMOTE_ERROR", category=Category.INTERNAL
     @property
     def retryable(self) -> bool:
         return TRANSPORTS[self.remote_category].retryable
+
+    def told(self) -> ErrorInfo:
+        """What the sender has told."""
+        return ErrorInfo(
+            code=self.remote_code,
+            category=self.remote_category,
+            message=self.text,
+            issues=self.issues,
+            retry_after_ms=self.wait_ms,
+        )

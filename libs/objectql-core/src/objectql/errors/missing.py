@@ -146,6 +146,17 @@ class TransactionUnknown(ObjectQLError, code="TRANSACTION_NOT_FOUND", category=C
 
 
 @dataclass(eq=False, kw_only=True)
+class MemberUnknown(ObjectQLError, code="MEMBER_NOT_FOUND", category=Category.NOT_FOUND):
+    """No process of the cluster that is alive has this name."""
+
+    member: str
+
+    @property
+    def message(self) -> str:
+        return f'no process "{self.member}" is alive'
+
+
+@dataclass(eq=False, kw_only=True)
 class RouteUnknown(ObjectQLError, code="ENDPOINT_NOT_FOUND", category=Category.NOT_FOUND):
     """Nothing is served under this path."""
 

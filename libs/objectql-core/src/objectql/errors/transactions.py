@@ -33,6 +33,44 @@ class TransactionAborted(ObjectQLError, code="TRANSACTION_ABORTED", category=Cat
 
 
 @dataclass(eq=False, kw_only=True)
+class RecordsInDoubt(ObjectQLError, code="RECORDS_IN_DOUBT", category=Category.UNAVAILABLE):
+    """What an atomic read asks for is part of a transaction that has not ended everywhere."""
+
+    object: str
+    transaction: str
+
+    @property
+    def message(self) -> str:
+        return f"the transaction {self.transaction}, which wrote to {self.object}, has not ended"
+
+
+@dataclass(eq=False, kw_only=True)
+class TooManySources(ObjectQLError, code="TOO_MANY_SOURCES", category=Category.INVALID_REQUEST):
+    """A transaction over more data sources than allowed; nothing was done."""
+
+    count: int
+    max: int
+
+    @property
+    def message(self) -> str:
+        return f"{self.count} data sources in one transaction; at most {self.max} are allowed"
+
+
+@dataclass(eq=False, kw_only=True)
+class TransactionDecided(
+    ObjectQLError, code="TRANSACTION_DECIDED", category=Category.CONFLICT, retryable=False
+):
+    """The outcome of a transaction is decided, and not the one that was asked for. It stands."""
+
+    id: str
+    outcome: str
+
+    @property
+    def message(self) -> str:
+        return f"the transaction {self.id} is decided: {self.outcome}"
+
+
+@dataclass(eq=False, kw_only=True)
 class SourceCannotPrepare(
     ObjectQLError, code="SOURCE_CANNOT_PREPARE", category=Category.UNSUPPORTED
 ):

@@ -7,20 +7,23 @@ points. Records are asked for by the filters of `security`, in SQL, under the wr
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any, Literal
 
 import msgspec
 
+from objectql.context import Actor
 from objectql.errors import Issue, PermissionDenied, RecordNotFound, ValidationFailed
-from objectql.ids import FieldName
+from objectql.ids import FieldName, ObjectName
 from objectql.kernel.change import Change
+from objectql.kernel.model import Model
 from objectql.kernel.planning import Scope
 from objectql.kernel.read import Reader
 from objectql.metadata.masks import Mask
 from objectql.metadata.model import ObjectDef
 from objectql.query.ast import Compare, Filter, Op, Query
 from objectql.security.access import ObjectAccess
+from objectql.security.documents import owner_field
 from objectql.security.policy import AccessRules, OneRule
 from objectql.values import Value
 
@@ -99,15 +102,22 @@ def kept_fields(policy: AccessRules, object_: ObjectDef) -> frozenset[str]:
     return frozenset() if updatable is None else frozenset(object_.fields) - updatable
 
 
-def shown(change: Change, policy: AccessRules, object_: ObjectDef) -> Change:
-    """`change` with no more of its record than the caller may read."""
-    access = policy.access(object_.name)
+def shown(
+    change: Change, name: ObjectName, policy: AccessRules, model: Model, actor: Actor
+) -> Change:
+    """`change` with its formulas, and no more of its record than the caller may read."""
+    access = policy.access(name)
+    computed = model.computed(name)
     if "read" not in access.operations:
         record = b'{"id":%s,"version":%d}' % (msgspec.json.encode(change.id), change.version)
-    elif access.readable is None and not access.masks:
+    elif access.readable is None and not access.masks and computed is None:
         return change
     else:
-        record = msgspec.json.encode(visible_members(access, _raw.decode(change.record)))
+        record = change.record
+        if computed is not None:
+            record = computed.added(record, access, actor)
+        if access.readable is not None or access.masks:
+            record = msgspec.json.encode(visible_members(access, _raw.decode(record)))
     return msgspec.structs.replace(change, record=record)
 
 
@@ -124,6 +134,26 @@ def visible_members(
     return visible
 
 
+def gives_away(
+    object_: ObjectDef,
+    given: Container[str],
+    values: Mapping[str, Any],
+    previous: Mapping[str, Any],
+) -> bool:
+    """Whether the record gets another owner because the caller says so.
+
+    `given` are the fields that the caller sets, `values` what they become; hooks assign as they
+    like.
+    """
+    owner = owner_field(object_)
+    return (
+        owner is not None
+        and owner in given
+        and owner in values
+        and values[owner] != previous.get(owner)
+    )
+
+
 class RecordAccess:
     """Questions about single records inside one transaction."""
 
@@ -132,26 +162,31 @@ class RecordAccess:
         self._scope = scope
 
     async def check_target(
-        self, object_: ObjectDef, id_: str, right: Literal["update", "delete"]
+        self,
+        object_: ObjectDef,
+        id_: str,
+        right: Literal["update", "delete", "transfer"],
+        *,
+        what: str | None = None,
     ) -> None:
-        """Return if the caller may change or delete the record as it is stored.
+        """Return if the caller has `right` on the record as it is stored; `what` to say otherwise.
 
         Raises:
             RecordNotFound: the caller may not even see it.
             PermissionDenied: the caller may only see it.
 
         """
-        rows = self._scope.policy.access(object_.name).rows
-        rule = rows.get(right)
+        access = self._scope.policy.access(object_.name)
+        rule = access.reach(right)
         if rule is None or await self.is_within(object_, id_, rule, f"{right} rows"):
             return
-        read = rows.get("read")
+        read = access.reach("read")
         if read is not None and not await self.is_within(object_, id_, read, "read rows"):
             raise RecordNotFound(object=object_.name, id=id_)
-        raise PermissionDenied(operation=right, object=object_.name)
+        raise PermissionDenied(operation=what or right, object=object_.name)
 
     async def check_image(
-        self, object_: ObjectDef, id_: str, right: Literal["create", "update"]
+        self, object_: ObjectDef, id_: str, right: Literal["create", "update", "transfer"]
     ) -> None:
         """Return if the caller may leave the record as it has just been written.
 
@@ -159,7 +194,7 @@ class RecordAccess:
             PermissionDenied: it is beyond the caller's rules now.
 
         """
-        rule = self._scope.policy.access(object_.name).images.get(right)
+        rule = self._scope.policy.access(object_.name).image(right)
         if rule is not None and not await self.is_within(object_, id_, rule, f"{right} images"):
             raise PermissionDenied(operation=right, object=object_.name)
 

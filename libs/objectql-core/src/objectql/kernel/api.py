@@ -84,7 +84,8 @@ class DataApi:
 
     def _shown(self, object: str, change: Change) -> dict[str, Any]:
         scope = self._scope
-        found = shown(change, scope.policy, scope.model.object(object))
+        name = scope.model.object(object).name
+        found = shown(change, name, scope.policy, scope.model, scope.context.actor)
         return cast("dict[str, Any]", decode_json(found.record))
 
     async def delete(self, object: str, id: str) -> bool:

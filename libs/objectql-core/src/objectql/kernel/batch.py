@@ -12,9 +12,9 @@ whoever comes with the same key waits for it.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import msgspec
 
@@ -29,6 +29,7 @@ from objectql.errors import (
     OutcomeUnknown,
     RecordNotFound,
     RowNotAttempted,
+    TooManySources,
     TransactionAborted,
     WriteConflict,
 )
@@ -71,7 +72,8 @@ class BatchRunner:
 
         Raises:
             BatchTooLarge, InvalidRequest: before anything is done.
-            SourceCannotPrepare, TransactionUnavailable: likewise, over several data sources.
+            SourceCannotPrepare, TransactionUnavailable, TooManySources: likewise, over several data
+                sources.
             TransactionAborted: likewise given up; nothing was done.
             OutcomeUnknown: a request with the same key has not ended.
 
@@ -98,7 +100,7 @@ class BatchRunner:
         objects = [scope.model.object(operation.object) for operation in request.operations]
         drivers = {object_.datasource: self._engine.driver(object_) for object_ in objects}
         if len(drivers) > 1:
-            return await self._in_several(drivers, request, scope)
+            return await self._counted(self._in_several(drivers, request, scope))
         [(source, driver)] = drivers.items()
         idempotency = idempotency_of(scope, "batch", encode(request))
         size = None if len(request.operations) > 1 else 1
@@ -113,10 +115,23 @@ class BatchRunner:
             await unit.session.mark(Mark(reply.transaction_id, context.tenant, (source,)))
             return reply
 
+    async def _counted(self, transaction: Awaitable[BatchReply]) -> BatchReply:
+        counts = self._engine.transactions
+        try:
+            reply = await transaction
+        except ObjectQLError as exc:
+            counts[outcome_of_failure(exc)] += 1
+            raise
+        counts[reply.state] += 1
+        return reply
+
     async def _in_several(
         self, drivers: Mapping[DataSource, Driver], request: BatchRequest, scope: Scope
     ) -> BatchReply:
         context, coordinator = scope.context, self._engine.coordinator
+        settings = self._engine.settings
+        if len(drivers) > settings.max_batch_sources:
+            raise TooManySources(count=len(drivers), max=settings.max_batch_sources)
         stores = {
             source: tables_of(self._engine, source, context.tenant).transactions
             for source in drivers
@@ -124,8 +139,10 @@ class BatchRunner:
         for store in stores.values():
             await store.check_ready()
         epoch, id_ = coordinator.epoch(), uuid7()
+        latest_ms = self._engine.clock.now_ms() + round(settings.max_transaction_s * 1000)
+        deadline_ms = min(context.deadline_ms, latest_ms)
         names = {
-            source: PartName(epoch, context.deadline_ms, id_, context.tenant, source)
+            source: PartName(epoch, deadline_ms, coordinator.kernel, id_, context.tenant, source)
             for source in drivers
         }
         phases = TwoPhase(names, stores, coordinator, self._engine.clock)
@@ -137,7 +154,7 @@ class BatchRunner:
                     unit = self._writer.begin(driver, scope, isolation=request.isolation)
                     units[source] = await stack.enter_async_context(unit)
                     wait_s = _LOCK_WAIT_S * (0.5 + random.random())  # noqa: S311
-                    await units[source].session.limit_lock_waits(wait_s)
+                    await units[source].session.expect_prepare(wait_s)
                 home = units[next(iter(drivers))]
                 stored = await self._remembered(home, idempotency, context)
                 if stored is not None:
@@ -163,7 +180,7 @@ class BatchRunner:
             await self._writer.forget(context, touched)
         if state == "aborted":
             raise TransactionAborted(
-                id=id_, reason="the coordinator that led when it began is gone"
+                id=id_, reason="another coordinator leads, or this kernel was not heard in time"
             )
         if state == "committed":
             for unit in units.values():
@@ -210,7 +227,8 @@ class BatchRunner:
                 results.append(RowResult(error=exc.to_info()))
                 has_failed = True
             else:
-                results.append(result_of(shown(change, scope.policy, object_)))
+                found = shown(change, object_.name, scope.policy, scope.model, scope.context.actor)
+                results.append(result_of(found))
         return results
 
     async def _one(
@@ -230,6 +248,19 @@ class BatchRunner:
         if operation.action == "update":
             return await unit.update(operation.object, id_, data, if_version=operation.if_version)
         return await unit.delete(operation.object, id_, if_version=operation.if_version)
+
+
+def outcome_of_failure(
+    exc: ObjectQLError,
+) -> Literal["given_up", "conflict", "unavailable", "refused"]:
+    """How a transaction over several sources that failed is counted."""
+    match exc:
+        case TransactionAborted():
+            return "given_up"
+        case WriteConflict():
+            return "conflict"
+        case _:
+            return "unavailable" if exc.retryable else "refused"
 
 
 def result_of(change: Change, *, with_record: bool = True) -> RowResult:

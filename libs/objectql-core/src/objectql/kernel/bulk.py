@@ -258,7 +258,9 @@ async def _row(unit: Unit, request: BulkRequest, row: BulkRow) -> Change:
 def _result(unit: Unit, request: BulkRequest, change: Change) -> RowResult:
     if not request.return_records:
         return result_of(change, with_record=False)
-    return result_of(shown(change, unit.scope.policy, unit.scope.model.object(request.object)))
+    scope = unit.scope
+    name = scope.model.object(request.object).name
+    return result_of(shown(change, name, scope.policy, scope.model, scope.context.actor))
 
 
 def _data(row: BulkRow) -> dict[str, Any]:

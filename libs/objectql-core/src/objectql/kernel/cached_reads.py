@@ -9,7 +9,6 @@ from typing import Generic, NamedTuple, TypeVar
 
 import msgspec
 
-from objectql.context import ReadPolicy
 from objectql.drivers.protocol import Page, RecordImage
 from objectql.kernel.fetch import Fetch
 from objectql.kernel.planning import Runnable, Scope
@@ -37,8 +36,8 @@ _RECORD = _Form(b"r", _decode_record.decode)
 class CachedReads:
     """See `Fetch`. Whatever the cache cannot answer is asked of the next in the chain.
 
-    Reads inside a transaction, reads with a consistency token and reads under the policy
-    `primary` never come from the cache.
+    Reads inside a transaction, reads with a consistency token and reads under the policies
+    `primary` and `atomic` never come from the cache.
     """
 
     def __init__(self, following: Fetch, cache: ResultCache) -> None:
@@ -67,7 +66,8 @@ class CachedReads:
         ):
             return await fetch(run, scope)
         statistics = cache.statistics
-        if context.consistency_token is not None or context.read_policy is ReadPolicy.PRIMARY:
+        policy = context.read_policy
+        if context.consistency_token is not None or (policy is not None and policy.is_primary):
             return await self._bypass("asked", run, scope, fetch)
         tags = _tags(run, scope)
         if not cache.store.is_available:
@@ -88,7 +88,7 @@ class CachedReads:
         statistics.misses += 1
         if stamp is None:
             stamp = _stamp(await cache.store.claim(tags))
-        if stamp is None or context.read_policy is not None:
+        if stamp is None or policy is not None:
             return await fetch(run, scope)  # who names a policy may spare the primary
         # What is kept must not be older than the stamp, as an answer of a replica may be.
         answer = await fetch(run, scope._replace(may_lag=False))

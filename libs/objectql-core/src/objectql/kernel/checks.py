@@ -125,9 +125,8 @@ def _text_tests(field: FieldDef) -> tuple[Test, ...]:
     tests += _format_tests(field, note)
     for pattern in (field.pattern, checks.pattern if checks else None):
         if pattern is not None:
-            search = compile_pattern(pattern).search
             message = note or "Value does not match required pattern"
-            tests.append((lambda v, s=search: s(v) is not None, "invalid_format", message))
+            tests.append((compile_pattern(pattern), "invalid_format", message))
     return tuple(tests)
 
 

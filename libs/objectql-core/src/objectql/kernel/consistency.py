@@ -68,7 +68,7 @@ class Consistency:
             policy, max_lag_ms = settings.read_policy, settings.max_lag_ms
         token = context.consistency_token or context.recent_token
         position = 0 if token is None else parse_token(token).positions.get(driver.name, 0)
-        if policy is ReadPolicy.PRIMARY or position is None:
+        if policy.is_primary or position is None:
             return None
         if policy is ReadPolicy.ANY:
             return Freshness(None, position or None, settings.token_wait_ms / 1000)

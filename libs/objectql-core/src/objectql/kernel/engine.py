@@ -5,6 +5,7 @@ A request takes its model once, from `Engine.model_of`, and keeps it to its end.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 
 from objectql.clock import Clock
@@ -56,6 +57,8 @@ class Engine:
         """Counts how often callers and tenants ask; without another one for this kernel alone."""
         self.coordinator: Coordinator = NoCoordinator()
         """Decides transactions over several data sources; a service sets the cluster's."""
+        self.transactions: Counter[str] = Counter()
+        """Transactions over several data sources, by how they were answered."""
         self.tally = Tally(clock, self.limiter)
         """Counts the operations of each tenant."""
         self.events = EventBus()

@@ -39,6 +39,11 @@ class KernelSettings(msgspec.Struct, frozen=True):
     max_limit: int = 1000
     max_bulk_rows: int = 1000
     max_batch_operations: int = 200
+    max_batch_sources: int = 8
+    """How many data sources one batch may write to; each adds a part that may be waited for."""
+    max_transaction_s: float = 60.0
+    """How long after its beginning a transaction over several sources can be decided, whatever its
+    deadline: so long its records are locked where nobody comes back to it."""
     max_affected_rows: int = 10_000
     """How many records one deletion or `write_where` may touch, cascades included."""
     max_nesting: int = 16

@@ -68,7 +68,7 @@ def violation(schema: Mapping[str, Any], value: Any, path: str) -> str | None:
     if _is(value, "string"):
         text = _size_violation("string", schema, value, path)
         pattern = schema.get("pattern")
-        if text is None and pattern and not compile_pattern(pattern).search(value):
+        if text is None and pattern and not compile_pattern(pattern)(value):
             return f"{path} does not match the pattern"
         return text
     if _is(value, "number"):

@@ -34,6 +34,7 @@ from objectql.ids import ObjectName
 from objectql.kernel.audit.entries import entry_of
 from objectql.kernel.documents import documents_of, stored_items
 from objectql.kernel.engine import Engine
+from objectql.kernel.meanings import check_meanings
 from objectql.kernel.schema_sync import kept_in, lose_data, sync_tables
 from objectql.metadata.build import build_snapshot
 from objectql.metadata.document import CUSTOM_LAYER, Document
@@ -42,7 +43,6 @@ from objectql.metadata.field_numbers import allocate, documents_for, holds_numbe
 from objectql.metadata.loader import LoadedPackage
 from objectql.metadata.model import ObjectDef
 from objectql.metadata.registry import MetadataSnapshot
-from objectql.security.reading import check_rules
 
 log = logging.getLogger(__name__)
 
@@ -266,7 +266,7 @@ class MetadataPublisher:
             for object_ in snapshot.objects.values()
             if object_.datasource not in self._engine.drivers
         )
-        issues += check_rules(snapshot)
+        issues += check_meanings(snapshot)
         if issues:
             raise MetadataInvalid(issues=issues)
         return snapshot

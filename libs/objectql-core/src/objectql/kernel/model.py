@@ -15,6 +15,7 @@ from typing import Final
 from objectql.context import Actor
 from objectql.ids import ObjectName, TenantId
 from objectql.kernel.autonumber import autonumber_fields
+from objectql.kernel.computed import ComputedFields
 from objectql.kernel.features import KernelSettings
 from objectql.kernel.rules import RuleSet, compile_rules
 from objectql.kernel.validate import RecordValidator, compile_validator
@@ -59,6 +60,11 @@ class Model:
             name for name, object_ in own.items() if object_.tree_fields
         )
         """The objects whose records form trees."""
+        self._computed: dict[ObjectName, ComputedFields] = {
+            name: ComputedFields(object_, snapshot.object)
+            for name, object_ in own.items()
+            if any(field.formula is not None for field in object_.fields.values())
+        }
         if base is not None:
             self.numbered |= base.numbered
             self.trees |= base.trees
@@ -76,6 +82,13 @@ class Model:
         """What `actor` may do."""
         return self._scoped.narrowed(self.permissions.policy(actor), actor.scopes)
 
+    def computed(self, name: ObjectName) -> ComputedFields | None:
+        """What computes the formula fields of an object; None where it has none."""
+        found = self._computed.get(name)
+        if found is None and self._base is not None and name not in self._own:
+            return self._base.computed(name)
+        return found
+
     def validator(self, object_: ObjectDef) -> RecordValidator:
         """The compiled field checks of an object of this snapshot."""
         if self._base is not None and object_.name not in self._own:
@@ -91,7 +104,7 @@ class Model:
             return self._base.rules(object_)
         found = self._rules.get(object_.name)
         if found is None:
-            found = self._rules[object_.name] = compile_rules(object_)
+            found = self._rules[object_.name] = compile_rules(object_, self.snapshot.object)
         return found
 
 

@@ -32,7 +32,6 @@ from objectql.kernel.json import decode_json, decode_object, encode_json
 from objectql.kernel.live import LiveQueries
 from objectql.kernel.metadata import MetadataPublisher
 from objectql.kernel.metadata_operations import MetadataOperations
-from objectql.kernel.offered import check_offered
 from objectql.kernel.permission_view import explain_access, permissions_of, somebody
 from objectql.kernel.pipeline import Pipeline
 from objectql.kernel.planning import Scope
@@ -50,6 +49,7 @@ from objectql.kernel.transactions.status import TransactionStatus
 from objectql.kernel.webhooks.operations import Webhooks
 from objectql.kernel.write import OwnTransactions, Writer
 from objectql.metadata.model import SHARES
+from objectql.metadata.offered import check_offered
 from objectql.wire.live import (
     LiveBindReply,
     LiveBindRequest,
@@ -375,7 +375,8 @@ class Operations(MetadataOperations):
     ) -> RecordReply:
         token = await self._consistency.token_of_objects((object_name,), context.tenant)
         model = self.engine.model_of(context.tenant)
-        change = shown(change, model.policy(context.actor), model.object(object_name))
+        name = model.object(object_name).name
+        change = shown(change, name, model.policy(context.actor), model, context.actor)
         return RecordReply(
             change.record, change.id, change.version, change.dropped, change.warnings, token
         )

@@ -8,48 +8,38 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import Any, NamedTuple, TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
-from objectql.context import Actor
+from objectql.kernel.formulas import RecordFormulas
+from objectql.kernel.situation import Situation, read
 from objectql.metadata.conditions import OPERATORS
-from objectql.metadata.model import FieldDef
 from objectql.metadata.types import Storage
+from objectql.query.tokens import user_fact
 from objectql.values import canonical_instant, is_day
 
-
-class Situation(NamedTuple):
-    """What a rule may look at: the record as it will be, as it was, when, and who asks."""
-
-    record: Mapping[str, Any]
-    previous: Mapping[str, Any]
-    operation: str
-    now: str
-    actor: Actor
-
-
 Predicate: TypeAlias = "Callable[[Situation], bool]"
-CompileExpression: TypeAlias = "Callable[[str], Callable[[Situation], Any]]"
-"""Compiles an expression; both steps raise `ValueError` for what has no meaning."""
 
 
-class NeedsExpressions(Exception):
-    """A condition holds an expression and nothing that compiles it was given."""
+class NeedsRecord(Exception):
+    """A condition on stored records holds an expression, which needs the record at hand."""
 
 
 class PredicateCompiler:
     """Compiles conditions over records of one object."""
 
-    def __init__(
-        self, fields: Mapping[str, FieldDef], expressions: CompileExpression | None
-    ) -> None:
-        self._fields = fields
-        self._expressions = expressions
+    def __init__(self, formulas: RecordFormulas) -> None:
+        self._formulas = formulas
+        self._fields = formulas.fields
+
+    def of(self, name: str) -> PredicateCompiler:
+        """The compiler for records of another object."""
+        return PredicateCompiler(self._formulas.of(name))
 
     def condition(self, condition: Any) -> Predicate:
         """The predicate of a condition; a bare field name means that the field has a value.
 
         Raises:
-            NeedsExpressions: it cannot be compiled here.
+            FormulaError: an expression in it has no meaning.
 
         """
         if isinstance(condition, str):
@@ -65,21 +55,13 @@ class PredicateCompiler:
         return found[0] if len(found) == 1 else lambda s: all(holds(s) for holds in found)
 
     def expression(self, text: str) -> Predicate:
-        """The truth of an expression; one that has no meaning is false."""
-        if self._expressions is None:
-            raise NeedsExpressions
-        try:
-            evaluate = self._expressions(text)
-        except ValueError:
-            return lambda _situation: False
+        """The truth of an expression; what is blank is not true.
 
-        def holds(situation: Situation) -> bool:
-            try:
-                return bool(evaluate(situation))
-            except ValueError:
-                return False
+        Raises:
+            FormulaError: it has no meaning.
 
-        return holds
+        """
+        return self._formulas.truth(text)
 
     def _group(self, kind: str, members: list[Any]) -> Predicate:
         compiled = [self.condition(member) for member in members]
@@ -126,30 +108,16 @@ _GROUPS = {
 }
 
 
-def read(record: Mapping[str, Any], path: str) -> Any:
-    """The value at a dotted path, or None where there is nothing."""
-    if path in record:
-        return record[path]
-    value: Any = record
-    for part in path.split("."):
-        if not isinstance(value, Mapping):
-            return None
-        value = cast("Mapping[str, Any]", value).get(part)
-    return value
-
-
 def resolve_token(text: str, situation: Situation) -> Any:
     """What `$now`, `$today` and `$current_user.x` stand for; other text is itself."""
     if text == "$now":
         return situation.now
     if text == "$today":
         return situation.now[:10]
-    if text in ("$current_user", "$current_user.id"):
+    if text == "$current_user":
         return situation.actor.id
-    if text == "$current_user.roles":
-        return list(situation.actor.roles)
     if text.startswith("$current_user."):
-        return situation.actor.claims.get(text.removeprefix("$current_user."))
+        return user_fact(situation.actor, text.removeprefix("$current_user."))
     return text
 
 
@@ -264,7 +232,7 @@ def to_filter(condition: Any, situation: Situation) -> dict[str, Any]:
     """The condition as a filter over stored records, in the object form of the query language.
 
     Raises:
-        NeedsExpressions: it holds an expression.
+        NeedsRecord: it holds an expression.
 
     """
     parts = cast("Mapping[str, Any]", condition)
@@ -276,7 +244,7 @@ def to_filter(condition: Any, situation: Situation) -> dict[str, Any]:
             return {"$or": members} if kind == "any" else {"$not": {"$or": members}}
     if "field" not in parts or "operator" not in parts:
         if "operator" in parts or "expression" in parts or "if" in parts:
-            raise NeedsExpressions
+            raise NeedsRecord
         return dict(parts)  # written in the query language already
     field, operator = str(parts["field"]), OPERATORS[parts["operator"]]
     if operator in ("not_empty", "is_not_null"):

@@ -18,6 +18,7 @@ from objectql.errors import (
     RecordNotFound,
     TooManyRecords,
 )
+from objectql.kernel.atomic_reads import AtomicReads
 from objectql.kernel.cached_reads import CachedReads
 from objectql.kernel.consistency import Consistency
 from objectql.kernel.empty_reads import EmptyReads
@@ -48,7 +49,7 @@ class Reader:
         fetch: Fetch = SharedReads(fair, engine.clock) if shares else fair
         if engine.cache is not None:
             fetch = CachedReads(fetch, engine.cache)
-        self._fetch = EmptyReads(fetch)
+        self._fetch = AtomicReads(engine, EmptyReads(fetch))
 
     def scope(self, context: Context, *, may_lag: bool = False) -> Scope:
         """Reads for `context` by the metadata now in force."""

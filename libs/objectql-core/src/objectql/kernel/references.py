@@ -62,7 +62,7 @@ class Referrers:
         links = [
             Link(child, field)
             for child, field in self._scope.model.snapshot.inverse_lookups(object_.name)
-            if field.storage is not Storage.NONE
+            if field.is_stored
         ]
         return tuple(sorted(links, key=lambda link: link.behavior != "restrict"))
 

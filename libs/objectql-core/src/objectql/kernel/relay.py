@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Protocol, TypeAlias
 
 import msgspec
@@ -111,6 +112,7 @@ class Relay:
         self._wake = asyncio.Event()
         self._purged_s = float("-inf")
         self._is_busy = False
+        self._failing_since_s: float | None = None
 
     @property
     def is_leading(self) -> bool:
@@ -140,8 +142,9 @@ class Relay:
             await self._purge()
         except ObjectQLError as exc:
             logger.warning("relay.failed", extra={"lease": self._lease.name, "error": str(exc)})
-            await self._clock.sleep(limits.retry_s)
+            await self._clock.sleep(await self._after_failure())
             return
+        self._failing_since_s = None
         if not published:
             self._is_busy = False
             await self._idle()
@@ -149,6 +152,19 @@ class Relay:
             await self._clock.sleep(limits.linger_s)
         else:
             self._is_busy = True  # one event, or two, after a pause wait for nobody
+
+    async def _after_failure(self) -> float:
+        """How long to wait. Who reaches the store and not the stream keeps the lease no longer than
+        the dead do, and stands back for one who may be on the other side of the cut.
+        """
+        now_s, limits = self._clock.monotonic_s(), self._limits
+        since_s = self._failing_since_s = self._failing_since_s or now_s
+        if not self._lease.is_held or now_s - since_s < limits.lease_ttl_s:
+            return limits.retry_s
+        self._failing_since_s = None
+        with suppress(ObjectQLError):  # then it ends by itself
+            await self._lease.release()
+        return limits.lease_ttl_s / 2
 
     async def _idle(self) -> None:
         # The wait is also the net for nudges that were lost with the bus.

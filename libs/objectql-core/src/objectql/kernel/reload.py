@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from objectql.errors import Issue, MetadataInvalid, PluginInvalid
+from objectql.kernel.meanings import check_meanings
 from objectql.kernel.packages import load_package, register_package_code
 from objectql.metadata.build import build_snapshot
 from objectql.metadata.diff import Change
@@ -20,7 +21,6 @@ from objectql.metadata.registry import MetadataSnapshot
 from objectql.plugins.actions import ActionRegistry
 from objectql.plugins.components import AppConfig, classify
 from objectql.plugins.hooks import HookRegistry
-from objectql.security.reading import check_rules
 
 
 class Reloaded(msgspec.Struct, frozen=True):
@@ -77,7 +77,7 @@ def check_applications(directories: Iterable[Path]) -> MetadataSnapshot:
     apps = classify(directories).apps
     packages, _ = _read(apps, HookRegistry(), ActionRegistry())
     snapshot = build_snapshot([d for package in packages for d in package.items], version=1)
-    if issues := check_rules(snapshot):
+    if issues := check_meanings(snapshot):
         raise MetadataInvalid(issues=issues)
     return snapshot
 

@@ -14,14 +14,12 @@ from typing import Any, TypeAlias, cast
 from objectql.kernel.checks import is_email, is_phone, is_url
 from objectql.kernel.json_schema import unsupported_keyword, violation
 from objectql.kernel.predicates import (
-    NeedsExpressions,
     PredicateCompiler,
-    Situation,
     is_blank,
     is_equal,
-    read,
     to_filter,
 )
+from objectql.kernel.situation import Situation, read
 from objectql.metadata.pattern import compile_pattern
 from objectql.values import canonical_date, canonical_instant
 
@@ -57,7 +55,7 @@ def compile_body(rule: Rule, compiler: PredicateCompiler) -> RuleBody:
     """The body of a rule whose grammar has been checked.
 
     Raises:
-        NeedsExpressions: it holds an expression that cannot be compiled here.
+        FormulaError: an expression in it has no meaning.
         NotImplementedError: it needs another part that is not there; the text says which.
 
     """
@@ -208,9 +206,9 @@ def _relationship(
     if condition is None and "field" in part:
         condition = {"field": part["field"], "operator": "not_empty"}
     if isinstance(condition, str):
-        holds = compiler.expression(condition)
+        holds = compiler.of(target).expression(condition)
     else:
-        holds = PredicateCompiler({}, None).condition(condition) if condition else None
+        holds = compiler.of(target).condition(condition) if condition else None
 
     async def fails(situation: Situation, lookup: Lookup) -> bool:
         record_id = read(situation.record, via)
@@ -262,8 +260,7 @@ def _script(rule: Rule, compiler: PredicateCompiler) -> RuleBody:
 def _format(rule: Rule, _compiler: PredicateCompiler) -> RuleBody:
     field = str(rule["field"])
     if "regex" in rule:
-        search = compile_pattern(rule["regex"]).search
-        test: Callable[[str], object] = search
+        test: Callable[[str], object] = compile_pattern(rule["regex"])
     else:
         test = _FORMATS[rule["format"]]
 
@@ -321,4 +318,4 @@ _BODIES: dict[str, Callable[[Rule, PredicateCompiler], RuleBody]] = {
     "format": _format,
     "json_schema": _json_schema,
 }
-__all__ = ["Lookup", "NeedsExpressions", "RuleBody", "compile_body"]
+__all__ = ["Lookup", "RuleBody", "compile_body"]

@@ -12,15 +12,12 @@ from typing import Any, NamedTuple, cast
 
 from objectql.context import Actor
 from objectql.errors import Issue
-from objectql.kernel.predicates import (
-    CompileExpression,
-    NeedsExpressions,
-    Predicate,
-    PredicateCompiler,
-    Situation,
-    read,
-)
+from objectql.formula.names import FindObject
+from objectql.formula.syntax import FormulaError
+from objectql.kernel.formulas import RecordFormulas
+from objectql.kernel.predicates import Predicate, PredicateCompiler
 from objectql.kernel.rule_types import Lookup, RuleBody, compile_body
+from objectql.kernel.situation import Situation, read
 from objectql.metadata.model import ObjectDef
 
 __all__ = ["Lookup", "RuleFailure", "RuleReport", "RuleSet", "compile_rules"]
@@ -60,6 +57,8 @@ class RuleReport(NamedTuple):
 
 
 PASSED = RuleReport()
+NO_MEANING = "formula_invalid"
+"""The code of an expression that means nothing over the fields that there are."""
 
 
 class _Rule(NamedTuple):
@@ -76,23 +75,25 @@ class _Rule(NamedTuple):
     skip_bulk: bool
 
 
-def compile_rules(object: ObjectDef, *, expressions: CompileExpression | None = None) -> RuleSet:
-    """The rules of `object`, its state machines included. `expressions` compiles expressions.
+def compile_rules(object: ObjectDef, find: FindObject | None = None) -> RuleSet:
+    """The rules of `object`, its state machines included; `find` knows the other objects.
 
-    Rules that need what is not there are listed in `RuleSet.unsupported`, and fail.
+    Rules that have no meaning, or need what is not there, are listed in `RuleSet.unsupported`, and
+    fail.
     """
     rules: list[_Rule] = []
     unsupported: list[Issue] = []
-    fields = {str(name): field for name, field in object.fields.items()}
-    compiler = PredicateCompiler(fields, expressions)
+    compiler = PredicateCompiler(RecordFormulas(object, find))
     for rule in (*object.validations, *_machine_rules(object)):
         if rule.get("active", True) is False:
             continue
-        compiled, reason = _compile(rule, compiler)
+        compiled, problem = _compile(rule, compiler)
         rules.append(compiled)
-        if reason:
+        if problem is not None:
+            is_wrong = isinstance(problem, FormulaError)
+            code = NO_MEANING if is_wrong else "unsupported_rule"
             path = f"{object.name}.validation.{compiled.name}"
-            unsupported.append(Issue(path=path, code="unsupported_rule", message=reason))
+            unsupported.append(Issue(path=path, code=code, message=str(problem)))
     return RuleSet(tuple(rules), tuple(unsupported))
 
 
@@ -192,19 +193,20 @@ def render(text: str, situation: Situation) -> str:
     return _TEMPLATE.sub(replace, text) if "{{" in text else text
 
 
-def _compile(rule: Mapping[str, Any], compiler: PredicateCompiler) -> tuple[_Rule, str]:
-    """The rule, and why it cannot be evaluated (empty if it can)."""
-    reason = ""
+def _compile(
+    rule: Mapping[str, Any], compiler: PredicateCompiler
+) -> tuple[_Rule, Exception | None]:
+    """The rule, and why it cannot be evaluated."""
+    problem: Exception | None = None
     applies: Predicate | None = None
     try:
         body = compile_body(rule, compiler)
         if "apply_when" in rule:
             applies = compiler.condition(rule["apply_when"])
-    except NeedsExpressions:
-        reason = "it needs the expression language"
-        body = RuleBody(lambda _situation: "This rule cannot be evaluated here")
+    except FormulaError as exc:
+        problem, body = exc, RuleBody(lambda _situation: True)
     except NotImplementedError as exc:
-        reason = str(exc)
+        problem = exc
         body = RuleBody(lambda _situation: "This rule cannot be evaluated here")
     fields = tuple(rule.get("fields") or ())
     named = fields or ((str(rule["field"]),) if "field" in rule else body.fields)
@@ -221,7 +223,7 @@ def _compile(rule: Mapping[str, Any], compiler: PredicateCompiler) -> tuple[_Rul
         error_code=rule.get("error_code"),
         skip_bulk=bool(rule.get("skip_bulk")),
     )
-    return compiled, reason
+    return compiled, problem
 
 
 def _machine_rules(object: ObjectDef) -> list[dict[str, Any]]:

@@ -6,10 +6,10 @@ from typing import Any
 
 from objectql.errors import InvalidRequest, PermissionDenied
 from objectql.kernel.json import encode_json
-from objectql.kernel.offered import check_offered, offers
 from objectql.kernel.planning import Scope
 from objectql.kernel.read import Reader
 from objectql.metadata.model import ObjectDef
+from objectql.metadata.offered import check_offered, offers
 from objectql.query.ast import Query, Search, Sort
 from objectql.query.scope import Visibility
 from objectql.wire.messages import JsonReply, SearchRequest

@@ -32,7 +32,7 @@ from objectql.errors import (
     ValidationFailed,
     VersionConflict,
 )
-from objectql.kernel.access import RecordAccess, check_keys, kept_fields, returned_masks
+from objectql.kernel.access import RecordAccess, check_keys, gives_away, kept_fields, returned_masks
 from objectql.kernel.api import DataApi
 from objectql.kernel.autonumber import fill_autonumbers
 from objectql.kernel.change import (
@@ -234,6 +234,10 @@ class Unit:
         if not is_unruled:
             asked = {name: value for name, value in checked.values.items() if name in data}
             await self._access.check_references(object_, asked, previous)
+        is_given_away = gives_away(object_, given, checked.values, previous)
+        is_given_away = is_given_away and not policy.is_unruled(object_, "transfer")
+        if is_given_away:
+            await self._access.check_target(object_, id_, "transfer")
         merged = merged_record(previous, checked)
         raise_issues(object_, self._checks.check_increments(object_, merged, checked))
         circles = await self._checks.check_trees(object_, id_, checked.values)
@@ -244,7 +248,9 @@ class Unit:
         change = await self._apply(write, checked.dropped, warnings)
         if change.action == "unchanged":
             return change
-        if not is_unruled:
+        if is_given_away:
+            await self._access.check_image(object_, id_, "transfer")
+        elif not is_unruled:
             await self._access.check_image(object_, id_, "update")
         return await self._hooks.finish(ctx, change, "Update")
 
@@ -281,7 +287,7 @@ class Unit:
         return await self._hooks.finish(ctx, change, "Delete")
 
     async def share(self, object_name: str, id_: str, principal: str, level: str | None) -> Change:
-        """Share a record with `principal` by hand, or no more; who may change it may do that.
+        """Share a record with `principal` by hand, or no more; who may give it away may do that.
 
         Neither hooks nor rules of the object are asked: nothing of the record changes.
 
@@ -296,6 +302,8 @@ class Unit:
         check_shareable(object_)
         right = None if policy.is_unruled(object_, "update") else "update"
         previous = await self._lock(object_, id_, None, None, right)
+        if not policy.is_unruled(object_, "transfer"):
+            await self._access.check_target(object_, id_, "transfer", what="share")
         shares = with_share(object_, previous.get(SHARES) or [], principal, level)
         write = update_of(object_, id_, {SHARES: shares or None}, {}, self._moment)
         return await self._apply(write, (), ())

@@ -6,22 +6,21 @@ All problems of a record are found at once. Rules over several fields are `kerne
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from difflib import get_close_matches
-from typing import Any, NamedTuple, TypeAlias, cast
+from typing import Any, NamedTuple, cast
 
 from objectql.context import Actor
 from objectql.errors import Issue, MetadataInvalid, PermissionDenied, suggestion_text
+from objectql.formula.syntax import FormulaError
 from objectql.ids import is_record_id
 from objectql.kernel.checks import Check, compile_check, is_exact_number
+from objectql.kernel.formulas import Computed, RecordFormulas
 from objectql.metadata.check_defaults import ACTOR_TOKENS, NOW_TOKENS, TODAY_TOKENS
 from objectql.metadata.model import FieldDef, ObjectDef
 from objectql.metadata.types import NUMERIC, Storage
+from objectql.query.values_in import fact_as
 from objectql.values import Value
-
-Default: TypeAlias = "Callable[[str, Actor], Value]"
-"""Takes the instant of the request (canonical) and who makes it."""
-CompileExpression: TypeAlias = "Callable[[str, FieldDef], Default]"
 
 _FREE_TEXT = frozenset(
     "text textarea markdown html richtext code qrcode color email url phone password secret".split()
@@ -32,6 +31,14 @@ _REPORTED, _SUGGESTED, _LONGEST_NAME = 100, 5, 100
 """Problems of one record after which unknown keys are not told any more, or without suggestions; and
 the characters that are told of one. A body may hold a hundred thousand keys, and looking for a
 similar name takes 50 µs."""
+
+
+class _Default(NamedTuple):
+    """What fills a field in; `is_checked` where its value, a literal, needs no check any more."""
+
+    field: str
+    value: Computed
+    is_checked: bool
 
 
 class Checked(NamedTuple):
@@ -46,30 +53,29 @@ class Checked(NamedTuple):
     increments: dict[str, Any] = {}  # noqa: RUF012 - never written to
 
 
-def compile_validator(
-    object: ObjectDef, *, expressions: CompileExpression | None = None
-) -> RecordValidator:
-    """The validator of `object`'s records. `expressions` compiles computed defaults.
+def compile_validator(object: ObjectDef) -> RecordValidator:
+    """The validator of `object`'s records.
 
     Raises:
-        MetadataInvalid: a default is an expression and `expressions` is not given.
+        MetadataInvalid: a default has no meaning.
 
     """
-    return RecordValidator(object, expressions)
+    return RecordValidator(object)
 
 
 class RecordValidator:
     """Checks records of one object; holds nothing of a request."""
 
-    def __init__(self, object: ObjectDef, expressions: CompileExpression | None) -> None:
+    def __init__(self, object: ObjectDef) -> None:
         self._object = object
+        self._formulas = RecordFormulas(object)
         self._checks: dict[str, Check] = {}
         self._dropped_on_create: set[str] = set()
         self._dropped_on_update: set[str] = {"_id"}
         self._numeric: set[str] = set()
         self._blank_is_null: set[str] = set()
         self._required: list[tuple[str, str]] = []
-        self._defaults: list[tuple[str, Default]] = []
+        self._defaults: list[_Default] = []
         unsupported: list[Issue] = []
         for name, field in object.fields.items():
             if name == "id":
@@ -78,14 +84,12 @@ class RecordValidator:
                 self._dropped_on_create.add(name)
                 self._dropped_on_update.add(name)
             else:
-                self._add(field, expressions, unsupported)
+                self._add(field, unsupported)
         if unsupported:
             raise MetadataInvalid(issues=tuple(unsupported))
         self._required_labels = dict(self._required)
 
-    def _add(
-        self, field: FieldDef, expressions: CompileExpression | None, unsupported: list[Issue]
-    ) -> None:
+    def _add(self, field: FieldDef, unsupported: list[Issue]) -> None:
         name = field.name
         self._checks[name] = compile_check(field)
         if field.readonly:
@@ -98,13 +102,38 @@ class RecordValidator:
             self._required.append((name, field.label or name))
         if field.default is None:
             return
-        default = _compile_default(field, self._checks[name], expressions)
+        message = "this is no default of such a field"
+        try:
+            default = self._default(field)
+        except FormulaError as exc:
+            default, message = None, str(exc)
         if default is None:
             path = f"{self._object.name}.fields.{name}.defaultValue"
-            message = "a default of this kind needs the expression language"
             unsupported.append(Issue(path=path, code="unsupported_default", message=message))
         else:
-            self._defaults.append((name, default))
+            self._defaults.append(default)
+
+    def _default(self, field: FieldDef) -> _Default | None:
+        """What fills the field in; None if it has no meaning."""
+        given = field.default
+        if isinstance(given, dict) and set(cast("dict[str, Any]", given)) == {"expression"}:
+            text = str(cast("dict[str, Any]", given)["expression"]).strip()
+            if text not in NOW_TOKENS | TODAY_TOKENS | ACTOR_TOKENS:
+                computed = self._formulas.default(text, field)
+                return computed and _Default(field.name, computed, is_checked=False)
+            given = text
+        if isinstance(given, str) and not field.options:
+            token = _token(field.storage, given)
+            if token is not None:
+                return _Default(field.name, token, is_checked=False)
+        issues: list[Issue] = []
+        literal = self._checks[field.name](given, field.name, issues)
+        if issues:
+            return None
+        fixed: Computed = lambda _record, _now, _actor: literal  # noqa: E731 - one of two
+        if isinstance(literal, dict | list):
+            fixed = lambda _record, _now, _actor: copy.deepcopy(literal)  # noqa: E731
+        return _Default(field.name, fixed, is_checked=True)
 
     def check_create(
         self,
@@ -119,11 +148,12 @@ class RecordValidator:
         `now` is the canonical instant of the request. `hidden` fields do not exist for the caller.
 
         Raises:
-            PermissionDenied: a hidden field is required and has no default.
+            PermissionDenied: a hidden field is required and has no default, or not one that it takes.
 
         """
         issues: list[Issue] = []
         values: dict[str, Value] = {}
+        made: list[Issue] = []
         dropped: list[str] = []
         checks = self._checks
         for name, value in data.items():
@@ -136,15 +166,26 @@ class RecordValidator:
                 values[name] = None if name in self._blank_is_null else value
             else:
                 values[name] = check(value, name, issues)
-        for name, default in self._defaults:
+        for default in self._defaults:
+            name = default.field
             if name not in values:
-                values[name] = default(now, actor)
+                value = default.value(values, now, actor)
+                values[name] = value if default.is_checked else self._made(name, value, made)
+        if any(issue.path in hidden for issue in made):  # of fields that the caller may not know of
+            raise PermissionDenied(operation="create", object=self._object.name)
+        issues += made
         for name, label in self._required:
             if _is_blank(values.get(name)) and not any(i.path == name for i in issues):
                 if name in hidden:  # nobody who may not know of it can give it a value
                     raise PermissionDenied(operation="create", object=self._object.name)
                 issues.append(_required(name, label))
         return Checked(values, tuple(dropped), tuple(issues))
+
+    def _made(self, name: str, value: Value, issues: list[Issue]) -> Value:
+        """A computed value in the form in which a given one would be kept."""
+        if value is None or value == "":
+            return None if name in self._blank_is_null else value
+        return self._checks[name](value, name, issues)
 
     def _other_key(
         self,
@@ -238,42 +279,19 @@ def _required(name: str, label: str) -> Issue:
     return Issue(path=name, code="required", message=f"{label} is required")
 
 
-def _compile_default(
-    field: FieldDef, check: Check, expressions: CompileExpression | None
-) -> Default | None:
-    """The default as a function; None if it needs what is not there."""
-    given = field.default
-    if isinstance(given, dict) and set(cast("dict[str, Any]", given)) == {"expression"}:
-        text = str(cast("dict[str, Any]", given)["expression"]).strip()
-        if text not in NOW_TOKENS | TODAY_TOKENS | ACTOR_TOKENS:
-            return expressions(text, field) if expressions is not None else None
-        given = text
-    if isinstance(given, str) and not field.options:
-        token = _token(field.storage, given)
-        if token is not None:
-            return token
-    issues: list[Issue] = []
-    literal = check(given, field.name, issues)
-    if issues:
-        return None
-    if isinstance(literal, dict | list):
-        return lambda _now, _actor: copy.deepcopy(literal)
-    return lambda _now, _actor: literal
-
-
-def _token(storage: Storage, text: str) -> Default | None:
+def _token(storage: Storage, text: str) -> Computed | None:
     """The function that a token stands for in a column of this storage; None for other text."""
     if text in ACTOR_TOKENS:
-        return lambda _now, actor: actor.id
+        return lambda _record, _now, actor: actor.id
     if text.startswith(_ACTOR_CLAIM):
         claim = text.removeprefix(_ACTOR_CLAIM)
-        return lambda _now, actor: cast("Value", actor.claims.get(claim))
+        return lambda _record, _now, actor: fact_as(actor, claim, storage)
     if storage is Storage.DATE and text in NOW_TOKENS | TODAY_TOKENS:
-        return lambda now, _actor: now[:10]
+        return lambda _record, now, _actor: now[:10]
     if storage is Storage.DATETIME and text in NOW_TOKENS:
-        return lambda now, _actor: now
+        return lambda _record, now, _actor: now
     if storage is Storage.DATETIME and text in TODAY_TOKENS:
-        return lambda now, _actor: f"{now[:10]}T00:00:00.000Z"
+        return lambda _record, now, _actor: f"{now[:10]}T00:00:00.000Z"
     if storage is Storage.TIME and text in NOW_TOKENS:
-        return lambda now, _actor: now[11:19]
+        return lambda _record, now, _actor: now[11:19]
     return None

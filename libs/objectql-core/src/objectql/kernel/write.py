@@ -47,6 +47,7 @@ from objectql.kernel.result_cache.cache import Touched
 from objectql.kernel.tenancy.quotas import RecordQuota
 from objectql.kernel.unit import Unit
 from objectql.metadata.model import ObjectDef
+from objectql.security.documents import owner_field
 from objectql.security.rules import Right
 from objectql.wire.messages import CreateRequest, DeleteRequest, UpdateRequest
 
@@ -101,6 +102,7 @@ class Writer:
         self._check_version_given(object_, request.if_version, request.if_updated_at)
         is_plain = not request.replace and request.if_updated_at is None
         is_plain = is_plain and not has_increments(data)
+        is_plain = is_plain and not self._may_give_away(scope, object_, data)
         # What a mask shows of the record decides what is given: it must be looked at first.
         is_plain = is_plain and scope.policy.masks(object_).keys().isdisjoint(data)
         if is_plain and self._is_direct(scope, object_, "update"):
@@ -296,6 +298,11 @@ class Writer:
         return self._engine.settings.features.direct_writes and is_plain_write(
             self._engine, scope, object_, operation
         )
+
+    def _may_give_away(self, scope: Scope, object_: ObjectDef, data: Mapping[str, Any]) -> bool:
+        """Whether the owner is named who the record gets, and not everybody may do that."""
+        owner = owner_field(object_)
+        return owner in data and not scope.policy.is_unruled(object_, "transfer")
 
     def _check_version_given(
         self, object_: ObjectDef, if_version: int | None, if_updated_at: str | None

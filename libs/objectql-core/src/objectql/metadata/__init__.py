@@ -7,5 +7,5 @@ documents), `build` (documents to a snapshot), the checks it runs (`check_object
 `check_fields`, `check_defaults`, `pattern`, `conditions`, `check_rules`, `check_machines`,
 `check_permissions`, `check_permission_sets`, `check_required`, `check_items`, `check_references`),
 `registry` (immutable snapshots and the swap that publishes one), `encode` (a definition as the API serves it), `views` (generated list
-and form views), `diff` (two snapshots to changes), `transfer` (a snapshot as bytes).
+and form views), `offered` (what clients may ask for at all), `diff` (two snapshots to changes), `transfer` (a snapshot as bytes).
 """

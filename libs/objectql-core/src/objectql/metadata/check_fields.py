@@ -11,11 +11,11 @@ from typing import Any, cast
 
 from objectql.ids import FieldName, ObjectName
 from objectql.metadata.check_defaults import check_default
+from objectql.metadata.check_json_schema import check_pattern
 from objectql.metadata.check_required import check_required
 from objectql.metadata.document import Node
 from objectql.metadata.keys import FIELD, FIELD_CHECKS, OPTION, SUMMARY_OPERATIONS, read_keys
 from objectql.metadata.model import FieldChecks, FieldDef, Formula, Option, Summary
-from objectql.metadata.pattern import compile_pattern
 from objectql.metadata.types import FIELD_TYPES, TYPE_ALIASES, Storage
 
 MAX_EXPRESSION_BYTES = 4096
@@ -148,7 +148,7 @@ def _limits(keys: Mapping[str, Node], values: dict[str, Any]) -> None:
     elif values.get("precision") is not None and (values.get("scale") or 0) > values["precision"]:
         keys["precision"].fail("precision_below_scale", "precision counts all digits, scale some")
     if "pattern" in keys:
-        values["pattern"] = _pattern(keys["pattern"])
+        values["pattern"] = check_pattern(keys["pattern"])
     if "format" in keys:
         values["format"] = keys["format"].text()
 
@@ -159,18 +159,6 @@ def _ordered(
     bottom, top = values.get(low), values.get(high)
     if bottom is not None and top is not None and bottom > top:
         keys[low].fail(code, f"{low} ({bottom}) is above {high} ({top})")
-
-
-def _pattern(node: Node) -> str | None:
-    text = node.text()
-    if text is None:
-        return None
-    try:
-        compile_pattern(text)
-    except ValueError as exc:
-        node.fail("bad_pattern", f"this pattern cannot be used: {exc}")
-        return None
-    return text
 
 
 def _checks(node: Node) -> FieldChecks:
@@ -187,7 +175,7 @@ def _checks(node: Node) -> FieldChecks:
         if key in keys:
             values[key] = keys[key].count()
     if "pattern" in keys:
-        values["pattern"] = _pattern(keys["pattern"])
+        values["pattern"] = check_pattern(keys["pattern"])
     if "message" in keys:
         values["message"] = keys["message"].text()
     _ordered(keys, values, "min", "max", "min_above_max")

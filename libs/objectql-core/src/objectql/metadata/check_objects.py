@@ -320,7 +320,7 @@ def _index_fields(
         if field is None:
             message = f'there is no field "{text}"'
             element.fail("unknown_index_field", message, near=text, among=fields)
-        elif field.storage in (Storage.NONE, Storage.JSON):
+        elif not field.is_stored or field.storage is Storage.JSON:
             element.fail("index_on_unstored_field", f"{text} is not kept in a column to sort by")
         elif field.name in found:
             element.fail("duplicate_index_field", f"{text} stands here twice")

@@ -238,7 +238,7 @@ def _check_mask(node: Node, field: FieldDef | None) -> None:
     except ValueError as exc:
         node.fail("mask_unusable", str(exc))
         return
-    if field.name == "id" or field.storage is Storage.NONE:
+    if field.name == "id" or not field.is_stored:
         node.fail("mask_unusable", f'"{field.name}" cannot be masked')
     elif mask.told and field.storage is not Storage.TEXT:
         node.fail("mask_unusable", f'"{field.name}" is no text of which a part could be shown')

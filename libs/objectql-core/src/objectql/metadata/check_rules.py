@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from objectql.metadata.check_fields import expression
+from objectql.metadata.check_json_schema import check_json_schema, check_pattern
 from objectql.metadata.conditions import (
     check_condition,
     check_constraint_member,
@@ -18,7 +19,6 @@ from objectql.metadata.conditions import (
 from objectql.metadata.document import Node
 from objectql.metadata.keys import CONSTRAINT, RELATED, RELATIONSHIP, RULE, TRANSITION, read_keys
 from objectql.metadata.model import FieldDef
-from objectql.metadata.pattern import compile_pattern
 
 TRIGGERS = ("create", "update", "delete")
 SEVERITIES = ("error", "warning", "info")
@@ -246,11 +246,7 @@ def _check_format(node: Node, keys: Keys, fields: Fields) -> None:
         return
     check_field_name(keys["field"], fields)
     if "regex" in keys:
-        text = keys["regex"].text()
-        try:
-            compile_pattern(text or "")
-        except ValueError as exc:
-            keys["regex"].fail("bad_pattern", f"this pattern cannot be used: {exc}")
+        check_pattern(keys["regex"])
     elif "format" in keys:
         keys["format"].choice(("email", "url", "phone", "json", "uuid", "date", "datetime"))
     else:
@@ -260,7 +256,7 @@ def _check_format(node: Node, keys: Keys, fields: Fields) -> None:
 def _check_json_schema(node: Node, keys: Keys, fields: Fields) -> None:
     if _needs(node, keys, "field", "schema"):
         check_field_name(keys["field"], fields)
-        keys["schema"].entries()
+        check_json_schema(keys["schema"])
 
 
 _CHECKS: dict[str, Callable[[Node, Keys, Fields], None]] = {

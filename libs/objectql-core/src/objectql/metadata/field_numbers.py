@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final
 
 import msgspec
 
 from objectql.ids import ObjectName
 from objectql.metadata.document import Document
-from objectql.metadata.model import FieldDef, ObjectDef, Option
+from objectql.metadata.model import ActionDef, FieldDef, ObjectDef, Option
 from objectql.metadata.types import Storage
 
 KIND: Final = "field_numbers"
@@ -74,11 +74,13 @@ class ObjectNumbers(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `message` names its message. `fields` has a number for each `name type`, `enums` an enumeration
     for each field that ever had options. Names are kept as numbers are: a new one gives way.
+    `actions` has the same of the parameters of each action; `message` is what its method is called.
     """
 
     message: str
     fields: Mapping[str, int] = {}
     enums: Mapping[str, EnumNumbers] = {}
+    actions: Mapping[str, ObjectNumbers] = {}
 
     def number(self, field: FieldDef) -> int:
         """The number of a field that the object has now."""
@@ -120,22 +122,42 @@ def allocate(
     """
     numbers = dict(known)
     taken = {name for each in known.values() for name in message_names(each.message)}
+    taken |= {
+        name
+        for each in known.values()
+        for action in each.actions.values()
+        for name in action_names(action.message)
+    }
     for definition in objects:
         if definition.is_system:
             continue
         before = numbers.get(definition.name)
         if before is None:
-            before = ObjectNumbers(_message_name(definition.name, taken))
+            before = ObjectNumbers(_message_name(definition.name, message_names, taken))
             taken.update(message_names(before.message))
-        numbers[definition.name] = _with_numbers(before, definition)
+        actions = dict(before.actions)
+        for action in offered_actions(definition):
+            own = actions.get(action.name)
+            if own is None:
+                name = f"{action.name}_{before.message}"
+                own = ObjectNumbers(_message_name(name, action_names, taken))
+                taken.update(action_names(own.message))
+            actions[action.name] = _with_numbers(own, action.params.values())
+        made = _with_numbers(before, definition.fields.values())
+        numbers[definition.name] = msgspec.structs.replace(made, actions=actions)
     return numbers
 
 
-def _with_numbers(before: ObjectNumbers, definition: ObjectDef) -> ObjectNumbers:
+def offered_actions(definition: ObjectDef) -> list[ActionDef]:
+    """The actions that clients may run."""
+    return [action for action in definition.actions.values() if not action.internal]
+
+
+def _with_numbers(before: ObjectNumbers, declared: Iterable[FieldDef]) -> ObjectNumbers:
     fields, enums = dict(before.fields), dict(before.enums)
     taken = {name for enum in enums.values() for name in (enum.name, enum.zero)}
     taken.update(choice.name for enum in enums.values() for choice in enum.values.values())
-    for field in definition.fields.values():
+    for field in declared:
         fields.setdefault(field_key(field), _following(fields.values()))
         if not proto_type(field).endswith("enum"):
             continue
@@ -170,14 +192,16 @@ def _free(name: str, taken: set[str]) -> str:
 
 
 def _camel(name: str) -> str:
-    return "".join(map(str.capitalize, name.split("_")))
+    return "".join(word[:1].upper() + word[1:] for word in name.split("_"))
 
 
-def _message_name(name: str, taken: set[str]) -> str:
-    """`sales_order` → `SalesOrder`; with a number where that would name two things."""
+def _message_name(
+    name: str, names: Callable[[str], Collection[str]], taken: Collection[str]
+) -> str:
+    """`sales_order` → `SalesOrder`; with a number where one of its `names` would name two things."""
     plain = _camel(name)
     made, tries = plain, 1
-    while not taken.isdisjoint(message_names(made)):
+    while any(each in taken for each in names(made)):
         tries += 1
         made = f"{plain}N{tries}"
     return made
@@ -195,10 +219,15 @@ def message_names(message: str) -> frozenset[str]:
     one = {f"{verb}{message}Request" for verb in ("Get", "Create", "Update", "Delete")}
     many = {
         f"{verb}{plural(message)}{end}"
-        for verb in ("List", "Query", "Watch")
+        for verb in ("List", "Query", "Export", "Watch")
         for end in ("Request", "Response")
     }
     return frozenset({message, f"{message}Service", f"Delete{message}Response", *one, *many})
+
+
+def action_names(message: str) -> frozenset[str]:
+    """Everything of one action that is named on the level of the package."""
+    return frozenset({f"{message}Request", f"{message}Response", f"{message}Parameters"})
 
 
 def holds_numbers(document: Document) -> bool:

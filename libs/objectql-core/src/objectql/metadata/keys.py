@@ -111,7 +111,9 @@ PERMISSION = _keys(
     ai_context""",
 )
 AUDIT_OF_ACCESS = _keys("`audit` of a permission file", "enabled events retention_days alerts")
-GRANTS = _keys("`object_permissions`", "create read update delete view_all modify_all export")
+GRANTS = _keys(
+    "`object_permissions`", "create read update delete transfer view_all modify_all export"
+)
 FIELD_GRANTS = _keys("a field permission", "read update create", "edit=update")
 RECORD_RULE = _keys(
     "a record rule", "name label description priority condition permissions enabled"

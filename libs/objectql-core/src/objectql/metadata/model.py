@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, TypeAlias
 import msgspec
 
 from objectql.ids import DataSource, FieldName, ObjectName
-from objectql.metadata.types import FIELD_TYPES, FieldType, Storage
+from objectql.metadata.types import COMPUTED, FIELD_TYPES, FieldType, Storage
 from objectql.values import Value
 
 DeleteBehavior: TypeAlias = Literal["set_null", "cascade", "restrict"]
@@ -121,7 +121,11 @@ class FieldDef(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def storage(self) -> Storage:
-        """How values of this field are kept; numbers with a scale are exact."""
+        """How values of this field are kept, or computed; numbers with a scale are exact."""
+        if self.formula is not None:
+            computed = COMPUTED[self.formula.data_type]
+            is_exact = computed is Storage.FLOAT and self.scale is not None
+            return Storage.DECIMAL if is_exact else computed
         storage = FIELD_TYPES[self.type].storage
         if self.multiple and storage is Storage.TEXT:
             return Storage.LIST
@@ -135,9 +139,14 @@ class FieldDef(msgspec.Struct, frozen=True, omit_defaults=True):
         return self.reference is not None
 
     @property
+    def is_stored(self) -> bool:
+        """Whether it is a column."""
+        return self.info.storage is not Storage.NONE
+
+    @property
     def is_readable(self) -> bool:
         """Whether its values may ever leave the system."""
-        return not self.info.write_only and self.info.storage is not Storage.NONE
+        return not self.info.write_only
 
     @property
     def is_writable(self) -> bool:
@@ -225,7 +234,7 @@ class ObjectDef(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def stored_fields(self) -> tuple[FieldDef, ...]:
         """The fields that are columns, in declaration order."""
-        return tuple(f for f in self.fields.values() if f.storage is not Storage.NONE)
+        return tuple(f for f in self.fields.values() if f.is_stored)
 
     def field_in(self, column: str) -> str:
         """The field that `column` keeps; the column itself where it keeps none."""
@@ -242,8 +251,8 @@ class ObjectDef(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def readable_fields(self) -> tuple[FieldDef, ...]:
-        """The fields that a query without `fields` returns."""
-        return tuple(f for f in self.fields.values() if f.is_readable)
+        """The columns that may be read: what the image of a record holds."""
+        return tuple(f for f in self.fields.values() if f.is_readable and f.is_stored)
 
 
 class ObjectPermissions(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -28,6 +28,18 @@ class Storage(StrEnum):
     """Computed when read; no column."""
 
 
+COMPUTED: dict[str, Storage] = {
+    "text": Storage.TEXT,
+    "number": Storage.FLOAT,
+    "percent": Storage.FLOAT,
+    "currency": Storage.DECIMAL,
+    "boolean": Storage.BOOLEAN,
+    "date": Storage.DATE,
+    "datetime": Storage.DATETIME,
+    "time": Storage.TIME,
+}
+"""What each `data_type` of a formula is; a number with a `scale` is a decimal."""
+
 NUMERIC = frozenset({Storage.INTEGER, Storage.FLOAT, Storage.DECIMAL})
 
 

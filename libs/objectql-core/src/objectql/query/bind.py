@@ -32,6 +32,7 @@ from objectql.query.bound import (
     Test,
     TestOp,
 )
+from objectql.query.computed import computed_column
 from objectql.query.conditions import Conditions
 from objectql.query.cursor import page_digest
 from objectql.query.parse import MAX_EXPAND_DEPTH
@@ -169,16 +170,24 @@ class _Binder:
     def column(self, object_: ObjectDef, path: Path) -> Column:
         """The column that `path` means to this caller, every hop checked."""
         if len(path) == 1:
-            return Column(self.visibility.field(object_, path[0]))
+            return self._column_of(object_, self.visibility.field(object_, path[0]), ())
         hops, object_ = self._hops(object_, path)
-        return Column(self.visibility.field(object_, path[-1]), hops)
+        return self._column_of(object_, self.visibility.field(object_, path[-1]), hops)
+
+    def _column_of(self, object_: ObjectDef, field: FieldDef, hops: tuple[Hop, ...]) -> Column:
+        """The column of a field of `object_`, which `hops` lead to."""
+        if field.formula is None:
+            return Column(field, hops)
+        return computed_column(
+            object_, field, hops, self.schema, self.params, lambda path: self.column(object_, path)
+        )
 
     def _output(self, object_: ObjectDef, path: Path) -> Output:
         """As `column`, of something that is only shown."""
         hops, object_ = self._hops(object_, path)
         field = self.visibility.field(object_, path[-1], is_shown=True)
         mask = self.visibility.mask(object_, field)
-        return Output(".".join(path), Column(field, hops), mask)
+        return Output(".".join(path), self._column_of(object_, field, hops), mask)
 
     def _hops(self, object_: ObjectDef, path: Path) -> tuple[tuple[Hop, ...], ObjectDef]:
         """The lookups that `path` follows, and the object that it ends at."""
@@ -213,8 +222,8 @@ class _Binder:
         if names:
             fields = [self.visibility.field(object_, name) for name in names]
             for field in fields:
-                if field.storage is not Storage.TEXT:
-                    raise InvalidQuery(reason=f'"{field.name}" is not text')
+                if field.storage is not Storage.TEXT or not field.is_stored:
+                    raise InvalidQuery(reason=f'"{field.name}" is not stored text')
             return fields
         return self.visibility.searched(object_)
 
@@ -246,7 +255,7 @@ class _Binder:
         if query.fields is None:
             shown = self.visibility.shown(object_).values()
             return tuple(
-                Output(f.name, Column(f), self.visibility.mask(object_, f))
+                Output(f.name, self._column_of(object_, f, ()), self.visibility.mask(object_, f))
                 for f in shown
                 if f.is_readable
             )

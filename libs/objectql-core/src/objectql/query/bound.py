@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
+from objectql.formula.program import Program
 from objectql.metadata.masks import Mask
 from objectql.metadata.model import FieldDef, ObjectDef
 from objectql.metadata.types import Storage
@@ -89,10 +90,14 @@ class Hop(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Column(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A stored field of the queried object, or of one reached through `hops`."""
+    """A field of the queried object, or of one reached through `hops`.
+
+    A formula field has a `formula`; where `hops` lead nowhere it is missing like any other.
+    """
 
     field: FieldDef
     hops: tuple[Hop, ...] = ()
+    formula: Computation | None = None
 
     @property
     def name(self) -> str:
@@ -106,6 +111,16 @@ class Column(msgspec.Struct, frozen=True, omit_defaults=True):
         A rule may follow a lookup to records that a caller's path does not see: two columns.
         """
         return self.name, tuple(hop.visible == TRUE for hop in self.hops)
+
+
+class Computation(msgspec.Struct, frozen=True):
+    """What a formula field is computed of: an input for each source of the program.
+
+    Columns among them are stored ones, and begin with the hops of the formula's own.
+    """
+
+    program: Program
+    inputs: tuple[Column | Param, ...]
 
 
 class Alias(msgspec.Struct, frozen=True):

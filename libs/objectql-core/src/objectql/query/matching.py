@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias, cast
 
+from objectql.formula.evaluate import evaluate
 from objectql.metadata.model import FieldDef, ObjectDef
 from objectql.query.bound import (
     Alias,
@@ -60,12 +61,19 @@ def value_at(operand: Operand, record: Record, lookup: Lookup, params: Sequence[
     """The operand's value; None where a lookup on the way leads nowhere or to what is hidden."""
     if isinstance(operand, Alias):
         return record.get(operand.name)
+    found = record
     for hop in operand.hops:
-        target = lookup(hop.field, hop.target, record)
+        target = lookup(hop.field, hop.target, found)
         if target is None or not matches(hop.visible, target, params, lookup):
             return None
-        record = target
-    return record.get(operand.field.name)
+        found = target
+    if operand.formula is None:
+        return found.get(operand.field.name)
+    inputs = [
+        params[each.index] if isinstance(each, Param) else value_at(each, record, lookup, params)
+        for each in operand.formula.inputs
+    ]
+    return evaluate(operand.formula.program, inputs).value
 
 
 def holds(op: TestOp, value: Any, other: Any) -> bool:

@@ -15,9 +15,11 @@ from objectql.errors import (
     FieldUnknown,
     InvalidQuery,
     Issue,
-    NotSupported,
     ObjectQLError,
+    PermissionDenied,
 )
+from objectql.formula.fields import program_of
+from objectql.formula.syntax import FormulaError
 from objectql.ids import FieldName
 from objectql.metadata.masks import Mask
 from objectql.metadata.model import FieldDef, ObjectDef
@@ -156,16 +158,41 @@ class Visibility:
                 for name, field in object_.fields.items()
                 if not field.info.write_only
                 and (allowed is None or name in allowed or name == "id")
+                and (field.formula is None or self._tells_nothing_else(object_, field))
             }
             self._shown[object_.name] = known
         return known
+
+    def _tells_nothing_else(self, object_: ObjectDef, field: FieldDef) -> bool:
+        """Whether the caller may read, without a mask, all that a formula is computed of.
+
+        Otherwise the formula would tell it.
+        """
+        try:
+            sources = program_of(object_, field, self.schema.object).sources
+            paths = [source.path for source in sources if source.root == "record"]
+            return all(self._is_open(object_, path) for path in paths)
+        except (FormulaError, PermissionDenied):
+            return False
+
+    def _is_open(self, object_: ObjectDef, path: Path) -> bool:
+        for at, name in enumerate(path):
+            allowed = self.policy.readable(object_)
+            if name in self.policy.masks(object_):
+                return False
+            if allowed is not None and name not in allowed and name != "id":
+                return False
+            if at + 1 < len(path):
+                object_ = follow(self.schema, object_.fields[FieldName(name)])
+                self.policy.check_read(object_)
+        return True
 
     def searched(self, object_: ObjectDef) -> list[FieldDef]:
         """The fields in which a search looks that names none; empty: it cannot be searched."""
         texts = [
             field
             for field in self.fields(object_).values()
-            if field.storage is Storage.TEXT and not field.system
+            if field.storage is Storage.TEXT and field.is_stored and not field.system
         ]
         return [field for field in texts if field.searchable] or [
             field
@@ -178,18 +205,16 @@ class Visibility:
         return self.policy.masks(object_).get(field.name)
 
     def field(self, object_: ObjectDef, name: str, *, is_shown: bool = False) -> FieldDef:
-        """The stored field `name`, to be asked about or only to be shown.
+        """The field `name`, to be asked about or only to be shown.
 
         Raises:
-            FieldUnknown: there is none for this caller; NotSupported: it is computed when read.
+            FieldUnknown: there is none for this caller.
 
         """
         fields = self.shown(object_) if is_shown else self.fields(object_)
         found = fields.get(name)
         if found is None:
             self.raise_unknown(object_, name, fields)
-        if found.storage is Storage.NONE:
-            raise NotSupported(feature=f'the computed field "{name}" in a query')
         return found
 
     def raise_unknown(
@@ -209,7 +234,7 @@ def stored_field(object_: ObjectDef, name: str) -> FieldDef:
 
     """
     found = object_.fields.get(FieldName(name))
-    if found is None or found.storage is Storage.NONE:
+    if found is None or not found.is_stored:
         raise FieldUnknown(
             object=object_.name, field=name, suggestions=near_misses(name, object_.fields)
         )

@@ -27,10 +27,13 @@ from objectql.values import (
     canonical_date,
     canonical_instant,
     canonical_time,
+    instant_of_ms,
     is_day,
 )
 
 _NOBODY = Actor(id="")
+_MOMENTS = {"now": 24, "today": 10}
+"""Facts of the request that are the beginning of its instant, and how much of it."""
 _MAX_EXPONENT = 400
 _MAX_TEXT = 64 * 1024
 
@@ -60,7 +63,7 @@ def resolve(
         if source.slot is not None:
             literal = literals[source.slot]
         elif source.context is not None:
-            values.append(_context_value(source, tenant, actor))
+            values.append(_context_value(source, tenant, actor, now_ms))
             continue
         elif source.of:
             values.append(combine(source, values))
@@ -116,28 +119,35 @@ def settled(source: ParamSource) -> ParamSource:
     return msgspec.structs.replace(source, constant=constant, is_settled=True)
 
 
-def _context_value(source: ParamSource, tenant: str, actor: Actor) -> Value:
+def _context_value(source: ParamSource, tenant: str, actor: Actor, now_ms: int) -> Value:
     name = source.context or ""
     if name == "tenant":
         return tenant
-    value = user_fact(actor, name.removeprefix("user."))
+    if name in _MOMENTS:
+        return instant_of_ms(now_ms)[: _MOMENTS[name]]
+    return fact_as(actor, name.removeprefix("user."), source.storage, source.shape)
+
+
+def fact_as(actor: Actor, name: str, storage: Storage, shape: str = "scalar") -> Value:
+    """A fact of the caller as the storage keeps it, or None: tokens may say anything."""
+    value = user_fact(actor, name)
     # The commonest fact by far: an id.
     if (
         type(value) is str
-        and source.storage is Storage.TEXT
-        and source.shape == "scalar"
+        and storage is Storage.TEXT
+        and shape == "scalar"
         and len(value) <= _MAX_TEXT
         and value.isascii()
         and value.isprintable()
     ):
         return value
-    if source.shape != "list":
-        return _fitting(value, source.storage)
+    if shape != "list":
+        return _fitting(value, storage)
     if not isinstance(value, list | tuple):
         return None
-    if source.storage is Storage.TEXT and _are_plain(cast("Sequence[Any]", value)):
+    if storage is Storage.TEXT and _are_plain(cast("Sequence[Any]", value)):
         return list(value)
-    members = (_fitting(member, source.storage) for member in value)
+    members = (_fitting(member, storage) for member in value)
     return [member for member in members if member is not None]
 
 
@@ -151,7 +161,7 @@ def _are_plain(members: Sequence[Any]) -> bool:
 
 
 def _fitting(value: Any, storage: Storage) -> Value:
-    """A fact of the caller as the storage keeps it, or None: tokens may say anything."""
+    """The canonical form, or None where it has none."""
     if value is None:
         return None
     try:

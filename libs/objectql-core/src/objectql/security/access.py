@@ -14,11 +14,12 @@ from objectql.ids import FieldName
 from objectql.metadata.masks import Mask
 from objectql.metadata.model import ObjectDef
 from objectql.query.ast import Filter
-from objectql.security.filters import EVERY_RECORD, either, joined, moved
+from objectql.security.filters import EVERY_RECORD, NOBODY, either, joined, moved
 from objectql.security.rules import (
     EXPORT,
     MODIFY_ALL,
     RIGHTS,
+    TRANSFER,
     VIEW_ALL,
     ActionRule,
     FieldRule,
@@ -44,7 +45,8 @@ class ObjectAccess(msgspec.Struct, frozen=True):
     """What a set of roles may do to one object.
 
     `rows` has a filter for each right (read, update, delete) that does not extend to every record,
-    `images` one for each (create, update) that must leave a record of a certain kind. Actions that
+    `images` one for each (create, update) that must leave a record of a certain kind; both have one
+    for `transfer` where it is not that of the update that every transfer is. Actions that
     are neither among `actions` nor `barred_actions` are for those who may update. `masks` are what
     is shown of fields that may be read, and cannot be asked about.
     """
@@ -61,18 +63,32 @@ class ObjectAccess(msgspec.Struct, frozen=True):
     action_conditions: Mapping[str, Filter] = {}
     is_declared: bool = False
 
+    def reach(self, right: Right) -> Filter | None:
+        """The records on which there is `right`; None means all."""
+        return _of(self.rows, right)
+
+    def image(self, right: Right) -> Filter | None:
+        """What a record must be that is left by a write of that kind; None means anything."""
+        return _of(self.images, right)
+
+
+def _of(filters: Rows, right: Right) -> Filter | None:
+    """Of a transfer that has no filter of its own, that of the update that it is."""
+    return filters.get(right, filters.get("update") if right == TRANSFER else None)
+
 
 def compile_access(
     rules: ObjectRules, object_: ObjectDef, held: Roles, *, is_open: bool, parent: Parent
 ) -> ObjectAccess:
     """What callers with the roles `held` may do; `is_open` is the default of the server."""
     granted = _grants(rules, held) if rules.is_declared else set(_EVERY_GRANT if is_open else ())
+    operations = _operations(rules, held, granted)
     conditions = {n: a.condition for n, a in rules.actions.items() if a.condition is not None}
     named = {name for name, action in rules.actions.items() if _is_named(action, held)}
     barred = {name for name, action in rules.actions.items() if _is_barred(action, held)}
     return ObjectAccess(
-        operations=_operations(rules, held, granted),
-        rows=_rows(rules, held, granted, parent),
+        operations=operations,
+        rows=_rows(rules, held, granted, parent, may_delete="delete" in operations),
         images=_images(rules, held, granted, parent),
         readable=_fields(rules, object_, held, "read"),
         updatable=_fields(rules, object_, held, "update"),
@@ -116,37 +132,59 @@ def _grants(rules: ObjectRules, held: Roles) -> set[str]:
 # --- records ------------------------------------------------------------------------------------
 
 
-def _rows(rules: ObjectRules, held: Roles, granted: Grants, parent: Parent) -> Rows:
+def _rows(
+    rules: ObjectRules, held: Roles, granted: Grants, parent: Parent, *, may_delete: bool
+) -> Rows:
     """The filter of each right that does not extend to every record.
 
-    To change or delete a record one must be able to read it.
+    To change or delete a record one must be able to read it, and to give it away, to change it.
+    What one may delete, by all that decides on deletion, one may also give away.
     """
     found: dict[Right, Filter] = {}
     if VIEW_ALL not in granted and MODIFY_ALL not in granted:
         found["read"] = _records(rules, held, "read", parent)
     if MODIFY_ALL not in granted:
         read = found.get("read", EVERY_RECORD)
-        found["update"] = joined(read, _records(rules, held, "update", parent))
-        found["delete"] = joined(read, _records(rules, held, "delete", parent))
-    return {right: filter_ for right, filter_ in found.items() if filter_ != EVERY_RECORD}
+        update = _records(rules, held, "update", parent)
+        found["update"] = joined(read, update)
+        delete = _records(rules, held, "delete", parent)
+        found["delete"] = joined(read, delete)
+        if TRANSFER not in granted:
+            ways = (_records(rules, held, TRANSFER, parent), delete if may_delete else NOBODY)
+            found[TRANSFER] = joined(read, update, either(*ways))
+    return _telling(found)
 
 
 def _images(rules: ObjectRules, held: Roles, granted: Grants, parent: Parent) -> Rows:
     """What a created or changed record must be: one that the caller might have touched.
 
     A new record is judged by the rules for creation; where there are none, by those for reading.
+    Who is granted to give away every record may give it beyond the rules that have made it theirs,
+    not beyond what narrows those.
     """
     if MODIFY_ALL in granted:
         return {}
     is_ruled = any("create" in rule.rights for rule in rules.rows)
-    update = _records(rules, held, "update", parent, is_image=True)
-    if VIEW_ALL not in granted:
-        update = joined(_records(rules, held, "read", parent), update)
+
+    def changed(rules: ObjectRules) -> Filter:
+        update = _records(rules, held, "update", parent, is_image=True)
+        return (
+            update if VIEW_ALL in granted else joined(_records(rules, held, "read", parent), update)
+        )
+
     found: dict[Right, Filter] = {
         "create": _records(rules, held, "create", parent, by="create" if is_ruled else "read"),
-        "update": update,
+        "update": changed(rules),
     }
-    return {right: filter_ for right, filter_ in found.items() if filter_ != EVERY_RECORD}
+    if TRANSFER in granted:
+        found[TRANSFER] = changed(msgspec.structs.replace(rules, has_row_rules=False))
+    return _telling(found)
+
+
+def _telling(found: Mapping[Right, Filter]) -> Rows:
+    """The filters of `found` that say something, that of a transfer beside its update's."""
+    usual = {TRANSFER: found.get("update", EVERY_RECORD)}
+    return {right: f for right, f in found.items() if f != usual.get(right, EVERY_RECORD)}
 
 
 def _records(

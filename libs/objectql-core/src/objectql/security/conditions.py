@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from objectql.context import Actor
 from objectql.errors import ObjectQLError
+from objectql.formula.syntax import FormulaError
 from objectql.metadata.conditions import OPERATORS
 from objectql.metadata.document import Node
 from objectql.metadata.keys import CONDITION, read_keys
@@ -21,7 +22,7 @@ from objectql.query.ast import And, Compare, Fact, Filter, Not, Op, Or, Path
 from objectql.query.rules import bind_rule
 from objectql.query.scope import Schema, trusted_column
 from objectql.query.values_in import resolve
-from objectql.security.expressions import Untranslatable, translate
+from objectql.security.expressions import translate
 from objectql.security.filters import NOBODY, moved
 
 _CALLER = "$current_user."
@@ -168,7 +169,7 @@ class ConditionReader:
     def _expression(self, node: Node, via: Path) -> Filter:
         try:
             return moved(translate(str(node.value)), via)
-        except Untranslatable as exc:
+        except FormulaError as exc:
             node.fail("rule_untranslatable", str(exc))
             return NOBODY
 

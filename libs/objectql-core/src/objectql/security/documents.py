@@ -29,6 +29,7 @@ from objectql.security.rules import (
     NO_ROLES,
     PRINCIPALS,
     RIGHTS,
+    TRANSFER,
     VIEW_ALL,
     ActionRule,
     FieldRight,
@@ -47,6 +48,7 @@ _NOTHING_SHOWN = parse_mask("****")
 
 _READ: frozenset[Right] = frozenset({"read"})
 _UPDATE: frozenset[Right] = frozenset({"update"})
+_DELETE: frozenset[Right] = frozenset({"delete"})
 _EVERYBODY: Roles = frozenset({EVERYBODY})
 
 
@@ -89,6 +91,17 @@ def model_rules(object_: ObjectDef) -> tuple[RowRule, ...]:
             return (RowRule("public read and write", "model", frozenset(RIGHTS), EVERY_RECORD),)
         case _:
             return ()
+
+
+def with_owner(rules: ObjectRules, object_: ObjectDef) -> ObjectRules:
+    """`rules` of which owners may give away what they own, as far as they may change it.
+
+    Where no rule is about records nothing hangs on who owns them, and the grants decide alone.
+    """
+    if not rules.has_row_rules:
+        return rules
+    own = RowRule("owner", "ownership", frozenset({TRANSFER}), owned_by_caller(object_))
+    return msgspec.structs.replace(rules, rows=(*rules.rows, own))
 
 
 def parent_field(object_: ObjectDef) -> FieldName | None:
@@ -181,9 +194,10 @@ def _rights(parts: Mapping[str, Node]) -> frozenset[Right]:
     if "permissions" in parts:
         members = read_keys(parts["permissions"], accepted.RULE_RIGHTS)
         return frozenset(right for right in RIGHTS if right in members and members[right].value)
-    if "access_level" in parts and parts["access_level"].value in ("edit", "read_write", "write"):
-        return frozenset({"read", "update"})
-    return frozenset({"read"})
+    level = parts["access_level"].value if "access_level" in parts else "read"
+    if level == "full":
+        return _READ | _UPDATE | _DELETE
+    return _READ | _UPDATE if level in ("edit", "read_write", "write") else _READ
 
 
 def _is_enabled(parts: Mapping[str, Node]) -> bool:

@@ -29,6 +29,7 @@ from objectql.security.rules import (
     EXPORT,
     NO_ROLES,
     RIGHTS,
+    TRANSFER,
     ActionRule,
     FieldRight,
     FieldRule,
@@ -48,6 +49,7 @@ _GRANTS: Final = {
     "view_all_records": "view_all",
     "modify_all_records": "modify_all",
     "allow_export": EXPORT,
+    "allow_transfer": TRANSFER,
 }
 _EVERYTHING: Final = ("view_all_records", "modify_all_records")
 _SCOPED: Final[Mapping[str, tuple[Right, ...]]] = {
@@ -60,6 +62,9 @@ _COLLEAGUES: Final = {
     "unit_and_below": "unit_and_below_members",
 }
 """The fact of the caller that lists the users whose records a scope reaches beside the own."""
+_GIVEN_AWAY: Final[frozenset[Right]] = frozenset({TRANSFER})
+_ABOVE: Final = ("own_and_reports",)
+"""The scopes of those who stand above the owner, and may give away what their reports own."""
 _OPERATIONS: Final[Mapping[str, tuple[Right, ...]]] = {
     "select": ("read",),
     "insert": ("create",),
@@ -283,6 +288,8 @@ def _scopes(each: PermissionSet, said: Mapping[str, Node], object_: ObjectDef) -
         if key in said and granted:
             scope = str(said[key].value)
             reach = _reach(scope, object_)
+            if scope in _ABOVE and "update" in granted:
+                granted = granted | _GIVEN_AWAY
             yield RowRule(f"{each.name}: {scope}", "scope", granted, reach, each.holders)
 
 

@@ -25,7 +25,7 @@ from objectql.security.access import ObjectAccess, compile_access
 from objectql.security.filters import EVERY_RECORD, NOBODY, moved
 from objectql.security.policy import FULL_ACCESS, AccessRules, RolePolicy
 from objectql.security.reading import read_rules
-from objectql.security.rules import PRINCIPALS, ObjectRules, Right, Roles
+from objectql.security.rules import PRINCIPALS, TRANSFER, ObjectRules, Right, Roles
 
 DefaultAccess: TypeAlias = Literal["deny", "allow"]
 
@@ -144,9 +144,10 @@ class _Compilation:
         if lookup is None or target is None or target in self._doing:
             return NOBODY
         parent = self._access(self._snapshot.object(target))
-        asked: Right = "read" if right == "read" else "update"
-        if asked not in parent.operations:
+        operation: Right = "read" if right == "read" else "update"
+        if operation not in parent.operations:
             return NOBODY
+        asked: Right = right if right == TRANSFER else operation
         found = parent.rows.get(asked, EVERY_RECORD)
         try:
             bind_rule(moved(found, (lookup,)), object_, self._snapshot)

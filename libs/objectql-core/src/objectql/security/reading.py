@@ -11,7 +11,7 @@ from objectql.metadata.document import Document, Node, Problems
 from objectql.metadata.registry import MetadataSnapshot
 from objectql.metadata.tenant_snapshot import TenantSnapshot
 from objectql.security.conditions import ConditionReader
-from objectql.security.documents import read_object, read_permission_file
+from objectql.security.documents import read_object, read_permission_file, with_owner
 from objectql.security.permission_sets import PermissionSets
 from objectql.security.rules import ObjectRules
 
@@ -48,7 +48,7 @@ class _Reading:
                 )
                 node = Node.root(document, self.problems)
                 rules = read_permission_file(node, permissions, object_, reader)
-            self.rules[name] = sets.added_to(rules, object_, reader)
+            self.rules[name] = with_owner(sets.added_to(rules, object_, reader), object_)
 
 
 def _sources(snapshot: MetadataSnapshot) -> dict[str, Document]:

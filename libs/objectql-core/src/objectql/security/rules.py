@@ -8,7 +8,7 @@ nobody.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import msgspec
 
@@ -17,8 +17,11 @@ from objectql.metadata.masks import Mask
 from objectql.query.ast import Filter
 from objectql.rates.bucket import Rate
 
-Right: TypeAlias = Literal["create", "read", "update", "delete"]
+Right: TypeAlias = Literal["create", "read", "update", "delete", "transfer"]
+"""What may be done to a record. `transfer` is to give it away: to another owner, or to be shared."""
+
 RIGHTS: tuple[Right, ...] = ("create", "read", "update", "delete")
+"""Those that are granted as operations on the object. Who may update may transfer, as far as rules let."""
 
 VIEW_ALL = "view_all"
 MODIFY_ALL = "modify_all"
@@ -26,6 +29,9 @@ MODIFY_ALL = "modify_all"
 
 EXPORT = "export"
 """The operation of taking all records away at once that one may read: a grant beside the rights."""
+
+TRANSFER: Final = "transfer"
+"""The right, and the grant on it for every record that one may update."""
 
 Roles: TypeAlias = frozenset[str]
 NO_ROLES: Roles = frozenset()
@@ -43,7 +49,7 @@ class RowRule(msgspec.Struct, frozen=True):
     """Records that callers with one of `roles` have `rights` on. `name` is for people."""
 
     name: str
-    kind: Literal["record", "sharing", "model", "scope"]
+    kind: Literal["record", "sharing", "model", "scope", "ownership"]
     rights: frozenset[Right]
     filter: Filter
     roles: Roles = frozenset({EVERYBODY})
@@ -141,7 +147,7 @@ class ActionRule(msgspec.Struct, frozen=True):
 class ObjectRules(msgspec.Struct, frozen=True):
     """All that permission documents say about one object.
 
-    `grants` maps operations (also `view_all`, `modify_all` and `export`) to roles. `has_row_rules` tells
+    `grants` maps operations (also `view_all`, `modify_all`, `export` and `transfer`) to roles. `has_row_rules` tells
     that records are only for those whom a rule names; without it the grants decide alone.
     """
 

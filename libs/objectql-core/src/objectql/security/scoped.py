@@ -104,7 +104,8 @@ class ScopedPolicy(FullAccess):
         """Whether a write needs no look at any record, nor at what lookups lead to."""
         targets = (field.reference for field in object.fields.values())
         return self._inner.is_unruled(object, right) and (
-            right == "delete" or all(t is None or self.reads_all(t) for t in targets)
+            right not in ("create", "update")
+            or all(t is None or self.reads_all(t) for t in targets)
         )
 
     def matches(self, object: ObjectDef, record: Record, asker: Asker) -> bool:

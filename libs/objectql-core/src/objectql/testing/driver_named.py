@@ -13,6 +13,7 @@ from objectql.ids import DataSource
 from objectql.testing.driver_samples import (
     ACME,
     CUSTOMERS,
+    ORDERS,
     OnPurpose,
     ids,
     insert,
@@ -23,7 +24,7 @@ from objectql.testing.driver_samples import (
 )
 
 _MARK = Mark("t1", ACME, (DataSource("default"),), (("customers", "c1"),))
-_NAME = "oql:7:1700000000000:t1:acme:default"
+_NAME = "oql:7:1700000000000:k1:t1:acme:default"
 
 
 class MarkPromises:
@@ -146,18 +147,29 @@ class PreparePromises:
         assert await driver.transactions.finish(_NAME, "commit")
         assert await ids(driver, CUSTOMERS) == ["c0", "c1"]
 
+    async def test_a_prepared_part_tells_to_which_objects_it_has_written(
+        self, driver: Driver
+    ) -> None:
+        await write(driver, insert(CUSTOMERS, "c0", name="Ann"))
+        assert await driver.transactions.writing([CUSTOMERS, ORDERS]) == ()
+        await self._prepare(driver)
+        assert await driver.transactions.writing([ORDERS, CUSTOMERS]) == (_NAME,)
+        assert await driver.transactions.writing([ORDERS]) == ()
+        assert await driver.transactions.finish(_NAME, "abort")
+        assert await driver.transactions.writing([CUSTOMERS]) == ()
+
     async def test_a_wait_for_a_prepared_record_can_be_limited(self, driver: Driver) -> None:
         await write(driver, insert(CUSTOMERS, "c0", name="Ann"))
         await self._prepare(driver)
         with pytest.raises(WriteConflict):
             async with driver.begin(tenant=ACME) as session:
-                await session.limit_lock_waits(0.05)
+                await session.expect_prepare(0.05)
                 await session.lock(CUSTOMERS, ACME, "c0")
         assert await driver.transactions.finish(_NAME, "abort")
 
     async def test_the_limit_on_waiting_ends_with_its_transaction(self, driver: Driver) -> None:
         async with driver.begin(tenant=ACME) as session:
-            await session.limit_lock_waits(0.05)
+            await session.expect_prepare(0.05)
             await session.apply((insert(CUSTOMERS, "c1"),), scope())
             await session.prepare(_NAME)
         assert await driver.transactions.finish(_NAME, "commit")
@@ -174,7 +186,7 @@ class PreparePromises:
             await session.prepare(_NAME)
         with pytest.raises(WriteConflict):
             async with driver.begin(tenant=ACME) as session:
-                await session.limit_lock_waits(0.05)
+                await session.expect_prepare(0.05)
                 await session.recall(key())
         assert await driver.transactions.finish(_NAME, "abort")
         async with driver.begin(tenant=ACME) as session:

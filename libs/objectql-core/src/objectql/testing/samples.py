@@ -10,7 +10,7 @@ import msgspec
 from objectql.context import Actor
 from objectql.errors import ObjectUnknown
 from objectql.ids import FieldName, ObjectName
-from objectql.metadata.model import Features, FieldDef, ObjectDef, Option, system_fields
+from objectql.metadata.model import Features, FieldDef, Formula, ObjectDef, Option, system_fields
 from objectql.query.ast import Query
 from objectql.query.bind import bind
 from objectql.query.cursor import encode_cursor, page_digest
@@ -91,7 +91,7 @@ INVOICE = object_def(
     field("sent_at", "datetime"),
     field("tags", "tags"),
     field("extra_data", "json"),
-    field("margin", "formula"),
+    field("margin", "formula", formula=Formula("total * 0.2", data_type="currency")),
     field("account", "lookup", reference=ObjectName("account")),
     field("payers", "lookup", reference=ObjectName("account"), multiple=True),
     trash=True,

@@ -13,15 +13,15 @@ from typing import Final, Literal, TypeAlias
 
 from objectql.txn.names import Outcome, PartName
 
-GRACE_MS: Final = 5_000
-"""How long past its deadline a part is left alone: a kernel that is slow gives up by itself, and
-clocks differ."""
+GRACE_MS: Final = 1_000
+"""How long past its deadline a part is left alone, for a kernel that is slow to give up by itself.
+By the leader's clock nothing can be decided for it any more."""
 
 KEEP_ABORTS_MS: Final = 3_600_000
 """How long past the deadline a decision to abort is kept; no clock is wrong by so much."""
 
-Recovery: TypeAlias = Literal["leave", "presume_abort", "commit", "abort"]
-"""What to do with a prepared part: nothing yet, write the abort down first, or end it."""
+Cause: TypeAlias = Literal["orphaned", "leaderless", "late"]
+"""Why a part is given up: its kernel is silent, its leader is gone, its deadline is over."""
 
 
 def decide(recorded: Outcome | None, *, deadline_ms: int, now_ms: int) -> Outcome | None:
@@ -35,18 +35,24 @@ def decide(recorded: Outcome | None, *, deadline_ms: int, now_ms: int) -> Outcom
     return "commit" if now_ms < deadline_ms else None
 
 
-def recover(part: PartName, recorded: Outcome | None, *, epoch: int, now_ms: int) -> Recovery:
+def recover(
+    part: PartName, recorded: Outcome | None, *, epoch: int, now_ms: int, is_orphan: bool = False
+) -> Outcome | Cause | None:
     """What the leader of `epoch` does with a part that it finds prepared.
 
-    Parts of this epoch and in time are at work. One of an earlier epoch may have asked a leader that
-    is gone, and would have to wait for its deadline; a kernel that is still there asks again, and
-    whoever writes first has decided.
+    An outcome is recorded: the part is ended by it. A cause says why it is given up: the abort is
+    written down first. None: it is at work, as parts of this epoch are that are in time, unless their
+    kernel seems to be dead (`is_orphan`). One of an earlier epoch may have asked a leader that is
+    gone, and would have to wait for its deadline; a kernel that is still there asks again, and whoever
+    writes first has decided.
     """
     if recorded is not None:
         return recorded
-    if part.epoch < epoch or now_ms > part.deadline_ms + GRACE_MS:
-        return "presume_abort"
-    return "leave"
+    if is_orphan:
+        return "orphaned"
+    if part.epoch < epoch:
+        return "leaderless"
+    return "late" if now_ms > part.deadline_ms + GRACE_MS else None
 
 
 def is_forgettable(outcome: Outcome, *, is_finished: bool, deadline_ms: int, now_ms: int) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from objectql.wire.subjects import (
+    COMMAND_PREFIX,
     COORDINATOR_RPC_PREFIX,
     DATA_STREAM,
     DATA_SUBJECTS,
@@ -21,6 +22,7 @@ from objectql.wire.subjects import (
     KERNEL_QUEUE,
     KERNEL_RPC_PREFIX,
     PARTS_RPC_PREFIX,
+    command,
     heartbeat,
     inbox,
     rpc_cancel,
@@ -47,8 +49,9 @@ class BusUser(msgspec.Struct, frozen=True):
 
 
 def _service(name: str, publish: tuple[str, ...], subscribe: tuple[str, ...]) -> BusUser:
-    """A service: its own heartbeats, and answers that no other service can hear."""
-    return BusUser(name, (*publish, heartbeat(name, "*")), (*subscribe, f"{inbox(name)}.>"))
+    """A service: its own heartbeats, commands to it, and answers that no other service can hear."""
+    heard = (*subscribe, command(name, "*", "*"), f"{inbox(name)}.>")
+    return BusUser(name, (*publish, heartbeat(name, "*")), heard)
 
 
 def _inboxes(*names: str) -> tuple[str, ...]:
@@ -96,7 +99,12 @@ BUS_USERS: tuple[BusUser, ...] = (
     ),
     _service(
         "coordinator",
-        (f"{PARTS_RPC_PREFIX}.*", *_inboxes("kernel"), f"{DEFAULT_INBOX}.>"),
+        (
+            f"{PARTS_RPC_PREFIX}.*",
+            f"{COMMAND_PREFIX}>",
+            *_inboxes("kernel"),
+            f"{DEFAULT_INBOX}.>",
+        ),
         (
             f"{COORDINATOR_RPC_PREFIX}.> coordinator",
             rpc_cancel(f"{COORDINATOR_RPC_PREFIX}.*"),

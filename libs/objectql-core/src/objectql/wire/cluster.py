@@ -1,4 +1,7 @@
-"""What kernels tell of their data sources, in the details of their heartbeats under `sources`."""
+"""What kernels tell coordinators of their data sources, and these tell them of operators' commands.
+
+Of their data sources kernels tell in the details of their heartbeats, under `sources`.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,13 @@ class SourceHealth(msgspec.Struct, frozen=True, omit_defaults=True):
     is_up: bool = False
     is_relaying: bool = False
     replicas: dict[str, ReplicaHealth] = {}
+
+
+class Commanded(msgspec.Struct, frozen=True):
+    """Verb `commanded` of kernels: the caller, an operator, gives the cluster a command."""
+
+    command: str
+    parameters: dict[str, str]
 
 
 def told(sources: dict[str, SourceHealth]) -> dict[str, Any]:

@@ -43,7 +43,7 @@ _actor_decoder = msgspec.json.Decoder(Actor)
 
 
 def read_policy_text(policy: ReadPolicy, max_lag_ms: int | None) -> str:
-    """`primary`, `any` or `bounded:<seconds>`."""
+    """`primary`, `any`, `atomic` or `bounded:<seconds>`."""
     if policy is ReadPolicy.BOUNDED:
         return f"bounded:{(max_lag_ms or 0) / 1000:g}"
     return str(policy)
@@ -63,7 +63,7 @@ def parse_read_policy(text: str) -> tuple[ReadPolicy, int | None]:
         if (lag or 0) < 0 or (bound and lag is None):
             raise ValueError(bound)
     except (ValueError, OverflowError) as exc:
-        reason = f'"{text}" is not a read policy: use primary, bounded:<seconds> or any'
+        reason = f'"{text}" is not a read policy: use primary, bounded:<seconds>, any or atomic'
         raise InvalidRequest(reason=reason) from exc
     return policy, lag
 

@@ -409,14 +409,17 @@ class CacheDoubt(Message, frozen=True):
 
 
 class Heartbeat(Message, frozen=True):
-    """Sent each second by every process on its `heartbeat` subject."""
+    """Sent each second by every process on its `heartbeat` subject.
+
+    Whoever is `draining` finishes what it has and takes nothing more; `drained`, it has nothing left.
+    """
 
     service: str
     instance: str
     version: str
     started_ms: int
     sent_ms: int
-    status: Literal["starting", "ready", "draining"]
+    status: Literal["starting", "ready", "draining", "drained"]
     address: str = ""
     metadata_version: int = 0
     load: float = 0.0

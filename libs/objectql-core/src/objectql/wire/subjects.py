@@ -12,8 +12,8 @@ KERNEL_QUEUE = "kernel"
 RPC_PREFIX = "oql.v1.rpc."
 KERNEL_RPC_PREFIX = f"{RPC_PREFIX}kernel"
 PARTS_RPC_PREFIX = f"{KERNEL_RPC_PREFIX}.txn"
-"""In front of the verbs by which a coordinator has kernels end parts of transactions. One token
-longer than what gateways may call."""
+"""In front of the verbs by which a coordinator has kernels end parts of transactions, and keep
+operators' commands in the security log. One token longer than what gateways may call."""
 COORDINATOR_RPC_PREFIX = f"{RPC_PREFIX}coordinator"
 INBOX_PREFIX = "_INBOX_"
 INBOXES = (INBOX_PREFIX, "_INBOX.")
@@ -26,6 +26,8 @@ FILL_PREFIX = "oql.v1.fill."
 """In front of the subject of a message by which a lost stream is filled again."""
 KERNEL_EVENTS = "oql.v1.evt.kernel.>"
 HEARTBEATS = "oql.v1.hb.>"
+COMMAND_PREFIX = "oql.v1.cmd."
+"""In front of what coordinators tell single processes to do."""
 AUDIT = "audit"
 """The topic of `kernel_event` on which kernels tell the heads of chains (`wire.audit`)."""
 IDENTITY = "identity"
@@ -91,6 +93,11 @@ def data_events(tenant: TenantId) -> str:
 def kernel_event(topic: str) -> str:
     """Lifecycle, metadata, plugin and driver events; `:` in event names becomes a dot."""
     return f"oql.v1.evt.kernel.{topic.replace(':', '.')}"
+
+
+def command(service: str, instance: str, verb: str) -> str:
+    """Where one process hears what operators want of it (`objectql.service.commands`)."""
+    return f"{COMMAND_PREFIX}{service}.{instance}.{verb}"
 
 
 def heartbeat(service: str, instance: str) -> str:

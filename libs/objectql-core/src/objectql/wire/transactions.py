@@ -3,6 +3,9 @@
 Kernels ask the coordinator that leads (`subjects.coordinator_rpc`): `decide`, `finished`,
 `decision`. It asks kernels (`subjects.parts_rpc`): `sources`, `prepared`, `finish`. Everybody asks
 kernels for the state of a transaction: `transaction`.
+
+Kernels and coordinators of different versions meet in every upgrade, and decisions stay in the log
+for longer than that, so fields are only added, behind the others and with defaults.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from __future__ import annotations
 import msgspec
 
 from objectql.ids import DataSource, TenantId
-from objectql.txn.names import Outcome, PartName
+from objectql.txn.names import UNNAMED_KERNEL, Outcome, PartName
 from objectql.txn.protocol import State
 
 
@@ -29,10 +32,11 @@ class Decision(_Message, frozen=True):
     sources: tuple[DataSource, ...]
     at_ms: int = 0
     """When it was decided (Unix), by the leader's clock."""
+    kernel: str = UNNAMED_KERNEL
 
     def part(self, source: DataSource) -> PartName:
         """The name of the part in `source`."""
-        return PartName(self.epoch, self.deadline_ms, self.id, self.tenant, source)
+        return PartName(self.epoch, self.deadline_ms, self.kernel, self.id, self.tenant, source)
 
 
 class DecideRequest(_Message, frozen=True):
@@ -43,6 +47,7 @@ class DecideRequest(_Message, frozen=True):
     epoch: int
     deadline_ms: int
     sources: tuple[DataSource, ...]
+    kernel: str = UNNAMED_KERNEL
 
 
 class DecideReply(_Message, frozen=True):

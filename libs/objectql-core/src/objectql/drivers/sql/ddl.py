@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 from objectql.drivers.protocol import SchemaPlan, SchemaStep
 from objectql.drivers.sql.column_types import change_of, column_type, is_castable
-from objectql.drivers.sql.dialect import identifier
 from objectql.drivers.sql.dialect_postgres import words_vector
 from objectql.drivers.sql.encode import DialectName
+from objectql.drivers.sql.fragment import identifier
 from objectql.drivers.sql.introspect import IntrospectedSchema, TableInfo
 from objectql.drivers.sql.scope import NOT_NULL, TENANT, table_name
 from objectql.errors import Issue, SchemaChangeRefused

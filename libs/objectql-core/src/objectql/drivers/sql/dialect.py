@@ -8,65 +8,18 @@ value may be kept in different ways.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Sequence
+from typing import ClassVar
 
 import sqlalchemy as sa  # noqa: TID251 - this package is the home of SQL
 from sqlalchemy.engine.interfaces import Dialect as Vendor  # noqa: TID251
-from sqlalchemy.ext.compiler import compiles  # noqa: TID251
 from sqlalchemy.sql.compiler import SQLCompiler  # noqa: TID251
 
 from objectql.drivers.sql.encode import DialectName, Kind
+from objectql.drivers.sql.formulas import FormulaSql
+from objectql.drivers.sql.fragment import Expression, Typed
 from objectql.query.ast import AggregateFunction, Granularity
 from objectql.query.bound import TestOp
-
-Expression = sa.ColumnElement[Any]
-
-
-class Fragment(sa.ColumnElement[Any]):
-    """`template` with each `{}` replaced by the SQL of an expression, in order."""
-
-    inherit_cache = False
-
-    def __init__(self, template: str, *holes: sa.ClauseElement) -> None:
-        self.parts: tuple[str | sa.ClauseElement, ...] = ()
-        texts = template.split("{}")
-        if len(texts) != len(holes) + 1:
-            raise ValueError(f"{len(holes)} expressions for the holes of {template!r}")
-        for text, hole in zip(texts, (*holes, None), strict=True):
-            self.parts += (text,) if hole is None else (text, hole)
-
-    @staticmethod
-    def of(parts: Iterable[str | sa.ClauseElement]) -> Fragment:
-        """SQL text and expressions one after the other; braces in the text mean themselves."""
-        fragment = Fragment("")
-        fragment.parts = tuple(parts)
-        return fragment
-
-
-@compiles(Fragment)
-def _write_fragment(element: Fragment, compiler: SQLCompiler, **kw: Any) -> str:
-    kw.pop("within_columns_clause", None)
-    return "".join(
-        part if isinstance(part, str) else compiler.process(part, **kw) for part in element.parts
-    )
-
-
-def string_literal(text: str) -> str:
-    """`text` as an SQL string."""
-    return "'" + text.replace("'", "''") + "'"
-
-
-def identifier(name: str) -> str:
-    """`name` as a quoted SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-class Typed(NamedTuple):
-    """An expression and how its value is kept."""
-
-    sql: Expression
-    kind: Kind
 
 
 class Dialect(ABC):
@@ -74,6 +27,7 @@ class Dialect(ABC):
 
     name: ClassVar[DialectName]
     vendor: ClassVar[Vendor]
+    formulas: ClassVar[FormulaSql]
 
     @abstractmethod
     def cast_param(self, param: Expression, kind: Kind, *, is_list: bool = False) -> Expression:

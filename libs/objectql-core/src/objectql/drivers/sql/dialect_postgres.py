@@ -11,15 +11,17 @@ from typing import Final
 import sqlalchemy as sa  # noqa: TID251 - this package is the home of SQL
 from sqlalchemy.dialects.postgresql.base import PGDialect  # noqa: TID251
 
-from objectql.drivers.sql.dialect import (
-    Dialect,
+from objectql.drivers.sql.dialect import Dialect
+from objectql.drivers.sql.encode import Kind
+from objectql.drivers.sql.formulas_postgres import POSTGRES_FORMULAS
+from objectql.drivers.sql.fragment import (
     Expression,
     Fragment,
     Typed,
+    escaped_literal,
     identifier,
     string_literal,
 )
-from objectql.drivers.sql.encode import Kind
 from objectql.metadata.types import Storage
 from objectql.query.ast import AggregateFunction, Granularity
 from objectql.query.bound import TestOp
@@ -52,16 +54,10 @@ def words_vector(text: str) -> str:
 
     Postgres' own parsers split by rules of their version; these are `query.search_words`'s.
     """
-    before, after = map(_escaped, TRANSLATED)
+    before, after = map(escaped_literal, TRANSLATED)
     plain = f"translate(left({text}, {MAX_SEARCHED}), {before}, {after})"
     short = f"regexp_replace({plain}, '([^ ]{{{MAX_WORD}}})', '\\1 ', 'g')"
     return f"array_to_tsvector(array_remove(string_to_array({short}, ' '), ''))"
-
-
-def _escaped(text: str) -> str:
-    """`text` as an SQL string that can be read; braces too mean themselves to a `Fragment`."""
-    odd = {c: f"\\x{ord(c):02x}" for c in text if not c.isprintable()}
-    return "E" + string_literal(text.replace("\\", "\\\\").translate(str.maketrans(odd)))
 
 
 _TESTS = {
@@ -95,6 +91,7 @@ class PostgresDialect(Dialect):
 
     name = "postgres"
     vendor = PGDialect(paramstyle="numeric_dollar")
+    formulas = POSTGRES_FORMULAS
 
     def cast_param(self, param: Expression, kind: Kind, *, is_list: bool = False) -> Expression:
         return Fragment(f"{{}}::{_TYPES[kind.storage]}" + ("[]" if is_list else ""), param)

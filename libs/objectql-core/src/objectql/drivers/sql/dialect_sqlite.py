@@ -14,8 +14,10 @@ from sqlalchemy.dialects.sqlite.base import SQLiteCompiler  # noqa: TID251
 from sqlalchemy.dialects.sqlite.base import SQLiteDialect as SQLiteVendor  # noqa: TID251
 from sqlalchemy.sql.selectable import GenerativeSelect  # noqa: TID251
 
-from objectql.drivers.sql.dialect import Dialect, Expression, Fragment, Typed, string_literal
+from objectql.drivers.sql.dialect import Dialect
 from objectql.drivers.sql.encode import Kind
+from objectql.drivers.sql.formulas_sqlite import SQLITE_FORMULAS
+from objectql.drivers.sql.fragment import Expression, Fragment, Typed, string_literal
 from objectql.metadata.types import Storage
 from objectql.query.ast import AggregateFunction, Granularity
 from objectql.query.bound import TestOp
@@ -70,6 +72,7 @@ class SqliteDialect(Dialect):
 
     name = "sqlite"
     vendor = _Vendor(paramstyle="qmark")
+    formulas = SQLITE_FORMULAS
 
     def cast_param(self, param: Expression, kind: Kind, *, is_list: bool = False) -> Expression:
         _ = kind, is_list

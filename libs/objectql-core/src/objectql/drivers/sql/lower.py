@@ -16,8 +16,9 @@ from typing import Any, Literal, TypeAlias, cast
 import sqlalchemy as sa  # noqa: TID251 - this package is the home of SQL
 
 from objectql.drivers.sql.ddl import indexes_of
-from objectql.drivers.sql.dialect import Dialect, Expression, Fragment, Typed, compile_text
+from objectql.drivers.sql.dialect import Dialect, compile_text
 from objectql.drivers.sql.encode import Kind, kind_of
+from objectql.drivers.sql.fragment import Expression, Fragment, Typed
 from objectql.drivers.sql.lower_json import number, row_json
 from objectql.drivers.sql.scope import EACH, Names, Scope, Slot, column_of, is_nullable
 from objectql.ids import FieldName, TenantId

@@ -11,8 +11,8 @@ from typing import TypeAlias
 
 import sqlalchemy as sa  # noqa: TID251 - this package is the home of SQL
 
-from objectql.drivers.sql.dialect import Expression, Fragment, Typed, string_literal
 from objectql.drivers.sql.encode import Kind, kind_of
+from objectql.drivers.sql.fragment import Expression, Fragment, Typed, string_literal
 from objectql.drivers.sql.scope import Names, Scope, column_of
 from objectql.ids import FieldName
 from objectql.metadata.masks import MaskPart

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 import asyncpg  # noqa: TID251 - this package is the home of the database drivers
 
-from objectql.drivers.sql.dialect import identifier
+from objectql.drivers.sql.fragment import identifier
 from objectql.drivers.sql.postgres_calls import is_server_failure
 from objectql.drivers.sql.postgres_types import use_our_types
 from objectql.drivers.sql.postgres_walls import TenantConnection

@@ -23,7 +23,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from objectql.drivers.places import Place, place_name
 from objectql.drivers.protocol import Driver
-from objectql.drivers.sql.dialect import identifier, string_literal
+from objectql.drivers.sql.fragment import identifier, string_literal
 from objectql.drivers.sql.postgres_calls import is_forbidden, is_server_failure
 from objectql.drivers.sql.postgres_connect import Home, KeptConnection, close_connection
 from objectql.drivers.sql.postgres_place_server import MAX_NAME, PlaceServer

@@ -16,7 +16,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
 
 from objectql.drivers.places import Place, place_name
-from objectql.drivers.sql.dialect import identifier, string_literal
+from objectql.drivers.sql.fragment import identifier, string_literal
 from objectql.drivers.sql.postgres_calls import is_forbidden
 from objectql.drivers.sql.postgres_connect import Home
 from objectql.drivers.sql.postgres_place_server import MAX_NAME, PlaceServer

@@ -14,7 +14,7 @@ import msgspec
 from objectql.drivers.protocol import SchemaPlan, SchemaStep
 from objectql.drivers.sql.chains import create_audit_tables
 from objectql.drivers.sql.ddl import plan_tables
-from objectql.drivers.sql.dialect import identifier
+from objectql.drivers.sql.fragment import identifier
 from objectql.drivers.sql.identity import identity_tables
 from objectql.drivers.sql.introspect import (
     INTROSPECT_POSTGRES,

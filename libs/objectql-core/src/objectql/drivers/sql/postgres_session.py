@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncGenerator, Sequence
-from typing import Any, Final
+from typing import Any
 
 from objectql.drivers.protocol import (
     Idempotency,
@@ -26,7 +26,12 @@ from objectql.drivers.sql.system import (
     idempotency_sql,
     remembered_of,
 )
-from objectql.drivers.sql.transactions import leave_mark, prepare_text
+from objectql.drivers.sql.transactions import (
+    EXPECT_PREPARE,
+    check_room,
+    leave_mark,
+    prepare_text,
+)
 from objectql.drivers.sql.writes import (
     WriteStatements,
     document,
@@ -41,8 +46,6 @@ from objectql.metadata.model import ObjectDef
 from objectql.values import Value
 
 IDEMPOTENCY_SQL = idempotency_sql(POSTGRES_WORDS)
-
-_LIMIT_LOCK_WAITS: Final = "SELECT set_config('lock_timeout', $1, true)"
 
 
 class PostgresSession:
@@ -191,9 +194,11 @@ class PostgresSession:
         rows = await self.run(NEXT_SEQUENCE, tenant, scope, count)
         return int(rows[0][0]) - count + 1
 
-    async def limit_lock_waits(self, seconds: float) -> None:
+    async def expect_prepare(self, lock_wait_s: float) -> None:
         """See `Session`."""
-        await self.run(_LIMIT_LOCK_WAITS, f"{round(seconds * 1000)}ms")
+        rows = await self.run(EXPECT_PREPARE, f"{round(lock_wait_s * 1000)}ms")
+        _, count, most = rows[0]
+        check_room(int(count), int(most))
 
     async def mark(self, mark: Mark) -> None:
         """See `Session`."""

@@ -25,7 +25,7 @@ from typing import Any, Final
 
 import asyncpg  # noqa: TID251 - this package is the home of the database drivers
 
-from objectql.drivers.sql.dialect import identifier, string_literal
+from objectql.drivers.sql.fragment import identifier, string_literal
 from objectql.drivers.sql.system import TAKE_SCHEMA_LOCK
 
 log = logging.getLogger(__name__)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from objectql.drivers.sql.dialect import Dialect, Typed
+from objectql.drivers.sql.dialect import Dialect
 from objectql.drivers.sql.encode import kind_of
+from objectql.drivers.sql.fragment import Typed
 from objectql.drivers.sql.scope import column_of
 from objectql.metadata.model import ObjectDef
 

@@ -11,8 +11,11 @@ from typing import NamedTuple
 
 import sqlalchemy as sa  # noqa: TID251 - this package is the home of SQL
 
-from objectql.drivers.sql.dialect import Dialect, Expression, Fragment, Typed, identifier
+from objectql.drivers.sql.dialect import Dialect
 from objectql.drivers.sql.encode import Encoder, Kind, comparand_encoder, kind_of
+from objectql.drivers.sql.formulas import lower_formula
+from objectql.drivers.sql.fragment import Expression, Fragment, Typed, identifier
+from objectql.formula.functions import Type
 from objectql.metadata.model import ObjectDef
 from objectql.metadata.types import Storage
 from objectql.query.bound import (
@@ -34,6 +37,8 @@ from objectql.query.bound import (
 )
 
 TENANT = "tenant_id"
+_FACTS = {Type.TEXT: Storage.TEXT, Type.DATE: Storage.DATE, Type.DATETIME: Storage.DATETIME}
+"""How facts of the caller and of the moment are given to a formula."""
 NOT_NULL = frozenset({"id", "version", "created_at", "updated_at"})
 """The columns, beside the tenant's, that never hold a null; the engine checks the others."""
 
@@ -139,6 +144,28 @@ class Scope:
 
     def column(self, column: Column) -> Typed:
         """The column, joining the tables on the way to it."""
+        table = self._table_of(column)
+        if column.formula is None:
+            return Typed(column_of(table, column.field.column_name), kind_of(column.field))
+        program, given = column.formula.program, column.formula.inputs
+        inputs = [
+            self._input(each, source.type)
+            for each, source in zip(given, program.sources, strict=True)
+        ]
+        found = lower_formula(program, inputs, self.dialect.formulas)
+        if not column.hops:
+            return found
+        there = Fragment("CASE WHEN {} IS NOT NULL THEN {} END", column_of(table, "id"), found.sql)
+        return Typed(there, found.kind)
+
+    def _input(self, source: Column | Param, type_: Type) -> Typed:
+        if isinstance(source, Column):
+            return self.column(source)
+        kind = Kind(_FACTS[type_])
+        return Typed(self.names.param(source, kind, TestOp.EQ), kind)
+
+    def _table_of(self, column: Column) -> str:
+        """The alias of the table that keeps the column's record."""
         table = self.base
         path: tuple[tuple[str, bool], ...] = ()
         for hop in column.hops:
@@ -146,7 +173,7 @@ class Scope:
             if path not in self._joins:
                 self._joins[path] = (self.names.alias("t"), table, hop)
             table = self._joins[path][0]
-        return Typed(column_of(table, column.field.column_name), kind_of(column.field))
+        return table
 
     def operand(self, operand: Operand) -> Typed:
         """A column, or an output of the grouping."""

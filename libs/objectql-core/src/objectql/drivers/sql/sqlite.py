@@ -38,9 +38,9 @@ from objectql.drivers.remembering import reply_of
 from objectql.drivers.sql.answers import lowered_sql, page_of, record_of
 from objectql.drivers.sql.chains import SqlChains, create_audit_tables
 from objectql.drivers.sql.ddl import plan_tables
-from objectql.drivers.sql.dialect import identifier
 from objectql.drivers.sql.dialect_sqlite import SQLITE
 from objectql.drivers.sql.errors import ConstraintNames, Doing, translate
+from objectql.drivers.sql.fragment import identifier
 from objectql.drivers.sql.history import SqlHistory
 from objectql.drivers.sql.identity import SqlIdentityStore, identity_tables
 from objectql.drivers.sql.introspect import INTROSPECT_SQLITE, parse_introspection

@@ -20,6 +20,7 @@ from objectql.drivers.sql.errors import (
     UNIQUE_STATE,
     Refusal,
 )
+from objectql.drivers.sql.formulas_sqlite import add_formula_functions
 from objectql.errors import DeadlineExceeded
 from objectql.query.search_words import has_word
 
@@ -64,6 +65,7 @@ def refusal_of(exc: sqlite3.Error) -> Refusal:
 def add_functions(connection: sqlite3.Connection) -> None:
     """Have the functions on `connection` that our statements call and SQLite does not offer."""
     connection.create_function("objectql_has_word", 2, _has_word, deterministic=True)
+    add_formula_functions(connection)
 
 
 def _has_word(value: str | None, term: str | None) -> bool | None:

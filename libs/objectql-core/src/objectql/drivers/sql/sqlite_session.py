@@ -150,7 +150,7 @@ class SqliteSession:
         rows = await self.run(NEXT_SEQUENCE, tenant, scope, count)
         return int(rows[0][0]) - count + 1
 
-    async def limit_lock_waits(self, seconds: float) -> None:
+    async def expect_prepare(self, lock_wait_s: float) -> None:
         """See `Session`; a session is the only writer as it is."""
 
     async def mark(self, mark: Mark) -> None:

@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 from objectql.drivers.history import redacted
 from objectql.drivers.protocol import RowWrite, WriteOutcome, WriteScope
-from objectql.drivers.sql.dialect import identifier
 from objectql.drivers.sql.dialect_sqlite import SQLITE
 from objectql.drivers.sql.encode import Encoder, column_encoder
 from objectql.drivers.sql.errors import (
@@ -17,6 +16,7 @@ from objectql.drivers.sql.errors import (
     references_in,
     translate,
 )
+from objectql.drivers.sql.fragment import identifier
 from objectql.drivers.sql.record import image_text
 from objectql.drivers.sql.scope import table_name
 from objectql.drivers.sql.sqlite_connection import SqliteConnection, refusal_of

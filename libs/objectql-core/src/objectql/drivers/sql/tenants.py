@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 import msgspec
 
 from objectql.drivers.security_log import SecurityEntry
-from objectql.drivers.sql.dialect import identifier
+from objectql.drivers.sql.fragment import identifier
 from objectql.drivers.sql.scope import TENANT, table_name
 from objectql.drivers.sql.security_log import insert_entries
 from objectql.drivers.sql.system import TENANT_TABLES, SystemRunner

@@ -6,16 +6,18 @@ long, and a part is ended from the database in which it was prepared.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 import msgspec
 
-from objectql.drivers.sql.dialect import string_literal
+from objectql.drivers.sql.fragment import string_literal
+from objectql.drivers.sql.scope import table_name
 from objectql.drivers.sql.system import SystemRunner, SystemWords
 from objectql.drivers.transactions import MARKS_DAYS, Mark
-from objectql.errors import SourceCannotPrepare
+from objectql.errors import SourceCannotPrepare, TransactionUnavailable
 from objectql.ids import MAX_NAME
+from objectql.metadata.model import ObjectDef
 from objectql.txn.names import Outcome
 
 MAX_NAME_BYTES: Final = 200
@@ -27,6 +29,25 @@ WHERE database = current_database() OR starts_with(database, current_database() 
 ORDER BY prepared"""
 """Of this database and of those beside it that are places of tenants."""
 
+EXPECT_PREPARE: Final = """SELECT set_config('lock_timeout', $1, true),
+(SELECT count(*) FROM pg_prepared_xacts), CAST(current_setting('max_prepared_transactions') AS integer)"""
+"""One round trip: the limit on waiting for locks, how many parts the server keeps, and at most."""
+
+_FULL_SHARE: Final = 0.75
+"""Of what a server can keep: the rest is for those who looked at the same moment."""
+
+WRITING: Final = """WITH locks AS MATERIALIZED (SELECT * FROM pg_locks WHERE pid IS NULL)
+SELECT DISTINCT p.gid FROM pg_prepared_xacts p
+JOIN locks own ON own.locktype = 'transactionid' AND own.transactionid = p.transaction
+JOIN locks l ON l.virtualtransaction = own.virtualtransaction
+WHERE p.database = current_database() AND l.locktype = 'relation' AND l.mode = 'RowExclusiveLock'
+AND l.relation IN (SELECT to_regclass(quote_ident(t)) FROM unnest(CAST($1 AS text[])) AS t)"""
+"""The prepared transactions that have written to any of some tables.
+
+Source: PostgreSQL, "pg_locks" (no process holds what a prepared transaction does) and "Explicit
+Locking" (who changes rows of a table holds ROW EXCLUSIVE on it). They are found by the lock that each
+holds on its own id: the virtual id is that of the session that has prepared it, or -1 after a restart."""
+
 _MAX_PREPARED: Final = "SELECT CAST(current_setting('max_prepared_transactions') AS integer)"
 _FINISH: Final[dict[Outcome, str]] = {"commit": "COMMIT PREPARED", "abort": "ROLLBACK PREPARED"}
 
@@ -37,6 +58,18 @@ async def leave_mark(runner: SystemRunner, mark: Mark) -> None:
         "INSERT INTO oql_transactions (id, tenant, document) VALUES ($1, $2, $3)",
         *(mark.id, mark.tenant, msgspec.msgpack.encode(mark)),
     )
+
+
+def check_room(count: int, most: int) -> None:
+    """Return when a server that keeps `count` of at most `most` prepared parts can take more.
+
+    Raises:
+        TransactionUnavailable: it is nearly full, as it may be while nobody decides.
+
+    """
+    if most and count >= most * _FULL_SHARE:
+        reason = f"a data source keeps {count} of at most {most} prepared parts"
+        raise TransactionUnavailable(reason=reason)
 
 
 def prepare_text(name: str) -> str:
@@ -82,6 +115,11 @@ class SqlTransactions:
         """See `Transactions`."""
         return ()
 
+    async def writing(self, objects: Sequence[ObjectDef]) -> tuple[str, ...]:
+        """See `Transactions`."""
+        del objects
+        return ()
+
     async def finish(self, name: str, outcome: Outcome) -> bool:
         """See `Transactions`."""
         del name, outcome
@@ -125,6 +163,11 @@ class PostgresTransactions(SqlTransactions):
     async def prepared(self) -> tuple[str, ...]:
         """See `Transactions`."""
         return tuple(str(row[0]) for row in await self._runner.read(PREPARED))
+
+    async def writing(self, objects: Sequence[ObjectDef]) -> tuple[str, ...]:
+        """See `Transactions`."""
+        tables = [table_name(object_) for object_ in objects]
+        return tuple(str(row[0]) for row in await self._runner.read(WRITING, tables))
 
     async def finish(self, name: str, outcome: Outcome) -> bool:
         """See `Transactions`."""

@@ -22,7 +22,7 @@ import msgspec
 
 from objectql.drivers.history import REDACTED, REDACTED_CHANGE
 from objectql.drivers.protocol import Idempotency, RowWrite, WriteOutcome, WriteScope
-from objectql.drivers.sql.dialect import identifier, string_literal
+from objectql.drivers.sql.fragment import identifier, string_literal
 from objectql.drivers.sql.scope import table_name
 from objectql.drivers.sql.system import POSTGRES_WORDS
 from objectql.ids import FieldName

@@ -8,6 +8,7 @@ from typing import Final, TypeVar
 from objectql.context import Context
 from objectql.errors import PermissionDenied
 from objectql.ids import TenantId
+from objectql.kernel.audit.entries import entry_of
 from objectql.kernel.audit.security import page_of
 from objectql.kernel.audit.verify import Verifier
 from objectql.kernel.engine import Engine
@@ -16,7 +17,9 @@ from objectql.kernel.json import encode_json
 from objectql.kernel.pipeline import Pipeline
 from objectql.kernel.tenancy.admin import TenantAdmin
 from objectql.wire.audit import AuditListRequest, AuditVerifyReply, AuditVerifyRequest
+from objectql.wire.cluster import Commanded
 from objectql.wire.messages import PageReply
+from objectql.wire.transactions import Done
 
 Q = TypeVar("Q")
 R = TypeVar("R")
@@ -60,6 +63,25 @@ class AuditOperations:
 
         """
         return await self._run(request, context, self._list)
+
+    async def handle_commanded(self, request: Commanded, context: Context) -> Done:
+        """Keep what the caller commands the cluster, before it is done.
+
+        Raises:
+            PermissionDenied: the caller is no operator.
+
+        """
+        if not context.actor.is_operator:
+            raise PermissionDenied(operation="administer", object="the cluster")
+        entry = entry_of(
+            "cluster_commanded",
+            context,
+            self._engine.clock,
+            command=request.command,
+            parameters=request.parameters,
+        )
+        await self._engine.system_driver.security_log.record([entry])
+        return Done()
 
     async def _list(self, request: AuditListRequest, context: Context) -> PageReply:
         tenant = await self._asked(request.tenant, context)

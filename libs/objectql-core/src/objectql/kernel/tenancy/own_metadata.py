@@ -30,6 +30,7 @@ from objectql.errors import (
 from objectql.ids import DataSource, ObjectName, TenantId, is_tenants_own
 from objectql.kernel.audit.entries import entry_of
 from objectql.kernel.engine import DEFAULT_SOURCE, Engine
+from objectql.kernel.meanings import check_meanings
 from objectql.kernel.metadata import MetadataPublisher
 from objectql.kernel.schema_sync import kept_in, sync_tables
 from objectql.kernel.tenancy.directory import TenantDirectory
@@ -44,7 +45,6 @@ from objectql.metadata.overlay import (
 from objectql.metadata.registry import MetadataSnapshot, singular
 from objectql.metadata.slots import Columns, allocate, kind_of_slot, own_table, retired
 from objectql.metadata.tenant_snapshot import TenantSnapshot
-from objectql.security.reading import check_rules
 from objectql.values import instant_of_ms
 
 PURGE_AFTER_MS: Final = 120_000
@@ -240,7 +240,7 @@ class OwnMetadata:
         documents: Sequence[Document],
     ) -> TenantSnapshot:
         snapshot = build_overlay(base, tenant, metadata)
-        issues = list(check_rules(snapshot))
+        issues = list(check_meanings(snapshot))
         if len(msgspec.json.encode(documents)) > MAX_BYTES:
             message = f"the metadata of a tenant have at most {MAX_BYTES} bytes"
             issues.append(Issue("", "too_large", message))

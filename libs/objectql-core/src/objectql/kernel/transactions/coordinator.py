@@ -12,6 +12,11 @@ from objectql.wire.transactions import DecideRequest, Decision
 class Coordinator(Protocol):
     """Who decides."""
 
+    @property
+    def kernel(self) -> str:
+        """What it knows this kernel by (`txn.names.kernel_name`)."""
+        ...
+
     def epoch(self) -> int:
         """The epoch of the coordinator that leads, as far as is known; asks nobody.
 
@@ -46,6 +51,8 @@ class Coordinator(Protocol):
 
 class NoCoordinator:
     """See `Coordinator`: there is none, as in a program of one process."""
+
+    kernel = "-"
 
     def epoch(self) -> int:
         """See `Coordinator`."""

@@ -12,7 +12,7 @@ from objectql import failpoints
 from objectql.clock import Clock
 from objectql.drivers.protocol import Session
 from objectql.drivers.transactions import Transactions
-from objectql.errors import ObjectQLError, WriteConflict
+from objectql.errors import DeadlineExceeded, ObjectQLError, WriteConflict
 from objectql.ids import DataSource
 from objectql.kernel.transactions.coordinator import Coordinator
 from objectql.txn.names import PartName
@@ -58,7 +58,12 @@ class TwoPhase:
         self._clock = clock
         first = next(iter(names.values()))
         self._request = DecideRequest(
-            first.txn, first.tenant, first.epoch, first.deadline_ms, tuple(names)
+            first.txn,
+            first.tenant,
+            first.epoch,
+            first.deadline_ms,
+            tuple(names),
+            first.kernel,
         )
         self._txn, self._effects = begin(frozenset(names))
         self._events: deque[Event] = deque()
@@ -74,9 +79,12 @@ class TwoPhase:
         """End all sessions by preparing their parts, side by side.
 
         Raises:
+            DeadlineExceeded: there is no time left to ask for a decision; nothing was prepared.
             ObjectQLError: the first reason why a part could not be; then too `settle` is due.
 
         """
+        if self._left_ms() <= 0:
+            raise DeadlineExceeded
         failpoints.hit(failpoints.BEFORE_PREPARE)
         parts = [DataSource(e.part) for e in self._effects if isinstance(e, Prepare)]
         self._events.extend(

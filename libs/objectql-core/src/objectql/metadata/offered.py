@@ -35,10 +35,17 @@ _METHODS: Final = {
 }
 """What is needed for the operations of clients; actions and metadata have permissions only."""
 
+_BY_RIGHT: Final = {"read": ("get", "find"), "transfer": ("update",)}
+
 
 def offers(object_: ObjectDef, operation: str) -> bool:
     """Whether clients may ask for `operation`."""
     return _missing(object_, operation) is None
+
+
+def offers_right(object_: ObjectDef, right: str) -> bool:
+    """Whether clients may ask for anything that `right` (or the grant `export`) is for."""
+    return any(offers(object_, operation) for operation in _BY_RIGHT.get(right, (right,)))
 
 
 def check_offered(object_: ObjectDef | None, operation: str) -> None:

@@ -8,11 +8,12 @@ STAMP := $(VENV)/.installed
 MEMBERS := $(wildcard libs/* services/*)
 
 JAVASCRIPT := clients/javascript
-PACKAGES := $(JAVASCRIPT)/node_modules/.installed
+NODE_GRPC := clients/node-grpc
+PACKAGES := $(JAVASCRIPT)/node_modules/.installed $(NODE_GRPC)/node_modules/.installed
 
 .PHONY: help setup lock lock-javascript check check-javascript format format-check lint types layers test test-unit \
 	test-integration test-faults test-faults-long live-faults test-containers browser oracle permissions mutations images up down status logs load-flights bench \
-	bench-compare bench-memory bench-live bench-crowds bench-document profile wrk docs reference changes
+	monitoring prometheus bench-compare bench-memory bench-live bench-crowds bench-transactions bench-document profile wrk docs reference changes
 
 ##@ Start here
 help: ## List the commands
@@ -25,8 +26,8 @@ $(STAMP): requirements.lock $(addsuffix /pyproject.toml,$(MEMBERS))
 	@touch $@
 
 # Not `npm ci`: it refuses a lock that lacks the binaries of other platforms, which not every registry has.
-$(PACKAGES): $(JAVASCRIPT)/package-lock.json
-	@! command -v npm >/dev/null || (cd $(JAVASCRIPT) && \
+$(PACKAGES): %/node_modules/.installed: %/package-lock.json
+	@! command -v npm >/dev/null || (cd $* && \
 		npm install --no-save --ignore-scripts --no-audit --no-fund --prefer-offline --silent && touch node_modules/.installed)
 
 lock: ## Resolve the dependencies again and rewrite requirements.lock
@@ -34,8 +35,9 @@ lock: ## Resolve the dependencies again and rewrite requirements.lock
 	@$(BIN)/uv export --quiet --all-packages --all-groups --no-emit-workspace --no-emit-index-url --no-header --output-file requirements.lock
 
 lock-javascript: ## Resolve the JavaScript packages again and rewrite their lock, which names no registry
-	@cd $(JAVASCRIPT) && rm -rf package-lock.json && npm install --package-lock-only --ignore-scripts --no-audit --no-fund --silent
-	@sed -i '/^ *"resolved": /d' $(JAVASCRIPT)/package-lock.json
+	@for each in $(JAVASCRIPT) $(NODE_GRPC); do (cd $$each && rm -rf package-lock.json && \
+		npm install --package-lock-only --ignore-scripts --no-audit --no-fund --silent && \
+		sed -i '/^ *"resolved": /d' package-lock.json) || exit; done
 
 ##@ Check
 check: $(STAMP) $(PACKAGES) ## Everything that needs no server
@@ -66,14 +68,14 @@ test: check test-integration test-faults ## Everything that must pass
 test-unit: $(STAMP) ## Unit, property and conformance tests that need no server
 	@$(BIN)/pytest -q -m "not servers and not faults and not long and not containers" -n 2
 
-test-integration: $(STAMP) $(PACKAGES) browser ## Tests on real servers
+test-integration: $(STAMP) $(PACKAGES) browser prometheus ## Tests on real servers
 	@$(BIN)/pytest -q -m "servers and not faults and not long" -n 2 --dist loadfile
 
 test-faults: $(STAMP) ## Kill and freeze real processes
 	@$(BIN)/pytest -q -m "faults and not long"
 
-test-faults-long: $(STAMP) ## The same for long, and write docs/fault-report.md (FOR=600 SEED=1 TIMES=100 ACROSS=1)
-	@OQL_ELECTIONS=$(or $(TIMES),100) OQL_FUZZ_SECONDS=$(or $(FOR),600) OQL_FUZZ_SEED=$(or $(SEED),1) OQL_FUZZ_ACROSS=$(ACROSS) \
+test-faults-long: $(STAMP) ## The same for long, and write docs/fault-report.md (FOR=600 SEED=1 TIMES=100)
+	@OQL_ELECTIONS=$(or $(TIMES),100) OQL_FUZZ_SECONDS=$(or $(FOR),600) OQL_FUZZ_SEED=$(or $(SEED),1) \
 		OQL_FAULT_REPORT=docs/fault-report.md $(BIN)/pytest -q -m long
 
 live-faults: $(STAMP) ## Live queries under a thousand breaks (DROPS=1000)
@@ -136,11 +138,20 @@ bench-live: $(STAMP) ## Live queries: fan-out, many filters, idle sockets
 bench-crowds: $(STAMP) ## Live queries: a thousand slow readers, a right that ends
 	@$(BIN)/python -m bench crowds
 
+bench-transactions: $(STAMP) ## Transactions over one to four databases
+	@$(BIN)/python -m bench transactions
+
 bench-document: $(STAMP) ## Write the tables and the chart of docs/performance.md from bench/results
 	@$(BIN)/python -m bench document
 
 profile: $(STAMP) wrk ## Show where gateway and kernel spend their time (SCENARIOS="get update")
 	@$(BIN)/python -m bench profile $(SCENARIOS)
+
+monitoring: $(STAMP) ## Write the dashboards and alert rules again (deploy/grafana, deploy/prometheus, the chart)
+	@$(BIN)/python -m deploy.monitoring
+
+prometheus: # judges the dashboards and rules; of the distribution
+	@command -v prometheus >/dev/null || scripts/setup.sh prometheus
 
 browser: # of the distribution; no test downloads one
 	@command -v chromium-headless-shell chromium google-chrome >/dev/null || scripts/setup.sh chromium-headless-shell

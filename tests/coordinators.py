@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,17 +19,12 @@ import httpx
 import jwt
 
 from objectql_devstack import DataStack
+from objectql_devstack.ports import free_port
 
 SECRET = "a secret of tokens that nobody else has"  # noqa: S105 - of the tests
 
 SESSION_S = 2.0
 """Of their sessions with ZooKeeper."""
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Coordinator:

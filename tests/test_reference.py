@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from scripts import reference
 
-from objectql.errors import ObjectQLError
+from objectql.errors import TRANSPORTS, ObjectQLError
 from objectql.metadata.types import FIELD_TYPES
 
 
@@ -30,6 +30,7 @@ def test_the_table_of_field_types_has_a_row_for_each() -> None:
 
 def test_every_error_code_in_a_guide_exists() -> None:
     known = {leaf.code for leaf in ObjectQLError.leaves()} | {"NOT_ATTEMPTED", "ROLLED_BACK"}
+    known |= {each.grpc for each in TRANSPORTS.values()}
     for page in reference.GUIDES.glob("*.md"):
         words = set(re.findall(r"`([A-Z]+(?:_[A-Z]+)+)`", page.read_text()))
         variables = ("OQL_", "PIP_", "DOCKER_", "DRAIN_S")

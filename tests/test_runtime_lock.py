@@ -47,7 +47,9 @@ def test_a_line_without_a_version_is_refused() -> None:
         pins_of("a>=1\n")
 
 
-@pytest.mark.parametrize("service", ["kernel", "gateway-rest", "gateway-ws", "coordinator"])
+@pytest.mark.parametrize(
+    "service", ["kernel", "gateway-rest", "gateway-ws", "gateway-grpc", "coordinator"]
+)
 def test_an_image_gets_what_its_service_declares_and_no_tool(service: str) -> None:
     kept = {pin.name for pin in needed_by(["objectql-core", f"objectql-{service}"], pins_of(LOCK))}
     declared: set[str] = set()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -84,12 +84,14 @@ async def open_accounts(bed: Bed) -> None:
         await load(http)
 
 
-async def balances(http: httpx.AsyncClient, object_: str) -> dict[str, tuple[int, int]]:
+async def balances(
+    http: httpx.AsyncClient, object_: str, headers: Mapping[str, str] | None = None
+) -> dict[str, tuple[int, int]]:
     """Balance and version of every account of an object, seen in one statement on the primary."""
     answer = await http.get(
         f"/api/{object_}",
         params={"$top": 1000, "$select": "balance,version"},
-        headers={"Oql-Read-Policy": "primary"},
+        headers={"Oql-Read-Policy": "primary", **(headers or {})},
     )
     answer.raise_for_status()
     return {item["id"]: (item["balance"], item["version"]) for item in answer.json()["items"]}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -22,6 +22,9 @@ AT_ONCE = 4
 """Faults; with more, a machine of few cores does nothing but start processes."""
 
 _LASTS_S = (0.2, 2.0)
+
+_SPARED = {"kernel": 1, "coordinator": 1, "zookeeper": 2}
+"""How many are left alone, or little would be under way when a fault is made."""
 
 
 class Made(msgspec.Struct, frozen=True):
@@ -45,18 +48,30 @@ class Chaos:
         self._busy: set[str] = set()
         self.made: list[Made] = []
 
+    @property
+    def busy(self) -> Collection[str]:
+        """The targets of the faults that last."""
+        return self._busy
+
     async def run(self, seconds: float, *, every_s: float = 0.5) -> None:
         """Make a fault each `every_s` for so long, `AT_ONCE` at most; return when all are healed."""
         loop = asyncio.get_running_loop()
         began_s = loop.time()
         async with asyncio.TaskGroup() as group:
             while loop.time() - began_s < seconds:
-                free = [fault for fault in self._faults() if fault[1] not in self._busy]
+                free = [fault for fault in self._faults() if self._is_free(fault[1])]
                 if free and len(self._busy) < AT_ONCE:
                     kind, target = self._rng.choice(free)
                     self._busy.add(target)
                     group.create_task(self._fault(kind, target, began_s))
                 await asyncio.sleep(every_s)
+
+    def _is_free(self, target: str) -> bool:
+        cluster, group = self._bed.cluster, _group(target)
+        alike = {name for name in (*cluster.names, *cluster.data.names) if _group(name) == group}
+        return target not in self._busy and len(alike - self._busy - {target}) >= _SPARED.get(
+            group, 0
+        )
 
     def _faults(self) -> Sequence[tuple[Kind, str]]:
         cluster = self._bed.cluster
@@ -99,8 +114,8 @@ class Chaos:
                 await asyncio.to_thread(wire.drop)
                 return
             if kind == "lose_answer":
-                # The database commits, and the kernel cannot know.
-                wire.at("^COMMIT", "cut_after")
+                # The database does it, and the kernel cannot know.
+                wire.at("^(COMMIT|PREPARE TRANSACTION)", "cut_after")
                 await asyncio.sleep(lasts_s)
                 return
             wire.is_cut = True
@@ -116,6 +131,10 @@ class Chaos:
             await self._bed.do(cluster.restart, target)
         else:
             await self._bed.do(cluster.restart, target)
+
+
+def _group(name: str) -> str:
+    return name.rpartition("-")[0]
 
 
 async def next_time(event: asyncio.Event) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 from examples.bank.load import TOTAL
 
-from tests.bank.workload import Move, Seen
+from tests.bank.workload import LOCAL, Move, Seen
 from tests.histories import bank, list_append, versions
 from tests.histories.history import Operation
 from tests.histories.list_append import Transaction
@@ -17,18 +17,21 @@ Balances = Mapping[str, tuple[int, int]]
 """Balance and version by account."""
 
 
+_WITHOUT_ISOLATION: frozenset[list_append.Kind] = frozenset({"fractured_read", "G-single", "G2"})
+
+
 class Verdict(msgspec.Struct, frozen=True):
     """What was done, and what is wrong with it: nothing, if `faults` is empty."""
 
     transfers: Mapping[str, int]
     """How many, by how they ended."""
+    across: int
+    """How many of those that happened were between two databases."""
     reads: int
     faults: tuple[str, ...]
 
 
-def judge(
-    history: Sequence[Operation], opened: Balances, left: Balances, *, across: bool
-) -> Verdict:
+def judge(history: Sequence[Operation], opened: Balances, left: Balances) -> Verdict:
     """Check everything that can be checked of a run that began with `opened` and ended with `left`."""
     transfers = [operation for operation in history if operation.op == "transfer"]
     sides = [o for o in history if o.op == "look_at_all" and o.outcome == "ok"]
@@ -37,16 +40,14 @@ def judge(
         counts[transfer.outcome] += 1
     faults: list[str] = []
     faults += map(repr, versions.check(accesses(history)))
-    # Between two databases a read has no isolation, unless it asks for it.
+    # Between two databases a read has no isolation.
     graph = transactions(history, opened)
-    excused = {"fractured_read", "G-single", "G2"} if across else set[str]()
-    faults += [repr(a) for a in list_append.check(graph) if a.kind not in excused]
-    if not across:
-        for side in sides:
-            start = {name: balance for name, (balance, _) in opened.items()}
-            found = {seen.account: seen.balance for seen in told(side)}
-            total = sum(start[name] for name in found)
-            faults += map(repr, bank.check_reads([found], total))
+    faults += [repr(a) for a in list_append.check(graph) if a.kind not in _WITHOUT_ISOLATION]
+    faults += map(repr, list_append.check([within(t, _is_local) for t in graph]))
+    for side in sides:
+        found = {seen.account: seen.balance for seen in told(side) if _is_local(seen.account)}
+        total = sum(opened[name][0] for name in found)
+        faults += map(repr, bank.check_reads([found], total))
     final = {name: balance for name, (balance, _) in left.items()}
     faults += map(repr, bank.check_reads([final], TOTAL))
     faults += map(
@@ -58,7 +59,8 @@ def judge(
         ),
     )
     reads = sum(o.op != "transfer" and o.outcome == "ok" for o in history)
-    return Verdict(dict(counts), reads, tuple(faults))
+    across = sum(o.outcome == "ok" and _moved(o).is_across for o in transfers)
+    return Verdict(dict(counts), across, reads, tuple(faults))
 
 
 def seen_by_clients(history: Iterable[Operation]) -> list[Operation]:
@@ -71,8 +73,16 @@ def told(operation: Operation) -> list[Seen]:
     return msgspec.convert(operation.answer or [], list[Seen])
 
 
+def _is_local(account: str) -> bool:
+    return int(account[1:]) in LOCAL
+
+
+def _moved(operation: Operation) -> Move:
+    return msgspec.convert(operation.asked, Move)
+
+
 def _transfer(operation: Operation) -> bank.Transfer:
-    move = msgspec.convert(operation.asked, Move)
+    move = _moved(operation)
     return bank.Transfer(move.id, operation.outcome, move.source, move.target, move.amount)
 
 
@@ -117,3 +127,12 @@ def transactions(history: Iterable[Operation], opened: Balances) -> list[Transac
             )
         )
     return made
+
+
+def within(transaction: Transaction, is_in: Callable[[str], bool]) -> Transaction:
+    """What a transaction did with some of the accounts alone."""
+    return msgspec.structs.replace(
+        transaction,
+        reads={name: values for name, values in transaction.reads.items() if is_in(name)},
+        appends={name: values for name, values in transaction.appends.items() if is_in(name)},
+    )

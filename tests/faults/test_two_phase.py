@@ -250,7 +250,7 @@ async def test_recovery_never_ends_what_is_at_work(cluster: Cluster) -> None:
 async def test_an_orphan_is_found_and_rolled_back_and_others_parts_are_left_alone(
     cluster: Cluster,
 ) -> None:
-    orphan = "oql:0:1:00000000-0000-7000-8000-000000000000:default:east"
+    orphan = "oql:0:1:k:00000000-0000-7000-8000-000000000000:default:east"
     async with client(cluster.env) as http:
         await open_accounts(http, "orphan")
     change = "UPDATE east_account SET balance = 0 WHERE id = 'orphan'"

@@ -8,6 +8,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+import asyncpg  # noqa: TID251 - a failure is told with what the database holds
 import httpx
 import pytest
 from tests.clusters import CRM, body, client, eventually
@@ -36,6 +37,40 @@ async def written(http: httpx.AsyncClient, method: str, path: str, data: Any, ke
                 return answer.json()
             assert answer.status_code in {503, 504}, answer.text
             await asyncio.sleep(0.1)
+
+
+STATE = {
+    "unfinished": """SELECT record, position, state, attempts, status, reason,
+        due_ms - round(extract(epoch FROM clock_timestamp()) * 1000) AS due_in_ms
+        FROM oql_webhook_queue WHERE state <> 'done' ORDER BY position LIMIT 20""",
+    "of each record": """SELECT record, state, count(*), max(attempts) FROM oql_webhook_queue
+        GROUP BY record, state ORDER BY record, state""",
+    "holds": "SELECT * FROM oql_webhook_holds",
+    "leases": "SELECT *, expires_at - clock_timestamp() AS left FROM oql_leases ORDER BY name",
+    "unpublished": "SELECT count(*) FROM oql_outbox WHERE published_at IS NULL",
+    "waiting": """SELECT pid, state, wait_event_type, wait_event, now() - xact_start AS since,
+        left(query, 100) FROM pg_stat_activity WHERE xact_start IS NOT NULL""",
+}
+
+
+async def state_of(cluster: Cluster, told: list[Received]) -> str:
+    """What a failure is told with: the queue, who holds what, and what has come."""
+    lines = [f"{service.name}: {service.condition}" for service in cluster.status()]
+    connection = await asyncpg.connect(cluster.env["OQL_PG_URL"])
+    try:
+        for what, query in STATE.items():
+            try:
+                found = [str(dict(row)) for row in await connection.fetch(query)]
+            except asyncpg.PostgresError as exc:
+                found = [str(exc)]
+            lines += [f"{what}:", *(f"  {line}" for line in found)]
+    finally:
+        await connection.close()
+    versions: dict[str, list[int]] = defaultdict(list)
+    for request in told:
+        data = request.message["data"]
+        versions[data["id"]].append(data["version"])
+    return "\n".join((*lines, f"{len(told)} requests came", *map(str, versions.items())))
 
 
 async def test_no_change_is_lost_and_every_record_is_told_in_order(tmp_path: Path) -> None:
@@ -99,7 +134,10 @@ async def test_no_change_is_lost_and_every_record_is_told_in_order(tmp_path: Pat
                 states = [one["state"] for one in log["items"]]
                 return len(states) == 9 * (CHANGES + 1) and set(states) == {"done"}
 
-            await eventually(is_told, within_s=90, what="telling of every change")
+            try:
+                await eventually(is_told, within_s=90, what="telling of every change")
+            except AssertionError as exc:
+                raise AssertionError(await state_of(cluster, receiver.received)) from exc
     finally:
         await asyncio.to_thread(cluster.stop)
     seen: dict[str, list[int]] = defaultdict(list)

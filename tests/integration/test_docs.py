@@ -29,7 +29,7 @@ def test_the_commands_of_a_page_do_what_it_says(
     folder = tmp_path / "project"
     folder.mkdir()
     (folder / ".objectql").symlink_to(cluster.state.path)
-    for name in (".venv", "examples", "clients"):
+    for name in (".venv", "examples", "clients", "deploy"):
         (folder / name).symlink_to(ROOT / name)
     script = "set -eo pipefail\n" + "".join(
         f"exec >{tmp_path}/{number}\n{snippet.code}" for number, snippet in enumerate(snippets)

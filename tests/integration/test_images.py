@@ -41,7 +41,7 @@ def images() -> str:
     assert built.returncode == 0, built.stderr[-4000:]
     assert [line.split()[0] for line in built.stdout.splitlines()] == [
         f"{prefix}{service}:latest"
-        for service in ("kernel", "gateway-rest", "gateway-ws", "coordinator")
+        for service in ("kernel", "gateway-rest", "gateway-ws", "gateway-grpc", "coordinator")
     ]
     return prefix
 

@@ -13,20 +13,21 @@ import pytest
 from objectql.clock import SystemClock
 from objectql.context import Actor, Context
 from objectql.errors import InvalidRequest, ObjectQLError, RecordNotFound
-from objectql.ids import TenantId
+from objectql.ids import DataSource, TenantId
 from objectql.rates.limiter import Limiter
 from objectql.service.caller_rates import Rates
+from objectql.service.data.limits import RequestLimits
+from objectql.service.live.frames import read_frame
+from objectql.service.live.requests import Requests
+from objectql.service.metadata_view import MetadataView
 from objectql.service.rates import CallerRateSettings
 from objectql.service.recent_writes import RecentWrites
 from objectql.wire import messages as m
+from objectql.wire.transactions import TransactionReply
 from objectql_gateway_rest.application import create_application
 from objectql_gateway_rest.call import Services
-from objectql_gateway_rest.metadata_view import MetadataView
 from objectql_gateway_rest.settings import LimitSettings
 from objectql_gateway_rest.url_cache import UrlCache
-from objectql_gateway_ws.frames import read_frame
-from objectql_gateway_ws.requests import Requests
-from objectql_gateway_ws.settings import RequestLimits
 
 T = TypeVar("T")
 
@@ -44,6 +45,7 @@ REPLIES: dict[str, Any] = {
     "aggregate": m.PageReply(b'[{"n":2}]', 1, 1000),
     "bulk": m.BulkReply((ROW, FAILED)),
     "batch": m.BatchReply((ROW, FAILED), "t1", "committed", "1.default:20"),
+    "transaction": TransactionReply("t1", "in_doubt", (DataSource("east"),)),
     "action": m.JsonReply(b'{"done":[1.50]}', consistency_token="1.default:30"),
 }
 
@@ -159,6 +161,9 @@ CASES = {
     ),
     "bulk": Case({"operation": "bulk", "body": BULK} | NOTE, "POST", "/api/note/bulk"),
     "batch": Case({"operation": "batch", "body": BATCH}, "POST", "/api/batch"),
+    "transaction": Case(
+        {"operation": "transaction", "record": "t1"}, "GET", "/api/transactions/t1"
+    ),
     "action": Case(
         {"operation": "action", "action": "close", "body": {"why": "x"}} | ONE,
         *("POST", "/api/note/7/actions/close"),

@@ -11,10 +11,11 @@ from typing import Any, Protocol
 import asyncpg
 
 from objectql.drivers.sql.ddl import plan_tables
-from objectql.drivers.sql.dialect import Dialect, identifier
+from objectql.drivers.sql.dialect import Dialect
 from objectql.drivers.sql.dialect_postgres import POSTGRES
 from objectql.drivers.sql.dialect_sqlite import SQLITE
 from objectql.drivers.sql.encode import column_encoder
+from objectql.drivers.sql.fragment import identifier
 from objectql.drivers.sql.postgres_types import use_our_types
 from objectql.drivers.sql.sqlite_connection import add_functions
 from objectql.metadata.model import ObjectDef

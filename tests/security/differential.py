@@ -2,7 +2,7 @@
 
 A case is one decision about one record (or group) at one door. Doors are list, export, filter, get, count
 and group, search, expand in both directions, update alone and in a batch (its verdict and its
-answer), history, explanations and the matching of events.
+answer), another owner, history, explanations and the matching of events.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from objectql.wire.messages import (
 )
 from tests.security.judge import LOOKUPS, Judge, Row, User, masked
 from tests.security.judge_sets import POSITIONS
-from tests.security.random_permissions import NAMES, OBJECTS, SHARES, World, random_world
+from tests.security.random_permissions import NAMES, OBJECTS, SHARES, USERS, World, random_world
 
 DEADLINE_MS = 600_000
 TOUCHED = "touch"
@@ -134,6 +134,7 @@ class _Comparison:
         self._rng = rng
         self._judge = Judge(world.files, world.sets, world.rows)
         actor = Actor(user.id, tenant, user.roles, dict(user.claims))
+        self._tenant = tenant
         self._context = _context(actor)
         self._asker = Asker(actor, SystemClock().now_ms(), self._look_up)
 
@@ -156,6 +157,7 @@ class _Comparison:
             await self._remembered(name)
             await self._explained(name)
             await self._updated(name)
+            await self._given_away(name)
             self._matched(name)
 
     # --- what is expected ---------------------------------------------------------------------
@@ -331,6 +333,26 @@ class _Comparison:
                 self._same(f"update {name} {id_}", "changeable", verdict)
                 found = self._as_stored(name, [json.loads(record)])[id_]
                 self._same(f"answer {name} {id_}", found, self._shown(name, row))
+
+    async def _given_away(self, name: str) -> None:
+        """Another owner for what may be changed, which gets its own back afterwards."""
+        judge, user = self._judge, self._user
+        if not judge.grants(user, name, "update") or "owner" in self._unasked(name):
+            return
+        for id_, row in self._world.rows[name].items():
+            owner = self._rng.choice(USERS)
+            if owner == row["owner"] or judge.verdict(user, name, row) != "changeable":
+                continue
+            try:
+                await self._change(name, id_, json.dumps({"owner": owner}).encode())
+            except PermissionDenied:
+                found = False
+            else:
+                found = True
+                back = UpdateRequest(name, id_, json.dumps({"owner": row["owner"]}).encode())
+                await self._kernel.handle_update(back, _context(system_actor(self._tenant)))
+            expected = judge.gives_away(user, name, row, owner)
+            self._same(f"give {name} {id_} to {owner}", found, expected)
 
     async def _change(self, name: str, id_: str, data: bytes) -> bytes:
         """The answer to a change, alone or in a batch."""

@@ -59,6 +59,36 @@ class Judge:
             return "changeable"
         return "readable"
 
+    def gives_away(self, user: User, object: str, row: Row, owner: str) -> bool:
+        """Whether the caller may make somebody else the owner of a record that may be changed."""
+        if not self._sets.edits(object, "owner", user.roles):
+            return False
+        if self._skips_rules(user, object, "update"):
+            return True
+        given = {**row, "owner": owner}
+        if not self._may_remain(user, object, given):
+            return False
+        if not self._passes_security(self._files[object], object, given, user):
+            return False
+        if self._may_give_all(user, object):
+            return self._skips_rules(user, object, "read") or self._is_left(
+                user, object, given, "read"
+            )
+        is_theirs = row["owner"] == user.id or not self._is_ruled(object)
+        is_theirs = is_theirs or self._may_delete(user, object, row)
+        is_kept = self._has_right(user, object, given, "read")
+        is_kept = is_kept and self._is_granted_by_rules(user, object, given, "update")
+        return is_theirs and is_kept
+
+    def _may_delete(self, user: User, object: str, row: Row) -> bool:
+        is_granted = self.grants(user, object, "delete")
+        return is_granted and self._has_right(user, object, row, "delete")
+
+    def _may_give_all(self, user: User, object: str) -> bool:
+        grants = self._files[object]["object_permissions"]
+        by_file = _any(user, grants.get("transfer", ()))
+        return by_file or self._sets.grants(object, "transfer", user.roles)
+
     def reads(self, user: User, object: str) -> bool:
         return self.grants(user, object, "read")
 
@@ -86,26 +116,35 @@ class Judge:
     def grants(self, user: User, object: str, operation: str) -> bool:
         grants = self._files[object]["object_permissions"]
         reading = ("view_all", "modify_all")
-        implied = {"read": reading, "update": ("modify_all",), "export": ()}
+        changing = ("modify_all",)
+        implied = {"read": reading, "update": changing, "delete": changing, "export": ()}
         names = (operation, *implied[operation])
         if operation == "export" and "export" not in grants:  # then it is for all readers
             names = ("read", *reading)
         by_file = any(_any(user, grants.get(name, ())) for name in names)
         return by_file or self._sets.grants(object, operation, user.roles)
 
-    def _has_right(self, user: User, object: str, row: Row, right: str) -> bool:
-        file = self._files[object]
-        grants = file["object_permissions"]
+    def _skips_rules(self, user: User, object: str, right: str) -> bool:
+        grants = self._files[object]["object_permissions"]
         if _any(user, grants.get("modify_all", ())):
             return True
         if right == "read" and _any(user, grants.get("view_all", ())):
             return True
-        if self._sets.skips_rules(object, right, user.roles):
+        return self._sets.skips_rules(object, right, user.roles)
+
+    def _has_right(self, user: User, object: str, row: Row, right: str) -> bool:
+        if self._skips_rules(user, object, right):
             return True
+        granted = self._is_granted_by_rules(user, object, row, right)
+        return granted and self._is_left(user, object, row, right)
+
+    def _is_granted_by_rules(self, user: User, object: str, row: Row, right: str) -> bool:
+        file = self._files[object]
+        grants = file["object_permissions"]
         rules = file.get("record_rules", [])
         shares = file.get("sharing_rules", [])
         granted = not rules and not shares
-        if granted and self._sets.is_scoped(object):
+        if granted and self._is_ruled(object):
             granted = _any(user, grants.get(right, ()))
             granted = granted or self._sets.grants_unscoped(object, right, user.roles)
         for scope in self._sets.scopes(object, right, user.roles):
@@ -116,16 +155,24 @@ class Judge:
         for share in shares:
             if share["permissions"].get(right) and self._is_for(user, share):
                 granted = granted or self._is_shared(share, object, row, user, right)
+        return granted
+
+    def _is_ruled(self, object: str) -> bool:
+        """Whether records of the object are only for those whom something names."""
+        file = self._files[object]
+        declared = bool(file.get("record_rules") or file.get("sharing_rules"))
+        return declared or self._sets.is_scoped(object)
+
+    def _is_left(self, user: User, object: str, row: Row, right: str) -> bool:
+        """What policies and row-level security leave of what rules grant."""
         policies = self._sets.policies(object, right, user.roles)
         if policies and not any(_formula(p["using"], row, user) is True for p in policies):
             return False
-        return granted and self._passes_security(file, object, row, user)
+        return self._passes_security(self._files[object], object, row, user)
 
     def _may_remain(self, user: User, object: str, row: Row) -> bool:
         """Whether policies allow the row to be as it is after a change."""
-        if _any(user, self._files[object]["object_permissions"].get("modify_all", ())):
-            return True
-        if self._sets.skips_rules(object, "update", user.roles):
+        if self._skips_rules(user, object, "update"):
             return True
         policies = self._sets.policies(object, "update", user.roles)
         checks = [policy.get("check", policy["using"]) for policy in policies]

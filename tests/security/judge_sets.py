@@ -13,10 +13,16 @@ BITS = {
     "read": ("allowRead", "viewAllRecords", "modifyAllRecords"),
     "update": ("allowEdit", "modifyAllRecords"),
     "export": ("allowExport",),
+    "delete": ("allowDelete", "modifyAllRecords"),
+    "transfer": ("allowTransfer",),
 }
-ALL = {"read": ("viewAllRecords", "modifyAllRecords"), "update": ("modifyAllRecords",)}
-SCOPES = {"read": "readScope", "update": "writeScope"}
-OPERATIONS = {"read": ("select", "all"), "update": ("update", "all")}
+ALL = {
+    "read": ("viewAllRecords", "modifyAllRecords"),
+    "update": ("modifyAllRecords",),
+    "delete": ("modifyAllRecords",),
+}
+SCOPES = {"read": "readScope", "update": "writeScope", "delete": "writeScope"}
+OPERATIONS = {"read": ("select", "all"), "update": ("update", "all"), "delete": ("delete", "all")}
 Said = Mapping[str, Any]
 
 
@@ -48,7 +54,7 @@ class Sets:
     def is_scoped(self, object: str) -> bool:
         """Whether any set, whoever holds it, reaches only so far."""
         return any(
-            said.get(SCOPES[right]) and any(said.get(bit) for bit in BITS[right])
+            said.get(SCOPES[right]) and said.get(BITS[right][0])
             for each in self._sets.values()
             for said in [each["objects"].get(object, each["objects"].get("*", {}))]
             for right in SCOPES
@@ -77,6 +83,13 @@ class Sets:
             and policy.get("enabled", True)
             and (not policy.get("positions") or set(policy["positions"]) & set(roles))
         ]
+
+    def edits(self, object: str, field: str, roles: tuple[str, ...]) -> bool:
+        """Whether the field may be changed, if it may be read; files are silent about that."""
+        key = f"{object}.{field}"
+        held = self.held(roles)
+        said = [each["fields"][key]["editable"] for each in held if key in each.get("fields", {})]
+        return True in said or False not in said
 
     def hides(self, object: str, field: str, named: bool | None, roles: tuple[str, ...]) -> bool:
         """Whether the field may not be read; `named` is what the permission file says, if it does."""

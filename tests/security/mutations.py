@@ -28,6 +28,8 @@ _FAILED: Final = 1
 """What pytest ends with where tests ran and some failed; other failures are mistakes of the list."""
 
 _TIMEOUT_S: Final = 300
+_ALL_TIMEOUT_S: Final = 1800
+"""Of the tests of one guard, and of all of them with every guard in its place."""
 
 
 class Mutation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -105,13 +107,15 @@ def _copy(to: Path) -> None:
             shutil.copy2(ROOT / name, to / name)
 
 
-def _pytest(tree: Path, nodes: Sequence[str], *options: str) -> subprocess.CompletedProcess[str]:
+def _pytest(
+    tree: Path, nodes: Sequence[str], *options: str, timeout_s: int = _TIMEOUT_S
+) -> subprocess.CompletedProcess[str]:
     sources = [tree, *sorted(tree.glob("libs/*/src")), *sorted(tree.glob("services/*/src"))]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, sources))}
     command = [sys.executable, "-m", "pytest", "-q", "--no-header", "-p", "no:cacheprovider"]
     return subprocess.run(
         [*command, *options, *nodes],
-        cwd=tree, env=env, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False,
+        cwd=tree, env=env, capture_output=True, text=True, timeout=timeout_s, check=False,
     )  # fmt: skip
 
 
@@ -140,7 +144,7 @@ def main() -> int:
         tree = Path(folder)
         _copy(tree)
         nodes = dict.fromkeys(node for mutation in chosen for node in mutation.nodes)
-        before = _pytest(tree, list(nodes))
+        before = _pytest(tree, list(nodes), timeout_s=_ALL_TIMEOUT_S)
         if before.returncode:
             sys.stdout.write(
                 f"with every guard in its place:\n{(before.stdout + before.stderr)[-3000:]}"

@@ -50,7 +50,7 @@ LABELS = ("red", "green", "blue")
 SHARES = "shared_with"
 HIDEABLE = ("name", "owner", "region", "level", "cap", "open", "labels")
 RIGHTS = ("read", "update", "delete")
-SET_BITS = ("allowRead", "allowEdit", "allowExport")
+SET_BITS = ("allowRead", "allowEdit", "allowExport", "allowDelete", "allowTransfer")
 
 
 class World(NamedTuple):
@@ -135,13 +135,15 @@ def _some(rng: Random) -> list[str]:
 
 
 def _file(rng: Random, name: str) -> dict[str, Any]:
-    grants = {"create": [], "delete": [], "read": ["*"] if rng.random() < 0.6 else _some(rng)}
-    grants["update"] = ["*"] if rng.random() < 0.4 else _some(rng)
+    grants = {"create": [], "read": ["*"] if rng.random() < 0.6 else _some(rng)}
+    for right in ("update", "delete"):
+        grants[right] = ["*"] if rng.random() < 0.4 else _some(rng)
     for extra in ("view_all", "modify_all"):
         if rng.random() < 0.2:
             grants[extra] = rng.sample(ROLES, 1)
-    if rng.random() < 0.4:
-        grants["export"] = _some(rng)
+    for extra in ("export", "transfer"):
+        if rng.random() < 0.4:
+            grants[extra] = _some(rng)
     file: dict[str, Any] = {"object": name, "object_permissions": grants}
     if rng.random() < 0.5:
         hidden = rng.sample(HIDEABLE, rng.randint(1, 3))
@@ -166,7 +168,8 @@ def _mask(rng: Random, field: str) -> dict[str, Any]:
 
 
 def _rights(rng: Random) -> dict[str, bool]:
-    return {right: rng.random() < 0.75 for right in RIGHTS}
+    """Deletion, which is to have a record in full, less often than the others."""
+    return {right: rng.random() < (0.3 if right == "delete" else 0.75) for right in RIGHTS}
 
 
 def _rule(rng: Random, object: str, number: int) -> dict[str, Any]:
@@ -210,7 +213,8 @@ def _set(rng: Random, name: str) -> dict[str, Any]:
             found["objects"][object] = _bits(rng)
     for object in OBJECTS:
         for field in rng.sample(HIDEABLE, rng.choice((0, 0, 1, 2))):
-            found["fields"][f"{object}.{field}"] = {"readable": rng.random() < 0.5}
+            said = {"readable": rng.random() < 0.5, "editable": rng.random() < 0.7}
+            found["fields"][f"{object}.{field}"] = said
     if rng.random() < 0.4:
         found["systemPermissions"] = ["see_badges"]
     if rng.random() < 0.1:
@@ -235,7 +239,7 @@ def _policy(rng: Random, number: int) -> dict[str, Any]:
     policy: dict[str, Any] = {
         "name": f"p{number}",
         "object": rng.choice(tuple(OBJECTS)),
-        "operation": rng.choice(("select", "update", "all")),
+        "operation": rng.choice(("select", "update", "delete", "all")),
         "using": _formula(rng),
     }
     if rng.random() < 0.3:
